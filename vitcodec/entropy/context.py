@@ -1,0 +1,205 @@
+"""The context model: which value is coded when, and what each prediction sees.
+
+No hyperprior: what is already decoded is the side information, from the coarsest level to the finest. At each level the luma details are coded in four
+steps, one position of every 2x2 block at a time, then the chroma details, which see the luma.
+
+The same walk serves training (float layers, all integers known), encoding and decoding (integer layers, values made or read on the way): `visit` is
+called for each group of values with the parameters predicted for them and returns their integers. Only matrix products, ReLU, neighbourhoods and
+look-ups occur, so that the float model has an exact integer twin (see integer.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import wavelet
+from ..models.blocks import fold, local_contrast, signed_log, unfold, zero_init
+from ..wavelet import Subbands
+
+PHASES = (0, 0), (1, 1), (0, 1), (1, 0)  # the order of the four positions of each 2x2 block
+LUMA, CHROMA = slice(0, 3), slice(3, 9)
+RATE_FEATURES = 16
+
+
+@dataclass(frozen=True)
+class ContextConfig:
+    features: tuple[int, ...] = (64, 96, 128, 128)  # width of the features at levels 1 to 4
+    heads: tuple[int, ...] = (40, 56, 80, 80)  # width of the luma heads at levels 1 to 4; twice that for chroma at levels 1 and 2
+    low_head: int = 64  # width of the low band's heads
+    parameters: int = 3  # predicted per value: mean, log scale, mixture logit
+
+
+@dataclass(frozen=True)
+class Site:
+    """A group of values that are coded together."""
+
+    level: int  # 0: the low band; 1 (finest) to 4: details
+    channels: slice
+    phase: tuple[int, int] | None  # the position in each 2x2 block; None: all four, folded into channels
+
+    def take(self, bands: Subbands) -> Tensor:
+        """The group's values (B, h, w, n) out of whole subbands."""
+        x = (bands.details[self.level - 1] if self.level else bands.low)[..., self.channels]
+        if self.phase is None:
+            return fold(x.contiguous())
+        return x[:, self.phase[0] :: 2, self.phase[1] :: 2]
+
+
+Visit = Callable[[Site, Tensor], Tensor]
+
+
+class Arithmetic(Protocol):
+    """How decoded integers enter the networks: in floating point for training, in integers for coding."""
+
+    def zeros(self, *shape: int) -> Tensor: ...
+    def embed(self, q: Tensor) -> Tensor: ...
+    def lowpass(self, q: Tensor) -> Tensor: ...
+    def merge(self, low: Tensor, details: Tensor) -> Tensor: ...
+    def contrast(self, low: Tensor) -> Tensor: ...
+
+
+class FloatArithmetic:
+    """Every integer q enters as two numbers, sign(q) log(1 + |q|) and log(1 + |q|)."""
+
+    def zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape)
+
+    def embed(self, q: Tensor) -> Tensor:
+        return torch.cat((signed_log(q), torch.log1p(q.abs())), -1)
+
+    def lowpass(self, q: Tensor) -> Tensor:
+        return q
+
+    def merge(self, low: Tensor, details: Tensor) -> Tensor:
+        return wavelet.merge(low, details)
+
+    def contrast(self, low: Tensor) -> Tensor:
+        return self.embed(local_contrast(low))
+
+
+def around(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1) -> Tensor:
+    """The size x size neighbourhood of the sites (i::stride, j::stride), zero outside, as channels: (B, h, w, size * size * C)."""
+    p = size // 2
+    x = F.pad(x, (0, 0, p - j, p + j - stride + 1, p - i, p + i - stride + 1))
+    return x.unfold(1, size, stride).unfold(2, size, stride).permute(0, 1, 2, 4, 5, 3).flatten(3)
+
+
+class Dense(nn.Linear):
+    """A matrix product with bias and ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(F.linear(x, self.weight, self.bias))
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.expand, self.reduce = Dense(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.reduce(self.expand(x)))
+
+
+class Head(nn.Module):
+    """What is seen -> the parameters of each value, (..., parameters * n): all means, then all log scales, then all mixture logits."""
+
+    def __init__(self, inputs: int, width: int, outputs: int):
+        super().__init__()
+        self.enter, self.body, self.leave = Dense(inputs, width), Residual(width), zero_init(nn.Linear(width, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.body(self.enter(x)))
+
+
+class Steps(nn.Module):
+    """n channels in four steps, each seeing a size x size neighbourhood of the steps before it, and of `other`, which is whole."""
+
+    def __init__(self, n: int, other: int, features: int, width: int, size: int, parameters: int):
+        super().__init__()
+        self.n, self.size = n, size
+        self.heads = nn.ModuleList(
+            Head(features + 2 * size * size * (n * (k > 0) + other), width, parameters * n) for k in range(len(PHASES))
+        )
+
+    def forward(self, num: Arithmetic, features: Tensor, other: Tensor | None, visit: Visit, level: int, channels: slice) -> Tensor:
+        B, h, w, _ = features.shape
+        seen, values = num.zeros(B, 2 * h, 2 * w, 2 * self.n), None
+        for k, ((i, j), head) in enumerate(zip(PHASES, self.heads, strict=True)):
+            inputs = [features]
+            if k:
+                inputs.append(around(seen, self.size, i, j, 2))
+            if other is not None:
+                inputs.append(around(other, self.size, i, j, 2))
+            q = visit(Site(level, channels, (i, j)), head(torch.cat(inputs, -1)))
+            values = q.new_zeros(B, 2 * h, 2 * w, self.n) if values is None else values
+            values[:, i::2, j::2] = q
+            seen[:, i::2, j::2] = num.embed(q)
+        assert values is not None
+        return values
+
+
+class Level(nn.Module):
+    """One level's details: features on the grid of 2x2 blocks, luma heads, chroma heads, and features for the next finer level."""
+
+    def __init__(self, level: int, inherited: int, config: ContextConfig):
+        super().__init__()
+        width, head, p = config.features[level - 1], config.heads[level - 1], config.parameters
+        self.level, coarsest = level, level == wavelet.LEVELS
+        self.enter = Dense(inherited + 9 * 24 + (0 if coarsest else 9 * 18), width)
+        self.body = Residual(width)
+        self.luma = Steps(3, 0, width, head, 5, p)
+        # at the coarse levels chroma has steps of its own; at the fine ones, where little of it is left, one step does
+        self.chroma = Steps(6, 3, width, head, 3, p) if level > 2 else Head(width + 9 * 24, 2 * head, p * 24)
+        self.up = Dense(width, 4 * width) if level > 1 else None
+
+    def forward(self, num: Arithmetic, inherited: Tensor, low: Tensor, parent: Tensor | None, visit: Visit) -> tuple[Tensor, Tensor | None]:
+        inputs = [inherited, around(fold(num.contrast(low)), 3)]
+        if parent is not None:
+            inputs.append(around(num.embed(parent), 3))
+        f = self.body(self.enter(torch.cat(inputs, -1)))
+        y = self.luma(num, f, None, visit, self.level, LUMA)
+        if isinstance(self.chroma, Steps):
+            c = self.chroma(num, f, num.embed(y), visit, self.level, CHROMA)
+        else:
+            p = self.chroma(torch.cat((f, around(fold(num.embed(y)), 3)), -1))
+            c = unfold(visit(Site(self.level, CHROMA, None), p))
+        return torch.cat((y, c), -1), None if self.up is None else unfold(self.up(f))
+
+
+class ContextModel(nn.Module):
+    """The whole walk. base (5, 9): log mean magnitude of each band in 8-bit levels, row 0 the low band, where the predicted log scales start."""
+
+    def __init__(self, config: ContextConfig = ContextConfig()):
+        super().__init__()
+        self.config = config
+        self.low = Steps(3, 0, RATE_FEATURES, config.low_head, 5, config.parameters)
+        inherited = (*config.features[1:], RATE_FEATURES)
+        self.levels = nn.ModuleList(Level(l, inherited[l - 1], config) for l in range(wavelet.LEVELS, 0, -1))  # coarsest first
+        self.rate = Dense(1, RATE_FEATURES)
+        self.register_buffer("base", torch.zeros(wavelet.LEVELS + 1, 9))
+
+    def rate_features(self, step: Tensor) -> Tensor:
+        """step (B,) -> (B, 16): what the coarsest levels see of the quality."""
+        return self.rate(torch.log(step)[:, None] / 2 - 1.5)
+
+    def walk(self, num: Arithmetic, rate: Tensor, height: int, width: int, visit: Visit, finest: int = 1) -> Subbands:
+        """Visit every value once, the low band first and then levels 4 to `finest`.
+
+        rate (B, 16); height and width are the low band's, even. Returns all values visited; levels below `finest` are left out.
+        """
+        features = rate[:, None, None].expand(-1, height // 2, width // 2, -1)
+        q_low = self.low(num, features, None, visit, 0, LUMA)
+        low, parent, details = num.lowpass(q_low), None, []
+        levels: Sequence[Level] = [m for m in self.levels if isinstance(m, Level) and m.level >= finest]
+        for level in levels:
+            if parent is not None:
+                low = num.merge(low, parent)
+            parent, features = level(num, features, low, parent, visit)
+            details.append(parent)
+        return Subbands(q_low, tuple(reversed(details)))

@@ -1,0 +1,63 @@
+"""The probability of an integer under the float model, for training: a mixture of a Laplace and a Gauss distribution with one scale."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..wavelet import Subbands
+from .context import Site
+
+LOG_SCALE_RANGE = -3.0, 7.0
+GAUSS_WIDTH = 1.35  # standard deviation of the Gauss part in scales of the Laplace part
+PROBABILITY_FLOOR = 2.0**-20
+
+
+def probability(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Tensor:
+    """Mass of the unit interval around q (any real number). log_scale is clamped to LOG_SCALE_RANGE; sigmoid(logit) is the Gauss share."""
+    inverse = torch.exp(-log_scale.clamp(*LOG_SCALE_RANGE))
+    # by symmetry both edges are looked at from the left, where differences of small tails keep their precision
+    a = (q - mean).abs().neg()
+    upper, lower = (a + 0.5) * inverse, (a - 0.5) * inverse
+    gauss = torch.special.ndtr(upper / GAUSS_WIDTH) - torch.special.ndtr(lower / GAUSS_WIDTH)
+    tail = 0.5 * torch.exp(-upper.abs())
+    laplace = torch.where(upper < 0, tail, 1 - tail) - 0.5 * torch.exp(lower)
+    return torch.lerp(laplace, gauss, torch.sigmoid(logit))
+
+
+def bits(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Tensor:
+    p = probability(q, mean, log_scale, logit).clamp_min(PROBABILITY_FLOOR)
+    return -torch.log2(p * (1 - 2.0**-16) + 2.0**-22)
+
+
+class RateMeter:
+    """The visitor of training: answers with the known integers and gathers what the rate needs, to be computed once over all steps.
+
+    integers, soft: the latents after and before rounding; step (B,).
+    """
+
+    def __init__(self, integers: Subbands, soft: Subbands, base: Tensor, step: Tensor):
+        self.integers, self.soft, self.base = integers, soft, base
+        self.log_step = torch.log(step).view(-1, 1, 1, 1)
+        self.gathered: list[tuple[Tensor, ...]] = []
+
+    def __call__(self, site: Site, parameters: Tensor) -> Tensor:
+        q, y = site.take(self.integers), site.take(self.soft)
+        mean, log_scale, logit = parameters.chunk(3, -1)
+        base = self.base[site.level, site.channels]
+        base = base if site.phase else base.repeat(4)
+        self.gathered.append(tuple(t.flatten(1) for t in (q, y, mean, log_scale + (base - self.log_step), logit)))
+        return q
+
+    def bits(self) -> Tensor:
+        """(B,): bits of each image.
+
+        The context model learns from the integers; the analysis, whose gradient through rounding would vanish at every zero, from the rate of
+        y + uniform noise.
+        """
+        q, y, *parameters = (torch.cat(t, 1) for t in zip(*self.gathered, strict=True))
+        total = bits(q, *parameters).sum(1)
+        if y.requires_grad:
+            noisy = bits(y + torch.rand_like(y) - 0.5, *(p.detach() for p in parameters)).sum(1)
+            total = total + noisy - noisy.detach()
+        return total

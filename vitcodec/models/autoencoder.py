@@ -1,0 +1,66 @@
+"""The autoencoder that every family shares: colour transform, wavelet, correction, gains; and back."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .. import wavelet
+from ..quantisation import rate_position
+from ..wavelet import Subbands
+
+KNOTS = 5  # rate positions between which the gains are interpolated
+
+
+class Autoencoder(nn.Module):
+    """Image batch <-> latents in units of the quantisation step.
+
+    analysis, synthesis: a family's corrections, (Subbands, rate (B,)) -> Subbands, or None for the plain wavelet.
+    """
+
+    def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):
+        super().__init__()
+        self.analysis, self.synthesis = analysis, synthesis
+        bands = 3 + 9 * wavelet.LEVELS  # the low band's three colours, then nine details a level, finest first
+        self.gain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of what the encoder multiplies with
+        self.ungain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of the decoder's departure from the inverse
+
+    @staticmethod
+    def _scale(bands: Subbands, logs: Tensor, rate: Tensor) -> Subbands:
+        """Multiply each band by its factor, log-linear in the rate position."""
+        position = rate * (KNOTS - 1)
+        i = position.floor().clamp(0, KNOTS - 2).long()
+        f = (position - i)[:, None]
+        factors = torch.exp(logs[i] * (1 - f) + logs[i + 1] * f)[:, None, None]
+        low, *details = factors.split((3, *([9] * wavelet.LEVELS)), -1)
+        return Subbands(bands.low * low, tuple(d * g for d, g in zip(bands.details, details, strict=True)))
+
+    def encode(self, image: Tensor, step: Tensor) -> Subbands:
+        """image (B, H, W, 3) in 0..255, sides multiples of 32; step (B,) in 8-bit levels -> latents before rounding."""
+        rate = rate_position(step)
+        s = step.view(-1, 1, 1, 1)
+        bands = wavelet.forward(image).map(lambda t: t / s)
+        if self.analysis is not None:
+            bands = self.analysis(bands, rate)
+        return self._scale(bands, self.gain, rate)
+
+    def decode(self, latents: Subbands, step: Tensor) -> Tensor:
+        """Latents (rounded) -> image (B, H, W, 3), not yet clamped to 0..255."""
+        rate = rate_position(step)
+        bands = self._scale(latents, self.ungain - self.gain, rate)
+        if self.synthesis is not None:
+            bands = self.synthesis(bands, rate)
+        s = step.view(-1, 1, 1, 1)
+        return wavelet.inverse(bands.map(lambda t: t * s))
+
+    def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int) -> Tensor:
+        """The image at 1/2^reduce of its size, reduce = 1..4, from the coarser levels alone: by the wavelet, without the correction."""
+        s = step.view(-1, 1, 1, 1)
+        bands = self._scale(latents, self.ungain - self.gain, rate_position(step))
+        return wavelet.inverse(bands.map(lambda t: t * s), reduce)
+
+
+def parameter_count(module: nn.Module) -> int:
+    return sum(math.prod(p.shape) for p in module.parameters())

@@ -1,0 +1,95 @@
+"""Building blocks that the model families share. Feature maps are channels-last, (B, H, W, C)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def fold(x: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, H/2, W/2, 4C): each 2x2 block becomes one site."""
+    B, H, W, C = x.shape
+    return x.view(B, H // 2, 2, W // 2, 2, C).permute(0, 1, 3, 2, 4, 5).reshape(B, H // 2, W // 2, 4 * C)
+
+
+def unfold(x: Tensor) -> Tensor:
+    """The inverse of fold: (B, H, W, 4C) -> (B, 2H, 2W, C)."""
+    B, H, W, C = x.shape
+    return x.view(B, H, W, 2, 2, C // 4).permute(0, 1, 3, 2, 4, 5).reshape(B, 2 * H, 2 * W, C // 4)
+
+
+def signed_log(x: Tensor) -> Tensor:
+    return torch.sign(x) * torch.log1p(x.abs())
+
+
+def local_contrast(x: Tensor, size: int = 5) -> Tensor:
+    """x less its mean over size x size sites: what varies in a low band, whatever the brightness."""
+    p = size // 2
+    y = F.pad(x.permute(0, 3, 1, 2), (p, p, p, p), mode="replicate")
+    return x - F.avg_pool2d(y, size, 1).permute(0, 2, 3, 1)
+
+
+def zero_init(layer: nn.Linear) -> nn.Linear:
+    """A layer that starts as zero, so that the block around it starts as the identity."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class RMSNorm(nn.Module):
+    """Division by the root mean square over the channels (B. Zhang and R. Sennrich, 2019)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, 1e-6)
+
+
+class ConvBlock(nn.Module):
+    """Depthwise 5x5 convolution, then a gated MLP, with a residual connection."""
+
+    def __init__(self, width: int, kernel: int = 5):
+        super().__init__()
+        hidden = 3 * width // 2
+        self.norm = RMSNorm(width)
+        self.mix = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.up = nn.Linear(width, 2 * hidden)
+        self.down = zero_init(nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mix(self.norm(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        gate, value = self.up(y).chunk(2, -1)
+        return x + self.down(F.gelu(gate) * value)
+
+
+class WindowBlock(nn.Module):
+    """Self-attention within windows of window x window tokens, with a relative position bias, then an MLP (Liu et al., Swin, 2021).
+
+    A shifted block pads half a window at the top and the left instead of rolling, so that far sides of an image never meet and a tile that starts at
+    a multiple of the window computes what the whole image would. Padding tokens are zero after normalisation.
+    """
+
+    def __init__(self, width: int, shifted: bool, window: int = 8, head: int = 32):
+        super().__init__()
+        self.heads, self.window, self.shift = width // head, window, window // 2 if shifted else 0
+        self.norm1, self.qkv, self.proj = RMSNorm(width), nn.Linear(width, 3 * width), zero_init(nn.Linear(width, width))
+        self.norm2, self.up, self.down = RMSNorm(width), nn.Linear(width, 2 * width), zero_init(nn.Linear(2 * width, width))
+        self.bias = nn.Parameter(torch.zeros(self.heads, (2 * window - 1) ** 2))
+        place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
+        offset = place[:, :, None] - place[:, None, :] + window - 1
+        self.register_buffer("index", offset[0] * (2 * window - 1) + offset[1], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, H, W, C = x.shape
+        w, s, d = self.window, self.shift, C // self.heads
+        y = F.pad(self.norm1(x), (0, 0, s, -(W + s) % w, s, -(H + s) % w))
+        rows, columns = y.shape[1] // w, y.shape[2] // w
+        qkv = self.qkv(y).view(B, rows, w, columns, w, 3, self.heads, d)
+        q, k, v = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, -1, self.heads, w * w, d)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias[:, self.index][None])
+        y = y.view(B, rows, columns, self.heads, w, w, d).permute(0, 1, 4, 2, 5, 3, 6).reshape(B, rows * w, columns * w, C)
+        x = x + self.proj(y[:, s : s + H, s : s + W])
+        return x + self.down(F.gelu(self.up(self.norm2(x))))

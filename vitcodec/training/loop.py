@@ -1,0 +1,232 @@
+"""The training loop: one model for every quality, by rate plus distortion."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..entropy.context import ContextModel, FloatArithmetic
+from ..entropy.density import RateMeter
+from ..errors import WeightsError
+from ..evaluation.bdrate import bd_rate
+from ..models.autoencoder import Autoencoder
+from ..quantisation import COARSEST, FINEST, lagrangian, quantise
+from ..wavelet import Subbands
+from .data import Crops
+from .optimiser import optimisers
+
+VALIDATION_STEPS = (120.0, 64.0, 32.0, 16.0, 8.0, 4.0)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    minutes: float = 60.0  # of the whole schedule, over all resumptions
+    learning_rate: float = 1.5e-3
+    warmup: int = 50  # steps
+    batch: int = 8  # crops a step
+    crop: int = 128  # pixels
+    late_batch: int = 2  # the same for the last part of the schedule
+    late_crop: int = 256
+    late: float = 0.5  # the share of the schedule after which crops are large
+    dead_zone: float = 0.1
+    weighting: float = 0.6  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
+    average: float = 0.998  # decay of the running mean of the weights
+    entropy_only: bool = False  # the context model alone, on fixed transforms
+    seed: int = 0
+    checkpoint_seconds: float = 240.0
+    validation_seconds: float = 900.0
+
+
+class TrainingModel(nn.Module):
+    """Autoencoder and float context model together: images -> (reconstruction, bits of each image)."""
+
+    def __init__(self, autoencoder: Autoencoder, context: ContextModel):
+        super().__init__()
+        self.autoencoder, self.context = autoencoder, context
+
+    def forward(self, image: Tensor, step: Tensor, dead_zone: float) -> tuple[Tensor, Tensor]:
+        soft = self.autoencoder.encode(image, step)
+        hard = Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
+        meter = RateMeter(hard, soft, self.context.base, step)
+        self.context.walk(FloatArithmetic(), self.context.rate_features(step), *soft.low.shape[1:3], meter)
+        return self.autoencoder.decode(_straight_through(soft, hard), step), meter.bits()
+
+
+def _straight_through(soft: Subbands, hard: Subbands) -> Subbands:
+    """The rounded values with the gradient of the values before rounding."""
+    pairs = zip(soft.details, hard.details, strict=True)
+    return Subbands(soft.low + (hard.low - soft.low).detach(), tuple(s + (h - s).detach() for s, h in pairs))
+
+
+@torch.no_grad()
+def validate(model: TrainingModel, images: Tensor, dead_zone: float) -> list[tuple[float, float]]:
+    """Mean (bits per pixel, PSNR in dB) over images (N, H, W, 3) at each of VALIDATION_STEPS; the rate is the float model's estimate."""
+    curve = []
+    for step in VALIDATION_STEPS:
+        points = []
+        for image in images.split(1):
+            reconstruction, bits = model(image, torch.tensor([step]), dead_zone)
+            error = (reconstruction.clamp(0, 255).round() - image).square().mean().item()
+            points.append((bits.item() / image[..., 0].numel(), 10 * math.log10(255**2 / max(error, 1e-3))))
+        curve.append(tuple(np.mean(points, 0).tolist()))
+    return curve
+
+
+class Average:
+    """The exponential running mean of a module's parameters."""
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.module, self.decay = module, decay
+        self.mean = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        current = self.module.state_dict()
+        floats = [k for k in self.mean if self.mean[k].is_floating_point()]
+        torch._foreach_lerp_([self.mean[k] for k in floats], [current[k] for k in floats], weight)
+
+
+class Run:
+    """A run of training in a folder: checkpoints that it resumes from, a log as JSON lines."""
+
+    def __init__(self, model: TrainingModel, config: TrainingConfig, folder: Path):
+        self.model, self.config, self.folder = model, config, folder
+        self.steps, self.seconds, self.pixels = 0, 0.0, 0
+        trained = model.context if config.entropy_only else model
+        if config.entropy_only:
+            model.autoencoder.requires_grad_(False)
+        self.parameters = [p for p in trained.parameters() if p.requires_grad]
+        self.optimisers = optimisers(trained)
+        self.average = Average(model, config.average)
+        self.reference: list[tuple[float, float]] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    def save(self) -> None:
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.mean.items()}
+        names = {id(p): n for n, p in self.model.named_parameters()}
+        for optimiser in self.optimisers:
+            for p, state in optimiser.state.items():
+                tensors |= {f"optimiser.{names[id(p)]}/{k}": v for k, v in state.items()}
+        meta = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels, "reference": self.reference, "config": asdict(self.config)}
+        temporary = self.checkpoint.with_suffix(".partial")
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"training": json.dumps(meta)})
+        os.replace(temporary, self.checkpoint)
+
+    def resume(self) -> None:
+        """Continue from the folder's checkpoint; raises WeightsError where it does not fit the model."""
+        names = dict(self.model.named_parameters())
+        with safe_open(self.checkpoint, "pt") as file:
+            meta = json.loads(file.metadata()["training"])
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+        try:
+            self.model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+        except RuntimeError as error:
+            raise WeightsError(f"{self.checkpoint}: made by another model; start in a new folder") from error
+        self.average.mean = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+        owners = {id(p): o for o in self.optimisers for g in o.param_groups for p in g["params"]}
+        for key, value in tensors.items():
+            if key.startswith("optimiser."):
+                name, field = key.removeprefix("optimiser.").rsplit("/", 1)
+                owners[id(names[name])].state[names[name]][field] = value
+        self.steps, self.seconds, self.pixels = meta["steps"], meta["seconds"], meta["pixels"]
+        self.reference = meta["reference"]
+
+    def log(self, **entry: object) -> None:
+        entry = {"step": self.steps, "minutes": round(self.seconds / 60, 2), **entry}
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def validate(self, images: Tensor) -> float:
+        """Log the averaged weights' rate-distortion curve; returns its BD-rate against the run's start, in per cent."""
+        current = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average.mean)
+        curve = validate(self.model, images, self.config.dead_zone)
+        self.model.load_state_dict(current)
+        self.reference = self.reference or curve
+        change = bd_rate(self.reference, curve)
+        self.log(validation=[[round(v, 4) for v in point] for point in curve], bd_rate=round(change, 3))
+        return change
+
+    def train(self, crops: Crops, validation: Tensor | None, report: Callable[[str], None], stop: Callable[[], bool] = lambda: False) -> None:
+        """Train to the end of the schedule, by the clock; `report` gets a line now and then, `stop` ends it early (with a checkpoint)."""
+        config = self.config
+        rng = np.random.default_rng([config.seed, self.steps])
+        torch.manual_seed(config.seed + self.steps)
+        started = last = checked = validated = time.monotonic()
+        before = self.seconds
+        recent: list[tuple[float, float]] = []
+        if validation is not None and self.reference is None:
+            report(f"validation BD-rate {self.validate(validation):+.2f} % against the start")
+            started = time.monotonic()
+        while (done := self.seconds / 60 / config.minutes) < 1 and not stop():
+            warm = min(1.0, (self.steps + 1) / config.warmup)
+            for optimiser in self.optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = config.learning_rate * warm * (1 - done) ** 0.8
+            count, size = (config.late_batch, config.late_crop) if done >= config.late else (config.batch, config.crop)
+            image = crops.batch(count, size)
+            # one stratum of the logarithmic range of steps for each sample, so that every batch sees fine and coarse ones
+            strata = (rng.permutation(count) + rng.random(count)) / count
+            step = torch.from_numpy(FINEST * (COARSEST / FINEST) ** strata).float()
+            reconstruction, bits = self.model(image, step, config.dead_zone)
+            distortion = (image - reconstruction).square().sum((1, 2, 3))
+            pixels = image[0, ..., 0].numel()
+            costs = (bits + lagrangian(step) * distortion) / pixels
+            loss = (costs * (step / 26) ** config.weighting).mean()
+            for optimiser in self.optimisers:
+                optimiser.zero_grad()
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            if math.isfinite(norm.item()):
+                for optimiser in self.optimisers:
+                    optimiser.step()
+            self.steps += 1
+            self.pixels += count * pixels
+            self.average.update(self.steps)
+            recent.append((loss.item(), (bits / pixels).mean().item()))
+            now = time.monotonic()
+            self.seconds = before + now - started
+            if self.steps % 100 == 0:
+                mean_loss, mean_bpp = np.mean(recent, 0)
+                rate = 100 * count * pixels / (now - last) / 1e6
+                self.log(loss=round(mean_loss, 5), bpp=round(mean_bpp, 4), megapixels_per_second=round(rate, 4))
+                report(f"step {self.steps}, {self.seconds / 60:.1f} min: loss {mean_loss:.4f}, {mean_bpp:.3f} bpp, {rate:.3f} MP/s")
+                recent, last = [], now
+            if now - checked > config.checkpoint_seconds:
+                self.save()
+                checked = now
+            if validation is not None and now - validated > config.validation_seconds:
+                report(f"validation BD-rate {self.validate(validation):+.2f} % against the start")
+                validated = time.monotonic()
+                started += validated - now  # the schedule counts training alone
+        self.save()
+        if validation is not None:
+            report(f"validation BD-rate {self.validate(validation):+.2f} % against the start")
+
+
+@torch.no_grad()
+def initialise_base(context: ContextModel, images: Sequence[np.ndarray], rng: np.random.Generator) -> None:
+    """Set where log scales start from the wavelet coefficients of some training crops."""
+    from .. import wavelet
+
+    bands = wavelet.forward(Crops(images, int(rng.integers(1 << 30))).batch(64, 256))
+    context.base[0, :3] = torch.log(bands.low.std((0, 1, 2)) * 0.3)
+    for level, details in enumerate(bands.details, 1):
+        context.base[level] = torch.log(details.abs().mean((0, 1, 2)))

@@ -1,0 +1,110 @@
+"""Colour axes and the CDF 9/7 wavelet: the linear transform that every model starts from.
+
+All tensors are channels-last, (B, H, W, C). The colour transform and the wavelet are orthonormal (the wavelet nearly so), so that one
+quantisation step gives about the same error in RGB wherever it is used.
+
+Sources: A. Cohen, I. Daubechies, J.-C. Feauveau, "Biorthogonal bases of compactly supported wavelets", 1992; the lifting factorisation is that of
+I. Daubechies and W. Sweldens, "Factoring wavelet transforms into lifting steps", 1998, as JPEG 2000 (ISO/IEC 15444-1, annex F) uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LEVELS = 4
+LIFTING = (-1.586134342, -0.05298011854, 0.8829110762, 0.4435068522)
+GAIN = 1.149604398
+ORIENTATIONS = 3  # horizontal, vertical and diagonal details
+
+# rows: gray, red-blue, green-magenta; each of length one
+COLOUR = torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]]) / torch.tensor([[3.0], [2], [6]]).sqrt()
+
+Times = Callable[[float, Tensor], Tensor]
+
+
+class Subbands(NamedTuple):
+    """The wavelet coefficients of a batch of images.
+
+    low: (B, H/16, W/16, 3), the low band of the coarsest level.
+    details: from the finest level to the coarsest, (B, H/2^l, W/2^l, 9) for level l = 1..4; channel = 3 * colour + orientation.
+    """
+
+    low: Tensor
+    details: tuple[Tensor, ...]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Subbands:
+        return Subbands(function(self.low), tuple(function(d) for d in self.details))
+
+
+def times(factor: float, x: Tensor) -> Tensor:
+    return factor * x
+
+
+def times_fixed_point(factor: float, x: Tensor) -> Tensor:
+    """Multiplication in int32 by a factor rounded to 12 binary digits: the same integers on every machine."""
+    return (x * round(factor * 4096) + 2048) >> 12
+
+
+def _next(x: Tensor, dim: int) -> Tensor:
+    n = x.shape[dim]
+    return torch.cat((x.narrow(dim, 1, n - 1), x.narrow(dim, n - 1, 1)), dim)
+
+
+def _previous(x: Tensor, dim: int) -> Tensor:
+    n = x.shape[dim]
+    return torch.cat((x.narrow(dim, 0, 1), x.narrow(dim, 0, n - 1)), dim)
+
+
+def _lift(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """One level along one axis of even length: (low, high) halves, borders extended symmetrically."""
+    low, high = (x[:, 0::2], x[:, 1::2]) if dim == 1 else (x[:, :, 0::2], x[:, :, 1::2])
+    high = high + LIFTING[0] * (low + _next(low, dim))
+    low = low + LIFTING[1] * (high + _previous(high, dim))
+    high = high + LIFTING[2] * (low + _next(low, dim))
+    low = low + LIFTING[3] * (high + _previous(high, dim))
+    return low * GAIN, high / GAIN
+
+
+def _unlift(low: Tensor, high: Tensor, dim: int, times: Times) -> Tensor:
+    low, high = times(1 / GAIN, low), times(GAIN, high)
+    low = low - times(LIFTING[3], high + _previous(high, dim))
+    high = high - times(LIFTING[2], low + _next(low, dim))
+    low = low - times(LIFTING[1], high + _previous(high, dim))
+    high = high - times(LIFTING[0], low + _next(low, dim))
+    return torch.stack((low, high), dim + 1).flatten(dim, dim + 1)
+
+
+def split(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, H, W, 3) -> the low band (B, H/2, W/2, 3) and the details (B, H/2, W/2, 9). H and W are even."""
+    left, right = _lift(x, 2)
+    low, vertical = _lift(left, 1)
+    horizontal, diagonal = _lift(right, 1)
+    return low, torch.stack((horizontal, vertical, diagonal), -1).flatten(-2)
+
+
+def merge(low: Tensor, details: Tensor, times: Times = times) -> Tensor:
+    """The inverse of split."""
+    horizontal, vertical, diagonal = details.unflatten(-1, (3, ORIENTATIONS)).unbind(-1)
+    return _unlift(_unlift(low, vertical, 1, times), _unlift(horizontal, diagonal, 1, times), 2, times)
+
+
+def forward(image: Tensor) -> Subbands:
+    """(B, H, W, 3) in 0..255, sides multiples of 16 -> subbands in 8-bit levels."""
+    x = (image - 128) @ COLOUR.to(image).T
+    details = []
+    for _ in range(LEVELS):
+        x, d = split(x)
+        details.append(d)
+    return Subbands(x, tuple(details))
+
+
+def inverse(bands: Subbands, reduce: int = 0) -> Tensor:
+    """Subbands in 8-bit levels -> (B, H, W, 3) in about 0..255; reduce = N leaves the N finest levels out and halves the size N times."""
+    x = bands.low
+    for d in reversed(bands.details[reduce:]):
+        x = merge(x, d)
+    return (x / 2**reduce) @ COLOUR.to(x) + 128
