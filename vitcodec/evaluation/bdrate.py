@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,25 +11,36 @@ from scipy.interpolate import PchipInterpolator
 Curve = Sequence[tuple[float, float]]  # (bits per pixel, quality such as PSNR in dB), in any order
 
 
-def bd_rate(anchor: Curve, test: Curve) -> float:
+def bd_rate(anchor: Curve, test: Curve, rates: tuple[float, float] = (0, math.inf)) -> float:
     """Mean difference in rate at equal quality, in per cent of the anchor's; negative: `test` needs fewer bits.
 
-    log rate is interpolated over quality by PCHIP and integrated over the range of quality that both curves cover. Source: G. Bjontegaard,
-    VCEG-M33, 2001, with the interpolation of JCTVC-K0279. Raises ValueError where the curves do not overlap.
+    log rate is interpolated over quality by PCHIP and integrated over the range of quality that both curves cover within `rates`, in bits per
+    pixel. Source: G. Bjontegaard, VCEG-M33, 2001, with the interpolation of JCTVC-K0279. Raises ValueError where the curves do not overlap.
     """
-    (log_a, quality_a), (log_t, quality_t) = _sorted(anchor), _sorted(test)
-    low, high = max(quality_a[0], quality_t[0]), min(quality_a[-1], quality_t[-1])
+    low, high = overlap(anchor, test, rates)
     if low >= high:
-        raise ValueError(f"the curves do not overlap in quality: {quality_a[0]:.2f}..{quality_a[-1]:.2f} and {quality_t[0]:.2f}..{quality_t[-1]:.2f}")
-    area_a = PchipInterpolator(quality_a, log_a).integrate(low, high)
-    area_t = PchipInterpolator(quality_t, log_t).integrate(low, high)
-    return float(np.expm1((area_t - area_a) / (high - low)) * 100)
+        raise ValueError("the curves do not overlap in quality")
+    areas = [PchipInterpolator(quality, log_rate).integrate(low, high) for log_rate, quality in (_sorted(anchor), _sorted(test))]
+    return float(np.expm1((areas[1] - areas[0]) / (high - low)) * 100)
 
 
-def overlap(anchor: Curve, test: Curve) -> tuple[float, float]:
-    """The range of quality that both curves cover, (low, high); empty if low >= high."""
-    a, t = [q for _, q in anchor], [q for _, q in test]
-    return max(min(a), min(t)), min(max(a), max(t))
+def overlap(anchor: Curve, test: Curve, rates: tuple[float, float] = (0, math.inf)) -> tuple[float, float]:
+    """The range of quality that both curves cover while their rates lie within `rates`, (low, high); empty if low >= high."""
+    ends = [_range(*_sorted(curve), rates) for curve in (anchor, test)]
+    return max(low for low, _ in ends), min(high for _, high in ends)
+
+
+def _range(log_rate: np.ndarray, quality: np.ndarray, rates: tuple[float, float]) -> tuple[float, float]:
+    """The quality where a curve enters the range of rates, and where it leaves it."""
+    low, high = max(rates[0], math.exp(log_rate[0])), min(rates[1], math.exp(log_rate[-1]))
+    if rates[0] <= math.exp(log_rate.min()) and math.exp(log_rate.max()) <= rates[1]:
+        return quality[0], quality[-1]
+    if (np.diff(log_rate) <= 0).any():
+        raise ValueError("a curve cannot be cut at a rate where its rate does not rise with its quality")
+    if low > high:
+        return math.inf, -math.inf
+    curve = PchipInterpolator(log_rate, quality)
+    return float(curve(math.log(low))), float(curve(math.log(high)))
 
 
 def _sorted(curve: Curve) -> tuple[np.ndarray, np.ndarray]:

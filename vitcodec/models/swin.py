@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..layers import fold, local_contrast, signed_log, unfold, zero_init
 from ..wavelet import Subbands
-from .blocks import ConvBlock, WindowBlock, fold, local_contrast, signed_log, unfold, zero_init
+from .blocks import ConvBlock, WindowBlock
 
 BANDS = (45, 9, 12)  # coefficients a site at strides 4, 8 and 16: level 1 folded with level 2; level 3; level 4 with the low band
 

@@ -1,0 +1,552 @@
+"""The file format: what is packed comes back, what is damaged is refused, and nothing is believed before it is checked."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import tracemalloc
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vitcodec import container
+from vitcodec.container import LEVELS, MAGIC, METADATA, TOKENS, VERSION, Contents, Header, describe, pack, read_header, unpack
+from vitcodec.errors import FormatError, LimitError, UnsupportedError
+
+REFUSALS = (FormatError, UnsupportedError, LimitError)
+ONE_TILE = Header(width=33, height=17, quality=60, gray=False, model="swin", weights=bytes(range(8)), tile=512)
+TILED = replace(ONE_TILE, width=130, height=300, tile=128)  # 2 x 3 tiles
+START = MAGIC + bytes([VERSION])
+FORMAT = Path(__file__).parents[1] / "docs" / "format.md"
+
+
+def fuzz(examples: int) -> settings:
+    """As many examples however slow and busy the machine is."""
+    return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def varint(value: int) -> bytes:
+    encoded = b""
+    while value > 127:
+        encoded, value = encoded + bytes([value % 128 + 128]), value // 128
+    return encoded + bytes([value])
+
+
+def chunk(type: bytes, payload: bytes = b"") -> bytes:
+    body = type + varint(len(payload)) + payload
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def head(width: int = 33, height: int = 17, quality: int = 60, flags: int = 0, tile: int = 4, model: bytes = b"swin", more: bytes = b"") -> bytes:
+    fixed = bytes([quality, flags, tile, len(model)])
+    return START + chunk(b"HEAD", varint(width) + varint(height) + fixed + model + bytes(range(8)) + more)
+
+
+def tokens_of(header: Header, size: int = 3) -> dict[tuple[int, int], bytes]:
+    """Payloads that all differ in content and, from one to the next, in length."""
+    keys = [(level, tile) for level in LEVELS for tile in range(header.tiles)]
+    return {key: bytes((31 * i + j) % 251 for j in range(size + i % 4)) for i, key in enumerate(keys)}
+
+
+def sample(header: Header = TILED, metadata: dict[str, bytes] | None = None) -> Contents:
+    return Contents(header, {"EXIF": b"II*\0", "ALPH": b"\xff\n"} if metadata is None else metadata, tokens_of(header))
+
+
+TOKEN_CHUNKS = b"".join(chunk(TOKENS[level].encode(), b"abc") for level in LEVELS)  # of one tile
+
+
+class CountingStream(io.BytesIO):
+    total = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.total += len(data)
+        return data
+
+
+class DribblingStream(io.BytesIO):
+    """An unbuffered stream such as a pipe or socket file: fewer bytes than asked for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(size or 0, 3))
+
+
+# ---- what is packed comes back
+
+
+@pytest.mark.parametrize("header", [ONE_TILE, TILED, replace(TILED, gray=True, quality=1), replace(ONE_TILE, width=1, height=1, quality=100)])
+@pytest.mark.parametrize("metadata", [{}, {key: key.encode() * 50 for key in METADATA}, {"XMP ": b""}])
+def test_round_trip(header: Header, metadata: dict[str, bytes]) -> None:
+    contents = sample(header, metadata)
+    assert unpack(pack(contents)) == contents
+
+
+@given(
+    width=st.integers(1, 700),
+    height=st.integers(1, 700),
+    quality=st.integers(1, 100),
+    gray=st.booleans(),
+    model=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True),
+    weights=st.binary(min_size=8, max_size=8),
+    units=st.sampled_from([1, 2, 4, 255]),
+    metadata=st.dictionaries(st.sampled_from(list(METADATA)), st.binary(max_size=200)),
+    payloads=st.lists(st.binary(max_size=200), min_size=1, max_size=9),
+)
+@fuzz(40)
+def test_round_trip_of_anything(
+    width: int, height: int, quality: int, gray: bool, model: str, weights: bytes, units: int, metadata: dict[str, bytes], payloads: list[bytes]
+) -> None:
+    header = Header(width, height, quality, gray, model, weights, 128 * units)
+    keys = [(level, tile) for level in LEVELS for tile in range(header.tiles)]
+    contents = Contents(header, metadata, {key: payloads[i % len(payloads)] for i, key in enumerate(keys)})
+    data = pack(contents)
+    assert unpack(data) == contents and read_header(data) == header
+
+
+def test_tiles_cover_the_picture() -> None:
+    assert (TILED.tile_columns, TILED.tile_rows, TILED.tiles) == (2, 3, 6)
+    assert replace(TILED, width=128, height=128).tiles == 1
+    assert replace(TILED, width=129, height=1).tiles == 2
+
+
+def test_overhead_of_a_small_picture_is_at_most_100_bytes() -> None:
+    for width, height, size in [(768, 512, 400), (32640, 8000, 20_000)]:
+        contents = Contents(Header(width, height, 60, False, "swin", bytes(8), 255 * 128), {}, {(level, 0): bytes(size) for level in LEVELS})
+        assert len(pack(contents)) - 5 * size <= 100
+
+
+@pytest.mark.parametrize("wrap", [io.BytesIO, DribblingStream, bytearray, memoryview])
+def test_streams_and_buffers(wrap: type) -> None:
+    data = pack(sample())
+    assert unpack(wrap(data)) == sample()
+    assert read_header(wrap(data)) == TILED
+
+
+def test_a_stream_is_read_from_where_it_stands() -> None:
+    stream = io.BytesIO(b"before" + pack(sample()))
+    stream.seek(6)
+    assert unpack(stream) == sample()
+
+
+def test_a_file_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "a.vitc"
+    path.write_bytes(pack(sample()))
+    for buffering in (0, -1):
+        with path.open("rb", buffering=buffering) as stream:
+            assert unpack(stream) == sample()
+
+
+def test_metadata_comes_before_tokens_and_tokens_level_by_level() -> None:
+    types = [c.type for c in describe(pack(sample(metadata=dict.fromkeys(METADATA, b"x")))).chunks]
+    assert types == ["HEAD", "iCCP", "eXIF", "xMPD", "ALPH", "INDX"] + [t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)]
+
+
+def test_pack_refuses_what_no_file_can_hold() -> None:
+    complete = sample()
+    for key in [(0, 0), (1, 5)]:
+        with pytest.raises(ValueError, match="tokens"):
+            pack(Contents(TILED, {}, {k: v for k, v in complete.tokens.items() if k != key}))
+    with pytest.raises(ValueError, match="tokens"):
+        pack(Contents(TILED, {}, complete.tokens | {(5, 0): b""}))
+    with pytest.raises(ValueError, match="XMP"):
+        pack(Contents(TILED, {"XMP": b""}, complete.tokens))
+    wrong: list[dict[str, Any]] = [{"width": 0}, {"height": -1}, {"quality": 0}, {"quality": 101}, {"weights": bytes(7)}]
+    wrong += [{"model": model} for model in ("", "a/b", "..", "é", "a" * 65)] + [{"tile": tile} for tile in (0, 100, 256 * 128)]
+    for fields in wrong:
+        with pytest.raises(ValueError):
+            replace(TILED, **fields)
+
+
+# ---- damage
+
+
+@pytest.mark.parametrize("header", [ONE_TILE, replace(TILED, height=60)])
+def test_every_bit_flip_and_every_truncation_is_refused(header: Header) -> None:
+    data = pack(sample(header))
+    for i in range(len(data)):
+        with pytest.raises(FormatError):
+            unpack(data[:i])
+        for bit in range(8):
+            with pytest.raises(REFUSALS):
+                unpack(data[:i] + bytes([data[i] ^ 1 << bit]) + data[i + 1 :])
+
+
+def test_every_bit_flip_and_truncation_of_the_header_is_refused_by_read_header() -> None:
+    data = pack(sample())
+    end = describe(data).chunks[0].offset + describe(data).chunks[0].size
+    assert read_header(data[:end]) == TILED
+    for i in range(end):
+        with pytest.raises(FormatError):
+            read_header(data[:i])
+        for bit in range(8):
+            with pytest.raises(REFUSALS):
+                read_header(data[:i] + bytes([data[i] ^ 1 << bit]) + data[i + 1 :])
+
+
+def test_a_damaged_file_never_gives_wrong_coarse_levels() -> None:
+    data = pack(sample())
+    expected, size = unpack(data, finest=4), describe(data)
+    checked = next(c.offset for c in size.chunks if c.type == "TOKC")
+    for i in range(len(data)):
+        flipped = data[:i] + bytes([data[i] ^ 1 << i % 8]) + data[i + 1 :]
+        if i < checked:
+            with pytest.raises(REFUSALS):
+                unpack(flipped, finest=4)
+        else:
+            assert unpack(flipped, finest=4) == expected
+
+
+def test_bytes_behind_the_end_are_refused() -> None:
+    data = pack(sample())
+    for more in (b"\0", b"\n", chunk(b"note"), data):
+        with pytest.raises(FormatError, match="too many"):
+            unpack(data + more)
+
+
+def test_text_mode_transfers_are_named() -> None:
+    data = pack(sample())
+    for damaged in (data.replace(b"\r\n", b"\n"), data.replace(b"\n", b"\r\n")):
+        with pytest.raises(FormatError, match="text mode"):
+            unpack(damaged)
+    with pytest.raises(FormatError, match="not a"):
+        unpack(bytes(b & 127 for b in data))
+    with pytest.raises(FormatError, match="truncated"):
+        unpack(data[: data.index(0x1A) + 1])
+
+
+def test_messages_are_one_line_and_name_the_file() -> None:
+    data = pack(sample())
+    cases = [
+        b"",
+        b"GIF89a",
+        data[:-1],
+        data[:30],
+        data + b"\0",
+        data[:60] + b"\xff" + data[61:],
+        START[:-1] + b"\1",
+        head(60000, 60000),
+        head(flags=2),
+    ]
+    for damaged in [*cases, head(quality=0), head(model=b"a\nb"), head(more=b"!"), head() + chunk(b"NEWS")]:
+        with pytest.raises(REFUSALS) as caught:
+            unpack(damaged, name="photo.vitc")
+        assert str(caught.value).startswith("photo.vitc: ") and "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=300))
+@fuzz(100)
+def test_random_bytes_are_refused(data: bytes) -> None:
+    for read in (unpack, read_header, describe):
+        for prefix in (b"", START, head(), head(300, 300, tile=1)):
+            if read is read_header and len(prefix) > len(START):
+                continue
+            with pytest.raises(REFUSALS):
+                read(prefix + data)
+
+
+@given(st.integers(0, 400), st.integers(0, 40), st.binary(max_size=40), st.sampled_from([ONE_TILE, TILED]))
+@fuzz(150)
+def test_mutated_files_are_refused_or_whole(position: int, removed: int, inserted: bytes, header: Header) -> None:
+    data = pack(sample(header))
+    mutated = data[:position] + inserted + data[position + removed :]
+    try:
+        contents = unpack(mutated)
+    except REFUSALS:
+        return
+    assert contents.tokens == tokens_of(header)  # nothing was changed, or a chunk of metadata is gone
+
+
+TYPES = [b"HEAD", b"INDX", b"iCCP", b"eXIF", b"xMPD", b"ALPH", b"TOKL", b"TOKD", b"TOKC", b"TOKB", b"TOKA", b"NEWS", b"news"]
+SIZES = st.lists(st.integers(0, 3), min_size=10, max_size=10).map(bytes)  # an index of two tiles
+
+
+@given(
+    st.sampled_from([head(), head(130, tile=1), head(16384, 16384, tile=1)]),
+    st.lists(st.tuples(st.sampled_from(TYPES), st.binary(max_size=3) | SIZES), max_size=20),
+    st.sampled_from([b"", TOKEN_CHUNKS]),
+)
+@fuzz(150)
+def test_any_chunks_with_right_checksums(start: bytes, chunks: list[tuple[bytes, bytes]], end: bytes) -> None:
+    data = start + b"".join(chunk(type, payload) for type, payload in chunks) + end
+    try:
+        contents = unpack(data)
+    except REFUSALS:
+        return
+    assert unpack(pack(contents)) == contents
+
+
+@given(st.binary(max_size=60))
+@fuzz(150)
+def test_any_header_with_a_right_checksum(payload: bytes) -> None:
+    for data in (payload, b"\x21\x11" + payload, b"\x21\x11\x3c\0\4\4swin" + payload):
+        try:
+            header = read_header(START + chunk(b"HEAD", data))
+        except REFUSALS:
+            continue
+        assert 1 <= header.quality <= 100 and 1 <= header.width <= container.MAX_SIDE and header.tiles <= container.MAX_TILES
+
+
+# ---- reading only what is needed
+
+
+@pytest.mark.parametrize("finest", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("header", [ONE_TILE, TILED])
+def test_finer_levels_are_neither_read_nor_checked(header: Header, finest: int) -> None:
+    whole = Contents(header, {"ICCP": b"p" * 100}, tokens_of(header, size=50))
+    data = pack(whole)
+    finer = [c for c in describe(data).chunks if c.type in [TOKENS[level] for level in range(1, finest)]]
+    needed = len(data) - sum(c.size for c in finer)
+    stream = CountingStream(data)
+    contents = unpack(stream, finest)
+    assert stream.total == needed
+    assert contents == replace(whole, tokens={k: v for k, v in whole.tokens.items() if k[0] == 0 or k[0] >= finest})
+    if finest > 1:
+        assert unpack(data[:needed], finest) == unpack(data[:needed] + b"\0" * 99, finest) == contents
+    with pytest.raises(FormatError):
+        unpack(data[: needed - 1], finest)
+
+
+@pytest.mark.parametrize("finest", [0, 6, -1])
+def test_finest_out_of_range(finest: int) -> None:
+    with pytest.raises(ValueError):
+        unpack(pack(sample()), finest)
+
+
+def test_read_header_reads_the_header_only() -> None:
+    data = pack(replace(sample(), metadata={"ICCP": bytes(10_000)}))
+    stream = CountingStream(data)
+    assert read_header(stream) == TILED
+    assert stream.total == len(head(130, 300, tile=1)) == 9 + describe(data).chunks[0].size
+
+
+def test_the_index_leads_to_any_tile_and_level() -> None:
+    contents = Contents(TILED, {"EXIF": b"e"}, tokens_of(TILED, size=126))  # lengths of one and of two bytes
+    data = pack(contents)
+    position = data.index(b"INDX") + 4
+    length, position = data[position], position + 1
+    sizes, fields = [], io.BytesIO(data[position : position + length])
+    while byte := fields.read(1):
+        sizes.append(byte[0] if byte[0] < 128 else byte[0] - 128 + 128 * fields.read(1)[0])
+    start = position + length + 4
+    for k, ((level, _), payload) in enumerate(contents.tokens.items()):
+        offset = start + sum(8 + len(varint(size)) + size for size in sizes[:k])
+        expected = chunk(TOKENS[level].encode(), payload)
+        assert data[offset : offset + len(expected)] == expected
+
+
+def test_describe_accounts_for_every_byte() -> None:
+    data = pack(sample())
+    layout = describe(data)
+    assert layout.header == TILED and layout.size == len(data)
+    assert layout.chunks[0].offset == 9
+    for c, following in zip(layout.chunks, layout.chunks[1:], strict=False):
+        assert data[c.offset : c.offset + 4].decode() == c.type and c.offset + c.size == following.offset
+    assert layout.level_bytes == {level: sum(len(v) for k, v in sample().tokens.items() if k[0] == level) for level in LEVELS}
+    unknown = describe(head() + chunk(b"note", b"hello") + TOKEN_CHUNKS).chunks[1]
+    assert (unknown.type, unknown.length, unknown.size) == ("note", 5, 14)
+    with pytest.raises(FormatError):
+        describe(data[:-1])
+
+
+# ---- rules about chunks, versions and fields
+
+
+def test_unknown_ancillary_chunks_are_skipped() -> None:
+    data = head() + chunk(b"note", b"hello") + chunk(b"eXIF", b"e") + chunk(b"note") + TOKEN_CHUNKS
+    assert unpack(data) == Contents(ONE_TILE, {"EXIF": b"e"}, {(level, 0): b"abc" for level in LEVELS})
+
+
+def test_unknown_critical_chunks_need_a_newer_reader() -> None:
+    for data in (head() + chunk(b"NEWS", b"hello") + TOKEN_CHUNKS, head() + TOKEN_CHUNKS[:12] + chunk(b"NEWS") + TOKEN_CHUNKS[12:]):
+        with pytest.raises(UnsupportedError, match=r"needs a newer vitcodec.*NEWS"):
+            unpack(data)
+    damaged = bytearray(chunk(b"NEWS", b"hello"))
+    damaged[6] ^= 1
+    with pytest.raises(FormatError, match="checksum"):
+        unpack(head() + damaged + TOKEN_CHUNKS)
+
+
+def test_newer_versions_need_a_newer_reader() -> None:
+    for version in (VERSION + 1, 255):
+        for read in (unpack, read_header, describe):
+            with pytest.raises(UnsupportedError, match=f"needs a newer vitcodec: format version {version}"):
+                read(MAGIC + bytes([version]) + pack(sample())[9:])
+
+
+@pytest.mark.parametrize("bit", range(1, 8))
+def test_reserved_flags_need_a_newer_reader(bit: int) -> None:
+    with pytest.raises(UnsupportedError, match="needs a newer vitcodec"):
+        unpack(head(flags=1 << bit) + TOKEN_CHUNKS)
+
+
+def test_the_gray_flag() -> None:
+    assert unpack(head(flags=1) + TOKEN_CHUNKS).header == replace(ONE_TILE, gray=True)
+
+
+TOKL, TOKD, REST = TOKEN_CHUNKS[:12], TOKEN_CHUNKS[12:24], TOKEN_CHUNKS[24:]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        chunk(b"eXIF") * 2 + TOKEN_CHUNKS,  # twice
+        head()[9:] + TOKEN_CHUNKS,
+        chunk(b"INDX", b"\3" * 5) + TOKEN_CHUNKS,  # an index for one tile
+        TOKD + TOKL + REST,  # levels out of order
+        TOKL + TOKL + TOKD + REST,
+        TOKL + REST,
+        TOKL + chunk(b"eXIF") + TOKD + REST,  # metadata or unknown between tokens
+        TOKL + chunk(b"note") + TOKD + REST,
+        b"TOKL\x83\0abc" + zlib.crc32(b"TOKL\x83\0abc").to_bytes(4, "little") + TOKD + REST,  # a length that is not canonical
+        chunk(b"no e") + TOKEN_CHUNKS,  # not letters
+        chunk(b"XMP ") + TOKEN_CHUNKS,
+    ],
+)
+def test_misplaced_chunks_are_refused(chunks: bytes) -> None:
+    assert unpack(head() + TOKEN_CHUNKS).tokens[0, 0] == b"abc"
+    with pytest.raises(FormatError):
+        unpack(head() + chunks)
+
+
+TWO_TILES = b"".join(chunk(TOKENS[level].encode(), payload) for level in LEVELS for payload in (b"abc", b"de"))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        b"",  # missing
+        chunk(b"INDX", b"\3\2" * 4),  # too short
+        chunk(b"INDX", b"\3\2" * 6),  # too long
+        chunk(b"INDX", b"\2\3" * 5),  # other sizes
+        chunk(b"INDX", b"\3\2" * 4 + b"\3\x82\0"),  # not canonical
+        chunk(b"INDX", b"\3\2" * 4 + b"\3\x82"),  # ends within a number
+        chunk(b"INDX", b"\3\2" * 4 + b"\3" + b"\xff" * 9),
+        chunk(b"INDX", b"\3\2" * 5) + chunk(b"note"),  # something between index and tokens
+        chunk(b"INDX", b"\3\2" * 5) * 2,
+        chunk(b"INDX", bytes(100_000)),
+    ],
+)
+def test_wrong_indices_are_refused(index: bytes) -> None:
+    start = head(40, 130, tile=1)
+    assert unpack(start + chunk(b"INDX", b"\3\2" * 5) + TWO_TILES).tokens[1, 1] == b"de"
+    with pytest.raises(FormatError):
+        unpack(start + index + TWO_TILES)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"width": 0},
+        {"height": 0},
+        {"quality": 0},
+        {"quality": 101},
+        {"tile": 0},
+        {"model": b""},
+        {"model": b"m" * 65},
+        {"model": b"../x"},
+        {"model": b"a b"},
+        {"model": b"\xe9"},
+        {"more": b"\0"},
+    ],
+)
+def test_wrong_fields_are_refused(fields: dict[str, Any]) -> None:
+    for read in (read_header, unpack):
+        with pytest.raises(FormatError):
+            read(head(**fields) + TOKEN_CHUNKS)
+
+
+# ---- limits
+
+
+@pytest.mark.parametrize(
+    "width, height, tile", [(60000, 60000, 4), (65536, 1, 4), (1, 65536, 4), (2**35 - 1, 1, 4), (16384, 16385, 4), (16257, 16385, 1)]
+)
+def test_limits_of_size(width: int, height: int, tile: int) -> None:
+    for read in (unpack, read_header, describe):
+        with pytest.raises(LimitError, match=str(width)):
+            read(head(width, height, tile=tile))
+    with pytest.raises(LimitError):
+        pack(Contents(Header(width, height, 60, False, "swin", bytes(8), tile * 128)))
+
+
+def test_sizes_at_the_limits_are_read() -> None:
+    for width, height, tile in [(65535, 4096, 1), (4096, 65535, 4), (16384, 16384, 1), (65535, 1, 255)]:
+        header = read_header(head(width, height, tile=tile))
+        assert (header.width, header.height) == (width, height) and header.tiles <= container.MAX_TILES
+
+
+def test_a_claim_costs_nothing() -> None:
+    huge = 2**35 - 1
+    for data in (
+        head(60000, 60000, tile=1),
+        head(16384, 16384, tile=1) + chunk(b"INDX", bytes(10)) + TOKEN_CHUNKS,
+        head(16384, 16384, tile=1) + b"INDX" + varint(5 * 16384) + bytes(100),
+        head() + b"iCCP" + varint(huge) + bytes(100),
+        head() + b"news" + varint(huge) + bytes(100),
+        head() + b"TOKL" + varint(huge) + bytes(100),
+        START + b"HEAD" + varint(huge) + bytes(100),
+    ):
+        tracemalloc.start()
+        try:
+            with pytest.raises((FormatError, LimitError)):
+                unpack(io.BytesIO(data))
+            assert tracemalloc.get_traced_memory()[1] < 50_000
+        finally:
+            tracemalloc.stop()
+
+
+def test_chunks_that_are_too_long_are_not_read() -> None:
+    for start, long in [(START, b"HEAD"), (head(130, tile=1), b"INDX")]:
+        stream = CountingStream(start + chunk(long, bytes(100_000)))
+        with pytest.raises(FormatError):
+            unpack(stream)
+        assert stream.total < 100
+
+
+def test_a_damaged_length_is_not_taken_for_large_metadata() -> None:
+    with pytest.raises(FormatError, match="truncated"):
+        unpack(head() + b"iCCP" + varint(2**35 - 1) + bytes(100))
+
+
+def test_metadata_has_a_limit_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert container.MAX_METADATA == 64 << 20
+    monkeypatch.setattr(container, "MAX_METADATA", 1000)
+    fits = Contents(ONE_TILE, {"ICCP": bytes(400), "EXIF": bytes(600)}, tokens_of(ONE_TILE))
+    assert unpack(pack(fits)) == fits
+    with pytest.raises(LimitError, match="metadata"):
+        pack(replace(fits, metadata=fits.metadata | {"XMP ": b"x"}))
+    for chunks in (chunk(b"iCCP", bytes(1001)), chunk(b"news", bytes(600)) * 2, chunk(b"ALPH", bytes(600)) + chunk(b"xMPD", bytes(600))):
+        with pytest.raises(LimitError, match="metadata"):
+            unpack(head() + chunks + TOKEN_CHUNKS)
+
+
+# ---- the module and its specification
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = "import sys, vitcodec.container; print([m for m in ('torch', 'numpy', 'PIL', 'timm', 'constriction') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_example_in_the_specification() -> None:
+    block = FORMAT.read_text("utf-8").split("begins with\n\n")[1].split("\n\n")[0]
+    example = bytes.fromhex("".join(re.split(r" {3,}", line.strip())[0] for line in block.splitlines()))
+    header = Header(768, 512, 60, False, "swin", bytes.fromhex("0011223344556677"), 512)
+    assert read_header(example) == header
+    assert pack(Contents(header, {}, tokens_of(header))).startswith(example)
+
+
+def test_the_specification_names_every_chunk_and_limit() -> None:
+    text = FORMAT.read_text("utf-8")
+    for type in ("HEAD", "INDX", *METADATA.values(), *TOKENS.values()):
+        assert f"`{type}`" in text
+    assert (container.MAX_SIDE, container.MAX_PIXELS, container.MAX_TILES, container.MAX_VARINT) == (65535, 2**28, 2**14, 5)
+    for limit in ("65535 pixels", "2^28 pixels", "2^14", "64 MiB", "5 bytes"):
+        assert limit in text

@@ -1,0 +1,5 @@
+"""`python -m vitcodec`."""
+
+from vitcodec.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""Options that several commands share, so that each has one name, one meaning and one help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Inputs = Annotated[list[str], typer.Argument(metavar="INPUT...", show_default=False, help="Files, folders or globs; - for stdin.")]
+Target = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PATH",
+        show_default=False,
+        help="A file for one input, a folder for several, - for stdout. [default: beside the input]",
+    ),
+]
+Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Folders with everything below them.")]
+Quality = Annotated[int, typer.Option("-q", "--quality", min=1, max=100, metavar="1..100", help="Higher is better and larger.")]
+Model = Annotated[
+    str | None,
+    typer.Option("-m", "--model", envvar="VITCODEC_MODEL", metavar="NAME", show_default=False, help="A shipped model's name or local-dir:PATH."),
+]
+Device = Annotated[str, typer.Option("--device", envvar="VITCODEC_DEVICE", metavar="NAME", help="auto, cpu, cuda[:N] or mps.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", show_default=False, help="CPU threads. [default: all cores]")]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option("--max-pixels", min=1, metavar="N", show_default=False, help="Refuse larger images. [default: 179 million]"),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave inputs alone whose output exists.")]
+Strip = Annotated[bool, typer.Option("--strip", help="Drop ICC, EXIF and XMP.")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan and do nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON objects on stdout, one a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Errors only.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]

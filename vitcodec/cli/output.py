@@ -1,0 +1,171 @@
+"""The one place that prints: results on stdout, messages on stderr, and every exception as one line with an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+
+from ..errors import UsageError, VitcodecError
+
+DONE, FAILED, USAGE, NOTHING, INTERRUPTED = 0, 1, 2, 3, 130
+SCHEMA_VERSION = 1
+
+_MEMORY = "out of memory; decode with --reduce, encode a smaller image, or use --device cpu"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an exception means to the user."""
+
+    line: str
+    code: int
+
+    def report(self) -> int:
+        """Print the line on stderr and return the exit code."""
+        print(f"error: {self.line}" if self.code != INTERRUPTED else self.line, file=sys.stderr)
+        return self.code
+
+
+def debugging() -> bool:
+    return os.environ.get("VITCODEC_DEBUG") == "1"
+
+
+def explain(error: BaseException, name: str = "", command: str | None = None) -> Explanation:
+    """The line and exit code of an exception. name: the file concerned, put in front unless the message says it; command: whose --help to point to.
+
+    With VITCODEC_DEBUG=1 the traceback is printed as well.
+    """
+    if debugging():
+        traceback.print_exception(error)
+    line, code = _describe(error, command)
+    line = " ".join(line.split())
+    return Explanation(line if not name or name in line else f"{name}: {line}", code)
+
+
+def _describe(error: BaseException, command: str | None) -> tuple[str, int]:
+    match error:
+        case VitcodecError():
+            return str(error), error.exit_code
+        case KeyboardInterrupt() | typer.Abort():
+            return "interrupted", INTERRUPTED
+        case MemoryError():
+            return _MEMORY, FAILED
+        case UnicodeError():
+            return f"{error}; the text is not in the expected encoding", FAILED
+        case OSError(strerror=str()):
+            return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror), FAILED
+        case ImportError():
+            return f"{error}; reinstall vitcodec with its dependencies", FAILED
+    # these two by what they are like: torch is not imported here, and typer carries or borrows Click, depending on its version
+    if type(error).__name__ == "OutOfMemoryError":
+        return _MEMORY, FAILED
+    if hasattr(error, "format_message"):
+        message = error.format_message().rstrip(".")
+        return f"{message}; see vitcodec {command + ' ' if command else ''}--help", USAGE
+    return f"internal error: {type(error).__name__}: {error}; set VITCODEC_DEBUG=1 to see where, and please report it", FAILED
+
+
+@dataclass
+class Progress:
+    """A bar on stderr, or nothing. Messages printed meanwhile go above it."""
+
+    bar: Any = None
+    megapixels: float = 0.0
+
+    def advance(self, megapixels: float = 0.0, steps: int = 1) -> None:
+        if self.bar is not None:
+            self.megapixels += megapixels
+            elapsed = self.bar.format_dict["elapsed"]
+            if self.megapixels and elapsed:
+                self.bar.set_postfix_str(f"{self.megapixels / elapsed:.2f} MP/s", refresh=False)
+            self.bar.update(steps)
+
+
+@dataclass
+class Output:
+    """What a command prints, for people (default), programs (--json) or nobody (--quiet)."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    to_stdout: bool = False  # an image goes to stdout, so that nothing else may
+    _progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose contradict each other; give one")
+        if self.json and self.to_stdout:
+            raise UsageError("--json and -o - both write to stdout; give one")
+
+    def result(self, text: str) -> None:
+        """What the command was asked to print: stdout, for people."""
+        if not self.json:
+            print(text, file=sys.stderr if self.to_stdout else sys.stdout)
+
+    def record(self, data: Mapping[str, Any]) -> None:
+        """One JSON object on one line of stdout, with --json only. NaN and infinity become null."""
+        if self.json:
+            print(json.dumps(_finite(data), ensure_ascii=False), flush=True)
+
+    def summary(self, data: Mapping[str, Any]) -> None:
+        """The last JSON object of a command, which says the schema's version."""
+        self.record({"schema_version": SCHEMA_VERSION, **data})
+
+    def say(self, text: str) -> None:
+        """What happened, for people: stderr."""
+        if not self.json and not self.quiet:
+            self._message(text)
+
+    def detail(self, text: str) -> None:
+        """What only -v shows: stderr."""
+        if self.verbose:
+            self._message(text)
+
+    def warn(self, text: str) -> None:
+        """What went another way than one might think: stderr."""
+        if not self.quiet:
+            self._message(f"note: {text}")
+
+    def failures(self, failures: Sequence[str], total: int) -> None:
+        """The list of failed files, one line each, always shown, at the end."""
+        if failures:
+            self._message(f"{len(failures)} of {total} failed:" if total > 1 else "failed:")
+            for line in failures:
+                self._message(f"  {line}")
+
+    @contextmanager
+    def progress(self, total: int, unit: str = "image") -> Iterator[Progress]:
+        """A progress bar where stderr is a terminal and there is more than one thing to do."""
+        if self.quiet or total < 2 or not sys.stderr.isatty():
+            yield Progress()
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True) as bar:
+            self._progress = Progress(bar)
+            try:
+                yield self._progress
+            finally:
+                self._progress = Progress()
+
+    def _message(self, text: str) -> None:
+        if self._progress.bar is not None:
+            self._progress.bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {k: _finite(v) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(v) for v in data]
+    return None if isinstance(data, float) and (data != data or abs(data) == float("inf")) else data

@@ -1,0 +1,147 @@
+"""`vitcodec train` and `vitcodec export`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UsageError
+from . import options
+from .output import Output
+
+Data = Annotated[list[Path], typer.Argument(metavar="DATA...", show_default=False, help="Folders and tars of images.")]
+Family = Annotated[str, typer.Option("-m", "--model", metavar="FAMILY", help="The family to train.")]
+Folder = Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The run's folder: checkpoint.safetensors and log.jsonl.")]
+Init = Annotated[str, typer.Option("--init", metavar="NAME", help="Where to start: wavelet (untrained), a shipped model, or local-dir:PATH.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")]
+TimeLimit = Annotated[str, typer.Option("--time-limit", metavar="TIME", help="Of the whole schedule, as 90m or 2h; the learning rate decays to its end.")]
+Validation = Annotated[
+    Path | None, typer.Option("--val", metavar="PATH", show_default=False, help="A folder or tar to validate on. [default: 5 % of the data]")
+]
+EntropyOnly = Annotated[bool, typer.Option("--entropy-only", help="Train the entropy model alone, on fixed transforms.")]
+LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops of 128 pixels a step; a quarter as many of 256 in the second half.")]
+Seed = Annotated[int, typer.Option("--seed", help="For crops, steps and noise.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", show_default=False, help="The model's name. [default: the folder's]")]
+DeadZone = Annotated[float, typer.Option("--dead-zone", min=0, max=0.4, help="Of the encoder's rounding.")]
+
+
+def parse_time(text: str) -> float:
+    """'90', '90m', '2h', '1h30m' -> minutes. Raises UsageError."""
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m?)?", text.strip())
+    if not match or not (match[1] or match[2]):
+        raise UsageError(f"time limit '{text}' is not understood; write it as 90m or 1h30m")
+    return 60 * float(match[1] or 0) + float(match[2] or 0)
+
+
+def train_command(
+    data: Data,
+    model: Family = "swin",
+    output: Folder = Path("runs/new"),
+    init: Init = "wavelet",
+    resume: Resume = False,
+    time_limit: TimeLimit = "60m",
+    val: Validation = None,
+    entropy_only: EntropyOnly = False,
+    lr: LearningRate = 1.5e-3,
+    batch: Batch = 8,
+    seed: Seed = 0,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a model. Ctrl-C stops with a checkpoint; --resume goes on.
+
+    \b
+    vitcodec train photos/ shard-*.tar --val val.tar -o runs/a --time-limit 20m --entropy-only
+    vitcodec train photos/ shard-*.tar --val val.tar -o runs/b --init local-dir:weights/swin --time-limit 2h
+    """
+    out = Output(quiet=quiet)
+    minutes = parse_time(time_limit)
+
+    import signal
+
+    import numpy as np
+    import torch
+
+    from .. import weights
+    from ..training.data import Crops, read_images, validation_crops
+    from ..training.loop import Run, TrainingConfig, initialise_base
+    from ..training.shipping import load_training_model, new_model
+
+    if threads:
+        torch.set_num_threads(threads)
+    images = list(read_images(data))
+    if val is None:
+        # every 20th image, so that what is validated on was not trained on
+        held_out, images = images[::20], [image for k, image in enumerate(images) if k % 20]
+    else:
+        held_out = list(read_images([val]))
+    config = TrainingConfig(
+        minutes=minutes, learning_rate=lr, batch=batch, late_batch=max(1, batch // 4), entropy_only=entropy_only, seed=seed
+    )
+    usable = [image for image in images if min(image.shape[:2]) >= config.late_crop]
+    if not usable:
+        raise UsageError(f"no training image has sides of at least {config.late_crop} pixels; give larger ones")
+    if init == "wavelet":
+        torch.manual_seed(seed)
+        trained = new_model(model)
+        initialise_base(trained.context, usable, np.random.default_rng(seed))
+    else:
+        trained = load_training_model(weights.find(init))
+    run = Run(trained, config, output)
+    if run.checkpoint.exists() and not resume:
+        raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")
+    if resume:
+        run.resume()
+    stopped: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: stopped.append(number))
+    out.say(f"{len(usable)} images, {len(held_out)} for validation, {torch.get_num_threads()} threads")
+    run.train(Crops(usable, seed + run.steps), validation_crops(iter(held_out), 256, 12), out.say, lambda: bool(stopped))
+    if stopped:
+        out.say(f"stopped; go on with --resume -o {output}")
+        raise typer.Exit(130)
+    out.say(f"{run.checkpoint}: {run.steps} steps; next: vitcodec export {output} DATA... -o FOLDER")
+
+
+def export_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.", show_default=False)],
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")],
+    model: Family = "swin",
+    name: Name = None,
+    dead_zone: DeadZone = 0.1,
+    threads: options.Threads = None,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Turn a training run's averaged weights into a model folder: integer networks, tables fitted to counts on DATA, hash.
+
+    \b
+    vitcodec export runs/b shard-*.tar -o my-model
+    vitcodec encode photos/ -m local-dir:my-model
+    """
+    out = Output(quiet=quiet)
+    if (output / "config.json").exists() and not overwrite:
+        raise UsageError(f"{output} holds a model already; give --overwrite to replace it")
+
+    import torch
+
+    from ..training.data import read_images
+    from ..training.loop import Run, TrainingConfig
+    from ..training.shipping import CROP, new_model, write_model
+
+    if threads:
+        torch.set_num_threads(threads)
+    finished = Run(new_model(model), TrainingConfig(), run)
+    if not finished.checkpoint.exists():
+        raise UsageError(f"{run}: holds no checkpoint.safetensors; give the folder of a training run")
+    finished.resume()
+    finished.model.load_state_dict(finished.average.mean)
+    images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]
+    training = {"steps": finished.steps, "minutes": round(finished.seconds / 60, 1), "megapixels": round(finished.pixels / 1e6, 1)}
+    write_model(finished.model, output, name or output.resolve().name, model, images, dead_zone, training)
+    out.say(f"{output}: written; use it with -m local-dir:{output}")

@@ -1,0 +1,59 @@
+"""The range coder: constriction's, with static tables only.
+
+Its parametric models compute probabilities in floating point and are never used. Words are written most significant byte first and trailing zero bytes
+left out, which the reader puts back.
+"""
+
+from __future__ import annotations
+
+import constriction
+import numpy as np
+
+from ..errors import FormatError
+
+_TABLE = constriction.stream.model.Categorical(perfect=False)
+_UNIFORM = constriction.stream.model.Uniform()
+BLOCK = 1 << 15  # values handed over at once, to bound the memory of their table rows
+
+
+class Encoder:
+    """symbols (N,) int32 with their tables -> bytes."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def write(self, symbols: np.ndarray, tables: np.ndarray, rows: np.ndarray) -> None:
+        """symbols[i] is coded with tables[rows[i]], a row of frequencies."""
+        for a in range(0, len(symbols), BLOCK):
+            self._coder.encode(symbols[a : a + BLOCK], _TABLE, tables[rows[a : a + BLOCK]])
+
+    def write_uniform(self, values: np.ndarray, sizes: np.ndarray) -> None:
+        """values[i] in 0..sizes[i] - 1, sizes of at least 2."""
+        if len(values):
+            self._coder.encode(values.astype(np.int32), _UNIFORM, sizes.astype(np.int32))
+
+    def finish(self) -> bytes:
+        return self._coder.get_compressed().astype(">u4").tobytes().rstrip(b"\0")
+
+
+class Decoder:
+    """The mirror of Encoder."""
+
+    def __init__(self, data: bytes):
+        words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def read(self, tables: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        if not len(rows):
+            return np.zeros(0, np.int32)
+        return np.concatenate([self._coder.decode(_TABLE, tables[rows[a : a + BLOCK]]) for a in range(0, len(rows), BLOCK)])
+
+    def read_uniform(self, sizes: np.ndarray) -> np.ndarray:
+        if not len(sizes):
+            return np.zeros(0, np.int32)
+        return self._coder.decode(_UNIFORM, sizes.astype(np.int32))
+
+    def finish(self) -> None:
+        """Raise FormatError unless the data end here."""
+        if not self._coder.maybe_exhausted():
+            raise FormatError("token data do not end where the last value does")

@@ -1,0 +1,143 @@
+"""Coding the latents of one tile: the visitors that make the context model's walk write or read range-coded chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import FormatError
+from ..wavelet import LEVELS, Subbands
+from .coder import Decoder, Encoder
+from .context import ContextModel, Site
+from .integer import COEFFICIENT_LIMIT, IntegerArithmetic
+from .tables import ESCAPE_BITS, Choice, Tables, centred, choose, uncentred
+
+ORDER = (0, *range(LEVELS, 0, -1))  # a chunk each: the low band, then the levels from coarse to fine
+
+
+@dataclass(frozen=True)
+class EntropyModel:
+    """Everything that coding needs; all of it integers.
+
+    rates: (100, 16), the features of each quality; bases: (100, 5, 9), where log scales start, in quarters of a scale index.
+    """
+
+    context: ContextModel
+    arithmetic: IntegerArithmetic
+    rates: Tensor
+    bases: np.ndarray
+    tables: Tables
+
+    def choice(self, quality: int, site: Site, parameters: Tensor) -> Choice:
+        """The networks' answer for a group (1, h, w, 3n) -> the tables of its values in raster order, (h * w * n,)."""
+        mean, scale, shape = parameters.clamp(-(2**22), 2**22).int().cpu().chunk(3, -1)
+        base = self.bases[quality - 1, site.level, site.channels]
+        scale_index = scale.numpy() + (base if site.phase else np.tile(base, 4))
+        return choose(mean.numpy().ravel(), scale_index.ravel(), shape.numpy().ravel())
+
+    def _walk(self, quality: int, height: int, width: int, visit: _Writer | _Reader, finest: int) -> Subbands:
+        rate = self.rates[quality - 1 : quality]
+        return self.context.walk(self.arithmetic, rate, height, width, visit, finest)
+
+    @torch.no_grad()
+    def encode(self, latents: Subbands, quality: int) -> tuple[dict[int, bytes], Subbands]:
+        """latents: int32 (1, h, w, 3) and (1, ., ., 9), within +-COEFFICIENT_LIMIT -> (payload of each level, the integers that were coded).
+
+        The integers differ from those given only where a table leaves no room for anything but zero.
+        """
+        writer = _Writer(self, quality, latents)
+        coded = self._walk(quality, *latents.low.shape[1:3], writer, 1)
+        return writer.finish(), coded
+
+    @torch.no_grad()
+    def decode(self, payloads: dict[int, bytes], quality: int, height: int, width: int, finest: int = 1) -> Subbands:
+        """The mirror of encode; height and width are the low band's. Levels below `finest` are left out. Raises FormatError."""
+        reader = _Reader(self, quality, payloads)
+        latents = self._walk(quality, height, width, reader, finest)
+        reader.finish()
+        return latents
+
+
+class _Writer:
+    def __init__(self, model: EntropyModel, quality: int, latents: Subbands):
+        self.model, self.quality, self.latents = model, quality, latents
+        self.encoders = {level: Encoder() for level in ORDER}
+
+    def __call__(self, site: Site, parameters: Tensor) -> Tensor:
+        choice = self.model.choice(self.quality, site, parameters)
+        wanted = site.take(self.latents)
+        values = centred(choice, wanted.cpu().numpy().ravel())
+        coded = np.zeros_like(values)
+        coder = self.encoders[site.level]
+        for place, tables, rows, largest in self.model.tables.split(choice):
+            coded[place] = values[place]
+            self._write(coder, choice.select(place), values[place], tables, rows, largest)
+        return torch.from_numpy(uncentred(choice, coded)).view(wanted.shape).to(wanted.device)
+
+    @staticmethod
+    def _write(coder: Encoder, choice: Choice, values: np.ndarray, tables: np.ndarray, rows: np.ndarray, largest: int) -> None:
+        bits = choice.low_bits
+        high = (values + ((1 << bits) >> 1)) >> bits
+        escaped = np.abs(high) > largest
+        symbols = np.where(escaped, 2 * largest + 1, high + largest).astype(np.int32)
+        coder.write(symbols, tables, rows)
+        excess = np.abs(high[escaped]) - largest  # at least 1
+        length = np.frexp(excess.astype(np.float64))[1]  # its number of binary digits
+        coder.write_uniform((high[escaped] < 0).astype(np.int32), np.full(len(excess), 2))
+        coder.write_uniform(length - 1, np.full(len(excess), ESCAPE_BITS))
+        long = length > 1
+        coder.write_uniform(excess[long] - (1 << (length[long] - 1)), 1 << (length[long] - 1))
+        plain = bits > 0
+        low = (values + ((1 << bits) >> 1)) & ((1 << bits) - 1)
+        coder.write_uniform(low[plain], 1 << bits[plain])
+
+    def finish(self) -> dict[int, bytes]:
+        return {level: coder.finish() for level, coder in self.encoders.items()}
+
+
+class _Reader:
+    def __init__(self, model: EntropyModel, quality: int, payloads: dict[int, bytes]):
+        self.model, self.quality = model, quality
+        self.decoders = {level: Decoder(data) for level, data in payloads.items()}
+
+    def __call__(self, site: Site, parameters: Tensor) -> Tensor:
+        choice = self.model.choice(self.quality, site, parameters)
+        coded = np.zeros(len(choice.table), np.int32)
+        coder = self.decoders[site.level]
+        try:
+            for place, tables, rows, largest in self.model.tables.split(choice):
+                coded[place] = self._read(coder, choice.select(place), tables, rows, largest)
+        except (AssertionError, ValueError) as error:  # what constriction raises on impossible data
+            raise FormatError("token data are damaged") from error
+        values = np.clip(uncentred(choice, coded), -COEFFICIENT_LIMIT, COEFFICIENT_LIMIT)
+        shape = (*parameters.shape[:3], parameters.shape[3] // 3)
+        return torch.from_numpy(values).view(shape).to(parameters.device)
+
+    @staticmethod
+    def _read(coder: Decoder, choice: Choice, tables: np.ndarray, rows: np.ndarray, largest: int) -> np.ndarray:
+        symbols = coder.read(tables, rows)
+        high = symbols - largest
+        escaped = symbols == 2 * largest + 1
+        count = int(escaped.sum())
+        negative = coder.read_uniform(np.full(count, 2)).astype(bool)
+        length = coder.read_uniform(np.full(count, ESCAPE_BITS)) + 1
+        excess = (1 << (length - 1)).astype(np.int32)
+        long = length > 1
+        excess[long] += coder.read_uniform(1 << (length[long] - 1))
+        high[escaped] = np.where(negative, -(largest + excess), largest + excess)
+        bits = choice.low_bits
+        plain = bits > 0
+        low = np.zeros_like(high)
+        low[plain] = coder.read_uniform(1 << bits[plain])
+        # a hostile escape could leave int32
+        wide = (high.astype(np.int64) << bits) + low - ((1 << bits) >> 1)
+        return np.clip(wide, -(1 << 20), 1 << 20).astype(np.int32)
+
+    def finish(self) -> None:
+        for decoder in self.decoders.values():
+            decoder.finish()
+
+

@@ -1,0 +1,87 @@
+"""From the parameters that the integer networks predict to a static table, and from an integer to the symbols of that table.
+
+A value's table is chosen by three whole numbers: the shape class (of the mixture logit), the mean class and the scale index. Tables are fitted to counts
+after training; they hold 16-bit frequencies, so nothing is computed in floating point when files are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SHAPES = 3
+SHAPE_UNIT = 1.4  # of the mixture logit: rounded and clamped to -1, 0, 1
+MEAN_UNIT = 8  # means come in eighths
+NEAR = 16  # means below two (in eighths) have tables of their own, as the dead zone shapes the values near zero; others are shifted by whole numbers
+MEANS = NEAR + MEAN_UNIT
+MEAN_LIMIT = MEAN_UNIT << 15
+SCALES = 64
+SCALE_LOW, SCALE_HIGH = -3.0, 7.0  # log of the scale at index 0 and 63
+SCALE_UNIT = 4  # the networks predict quarters of an index
+NARROW, WIDE = 7, 31  # largest magnitude in a table; beyond it the escape symbol, the last
+NARROW_SCALES = 20  # scale indices below this have narrow tables
+PRECISION = 16  # bits of a frequency
+SKIP = (1 << PRECISION) - (1 << 7)  # a value whose table gives zero at least this frequency is zero and not coded
+ESCAPE_BITS = 20  # of the longest escape
+
+LOG_SCALES = np.linspace(SCALE_LOW, SCALE_HIGH, SCALES)
+# Values of large scale are coded as a table symbol for the high bits and as many plain low bits as this, so that the scale left is at most 4.
+_LOW_BITS = np.maximum(0, np.ceil(LOG_SCALES / np.log(2) - 2)).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is known of N values before they are coded; all arrays (N,)."""
+
+    table: np.ndarray  # int32, index into the flattened (SHAPES, MEANS, SCALES)
+    sign: np.ndarray  # int32, 1 or -1: values are mirrored where the mean is negative
+    shift: np.ndarray  # int32, whole part of the mean that is taken off, after mirroring
+
+    @property
+    def low_bits(self) -> np.ndarray:
+        return _LOW_BITS[self.table % SCALES]
+
+    def select(self, mask: np.ndarray) -> Choice:
+        return Choice(self.table[mask], self.sign[mask], self.shift[mask])
+
+
+def choose(mean: np.ndarray, scale: np.ndarray, shape: np.ndarray) -> Choice:
+    """mean in eighths, scale in quarters of an index, shape in units of SHAPE_UNIT: integers (N,) of any size."""
+    sign = np.where(mean < 0, -1, 1).astype(np.int32)
+    a = np.minimum(np.abs(mean), MEAN_LIMIT).astype(np.int32)
+    shift = np.where(a < NEAR, 0, (a >> 3) - 1).astype(np.int32)
+    mean_class = np.where(a < NEAR, a, NEAR + (a & 7))
+    index = np.clip((scale.astype(np.int32) + SCALE_UNIT // 2) >> 2, 0, SCALES - 1)
+    shape_class = np.clip(shape.astype(np.int32) + 1, 0, SHAPES - 1)
+    return Choice(((shape_class * MEANS + mean_class) * SCALES + index).astype(np.int32), sign, shift)
+
+
+def centred(choice: Choice, q: np.ndarray) -> np.ndarray:
+    """Integers -> what the tables describe: mirrored and less the whole part of the mean."""
+    return choice.sign * q - choice.shift
+
+
+def uncentred(choice: Choice, v: np.ndarray) -> np.ndarray:
+    return choice.sign * (v + choice.shift)
+
+
+class Tables:
+    """narrow (SHAPES, MEANS, NARROW_SCALES, 2 NARROW + 2) and wide (SHAPES, MEANS, SCALES - NARROW_SCALES, 2 WIDE + 2), uint16 frequencies."""
+
+    def __init__(self, narrow: np.ndarray, wide: np.ndarray):
+        self.narrow = narrow.reshape(-1, narrow.shape[-1]).astype(np.float32)
+        self.wide = wide.reshape(-1, wide.shape[-1]).astype(np.float32)
+        skipped = np.zeros((SHAPES, MEANS, SCALES), bool)
+        skipped[:, :NEAR, :NARROW_SCALES] = narrow[:, :NEAR, :, NARROW] >= SKIP
+        self.skipped = skipped.ravel()
+
+    def split(self, choice: Choice) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+        """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude) of each."""
+        scale, rest = choice.table % SCALES, choice.table // SCALES
+        narrow = scale < NARROW_SCALES
+        skipped = self.skipped[choice.table]
+        near, far = np.flatnonzero(narrow & ~skipped), np.flatnonzero(~narrow)
+        near_rows = rest[near] * NARROW_SCALES + scale[near]
+        far_rows = rest[far] * (SCALES - NARROW_SCALES) + scale[far] - NARROW_SCALES
+        return [(near, self.narrow, near_rows, NARROW), (far, self.wide, far_rows, WIDE)]

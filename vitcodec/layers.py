@@ -1,0 +1,37 @@
+"""Small operations that transforms and entropy model share. Feature maps are channels-last, (B, H, W, C)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def fold(x: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, H/2, W/2, 4C): each 2x2 block becomes one site."""
+    B, H, W, C = x.shape
+    return x.view(B, H // 2, 2, W // 2, 2, C).permute(0, 1, 3, 2, 4, 5).reshape(B, H // 2, W // 2, 4 * C)
+
+
+def unfold(x: Tensor) -> Tensor:
+    """The inverse of fold: (B, H, W, 4C) -> (B, 2H, 2W, C)."""
+    B, H, W, C = x.shape
+    return x.view(B, H, W, 2, 2, C // 4).permute(0, 1, 3, 2, 4, 5).reshape(B, 2 * H, 2 * W, C // 4)
+
+
+def signed_log(x: Tensor) -> Tensor:
+    return torch.sign(x) * torch.log1p(x.abs())
+
+
+def local_contrast(x: Tensor, size: int = 5) -> Tensor:
+    """x less its mean over size x size sites: what varies in a low band, whatever the brightness."""
+    p = size // 2
+    y = F.pad(x.permute(0, 3, 1, 2), (p, p, p, p), mode="replicate")
+    return x - F.avg_pool2d(y, size, 1).permute(0, 2, 3, 1)
+
+
+def zero_init(layer: nn.Linear) -> nn.Linear:
+    """A layer that starts as zero, so that the block around it starts as the identity."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,58 @@
+"""A model folder's tensors to objects and back."""
+
+from __future__ import annotations
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from .entropy.coding import EntropyModel
+from .entropy.context import ContextConfig
+from .entropy.integer import IntegerArithmetic, check, skeleton
+from .entropy.tables import Tables
+from .errors import WeightsError
+from .models import build_autoencoder, tupled
+from .models.autoencoder import Autoencoder
+from .weights import ModelCard, verify
+
+
+def entropy_tensors(model: EntropyModel, narrow: Tensor, wide: Tensor, thresholds: Tensor) -> dict[str, Tensor]:
+    """An entropy model as small-integer tensors for a safetensors file."""
+    out = {"rates": model.rates.to(torch.uint8), "bases": torch.from_numpy(model.bases), "thresholds": thresholds, "narrow": narrow, "wide": wide}
+    kinds = {"weight": torch.int8, "bias": torch.int32, "identity": torch.int32}
+    for name, value in model.context.state_dict().items():
+        kind = name.rsplit(".", 1)[1]
+        out[f"context.{name}"] = torch.frexp(value).exponent.sub(1).neg().to(torch.uint8) if kind == "scale" else value.to(kinds[kind])
+    return {f"entropy.{k}": v.contiguous() for k, v in out.items()}
+
+
+def _entropy_model(tensors: dict[str, Tensor], config: ContextConfig, device: torch.device) -> EntropyModel:
+    context = skeleton(config)
+    state = {}
+    for name in context.state_dict():
+        value = tensors.pop(f"context.{name}").float()
+        state[name] = 2.0**-value if name.endswith(".scale") else value
+    context.load_state_dict(state, strict=True, assign=True)
+    check(context)
+    tables = Tables(tensors["narrow"].numpy(), tensors["wide"].numpy())
+    thresholds = tensors["thresholds"].to(device)
+    return EntropyModel(context.to(device).eval(), IntegerArithmetic(thresholds), tensors["rates"].float().to(device), tensors["bases"].numpy(), tables)
+
+
+def load(card: ModelCard, device: torch.device) -> tuple[Autoencoder, EntropyModel]:
+    """Rebuild a model from its folder, hashes and exactness checked. Raises WeightsError."""
+    verify(card)
+    try:
+        tensors = load_file(card.file)
+        parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "entropy": {}}
+        for name, value in tensors.items():
+            part, rest = name.split(".", 1)
+            parts[part][rest] = value
+        autoencoder = build_autoencoder(card.family, card.config["transform"])
+        autoencoder.load_state_dict({k: v.float() for k, v in parts["autoencoder"].items()})
+        entropy = _entropy_model(parts["entropy"], ContextConfig(**tupled(card.config["context"])), device)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        summary = str(error).splitlines()[0]
+        raise WeightsError(f"{card.folder}: config.json and model.safetensors do not fit together ({summary}); reinstall the weights") from error
+    return autoencoder.to(device).eval(), entropy

@@ -1,0 +1,90 @@
+"""From a training checkpoint to a model folder: export, hash, config.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from .. import files
+from ..errors import WeightsError
+from ..entropy.context import ContextConfig, ContextModel
+from ..entropy.integer import log_thresholds
+from ..loading import entropy_tensors
+from ..models import build_autoencoder, family_settings
+from ..models.autoencoder import parameter_count
+from ..quantisation import step_of
+from ..weights import ModelCard
+from .data import Crops
+from .export import build_entropy_model
+from .loop import TrainingModel
+
+CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160
+BATCH, CROP = 4, 256
+
+
+def new_model(family: str) -> TrainingModel:
+    return TrainingModel(build_autoencoder(family), ContextModel())
+
+
+def load_training_model(card: ModelCard) -> TrainingModel:
+    """The float model behind shipped weights, to train on from. Raises WeightsError where the folder lacks the float context model."""
+    file = card.folder / "context-float.safetensors"
+    if not file.is_file():
+        raise WeightsError(f"{card.folder}: has no context-float.safetensors, which training starts from; it is in the source repository, not in the wheel")
+    model = new_model(card.family)
+    shipped = load_file(card.file)
+    model.autoencoder.load_state_dict({k.removeprefix("autoencoder."): v.float() for k, v in shipped.items() if k.startswith("autoencoder.")})
+    model.context.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+    return model
+
+
+def _calibration(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    for _ in range(CALIBRATION_BATCHES):
+        yield crops.batch(BATCH, CROP), torch.tensor([step_of(int(q)) for q in rng.integers(1, 101, BATCH)])
+
+
+def _counting(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, int]]:
+    for k in range(COUNTING_BATCHES):
+        # every part of the range equally often
+        yield crops.batch(BATCH, CROP), 1 + int((k + rng.random()) * 100 / COUNTING_BATCHES)
+
+
+def write_model(
+    model: TrainingModel, folder: Path, name: str, family: str, images: list[np.ndarray], dead_zone: float, training: dict[str, Any], seed: int = 0
+) -> None:
+    """Write config.json, model.safetensors and context-float.safetensors into a folder; README.md and metrics are added by hand and by benchmarks."""
+    model.eval()
+    crops, rng = Crops(images, seed), np.random.default_rng(seed)
+    # half precision first, so that tables are fitted to what ships
+    halves = {k: (v if "gain" in k else v.half()) for k, v in model.autoencoder.state_dict().items()}
+    model.autoencoder.load_state_dict({k: v.float() for k, v in halves.items()})
+    entropy, narrow, wide = build_entropy_model(model.autoencoder, model.context, _calibration(crops, rng), _counting(crops, rng), dead_zone)
+    tensors = {f"autoencoder.{k}": v.contiguous() for k, v in halves.items()}
+    tensors |= entropy_tensors(entropy, torch.from_numpy(narrow), torch.from_numpy(wide), log_thresholds())
+    data = save(tensors)
+    config = {
+        "schema_version": 1,
+        "name": name,
+        "family": family,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "transform": family_settings(family),
+        "context": asdict(ContextConfig()),
+        "dead_zone": dead_zone,
+        "parameters": parameter_count(model),
+        "licence": "Apache-2.0",
+        "training": training,
+        "metrics": {},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_atomic(folder / "model.safetensors", data, overwrite=True)
+    files.write_atomic(folder / "context-float.safetensors", save({k: v.half() for k, v in model.context.state_dict().items()}), overwrite=True)
+    files.write_atomic(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode(), overwrite=True)

@@ -1,0 +1,93 @@
+"""Finding and checking weights. Nothing here imports torch, so that `models list` and error messages start at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .errors import WeightsError
+
+DEFAULT_MODEL = "swin"
+LOCAL = "local-dir:"
+_INSTALLED = Path(__file__).parent / "weights"  # in a wheel
+_CHECKOUT = Path(__file__).parent.parent / "weights"  # in a source tree
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """One set of weights: a folder with config.json, model.safetensors and README.md."""
+
+    name: str
+    family: str
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "model.safetensors"
+
+    @property
+    def sha256(self) -> str:
+        """Of model.safetensors, as config.json states it; `verify` compares."""
+        return str(self.config["sha256"])
+
+    @property
+    def identity(self) -> bytes:
+        """The first 8 bytes of the SHA-256, which files carry."""
+        return bytes.fromhex(self.sha256)[:8]
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Raises WeightsError where the folder holds no readable model."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        card = ModelCard(config["name"], config["family"], folder, config)
+        if len(card.identity) != 8 or not card.file.is_file():
+            raise ValueError("model.safetensors is missing or its hash is not stated")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{folder}: no usable model ({error}); give a folder with config.json and model.safetensors") from error
+    return card
+
+
+def _shipped() -> Path:
+    return _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+
+
+def available() -> list[ModelCard]:
+    """The models that came with the package, the default first."""
+    folders = [p.parent for p in sorted(_shipped().glob("*/config.json"))]
+    return sorted((read_card(f) for f in folders), key=lambda c: (c.name != DEFAULT_MODEL, c.name))
+
+
+def find(model: str | None = None) -> ModelCard:
+    """model: a shipped model's name, local-dir:PATH, or None for $VITCODEC_MODEL or else the default. Raises WeightsError."""
+    model = model or os.environ.get("VITCODEC_MODEL") or DEFAULT_MODEL
+    if model.startswith(LOCAL):
+        return read_card(Path(model.removeprefix(LOCAL)))
+    folder = _shipped() / model
+    if "/" in model or not (folder / "config.json").is_file():
+        names = ", ".join(c.name for c in available()) or "none"
+        raise WeightsError(f"unknown model '{model}'; shipped: {names}; or give {LOCAL}PATH")
+    return read_card(folder)
+
+
+@cache
+def _digest(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(card: ModelCard) -> None:
+    """Raise WeightsError unless the file's SHA-256 is the one that config.json states."""
+    try:
+        stat = card.file.stat()
+        found = _digest(card.file, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise WeightsError(f"{card.file}: cannot be read ({error.strerror}); reinstall vitcodec or check the folder") from error
+    if found != card.sha256:
+        raise WeightsError(f"{card.file}: SHA-256 is {found[:12]}..., config.json says {card.sha256[:12]}...; reinstall the weights")
