@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .. import files
+from .output import Output
+
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT...", show_default=False, help="Files, folders or globs; - for stdin.")]
 Target = Annotated[
     Path | None,
@@ -37,3 +40,28 @@ DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan an
 Json = Annotated[bool, typer.Option("--json", help="JSON objects on stdout, one a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Errors only.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+
+
+def is_stdout(inputs: list[str], output: Path | None) -> bool:
+    """Whether the one output goes to standard output: `-o -`, or stdin without -o."""
+    return str(output) == files.STDIO or (output is None and files.STDIO in inputs)
+
+
+def read(source: files.Source) -> bytes:
+    return files.read_stdin() if source.path is None else files.read_bytes(source.path)
+
+
+def write(job: files.Job, data: bytes, overwrite: bool) -> None:
+    if job.target is None:
+        files.write_stdout(data)
+    else:
+        files.write_atomic(job.target, data, overwrite)
+
+
+def say_device(out: Output, model: str, device: str) -> None:
+    """With -v, what was chosen and why."""
+    if out.verbose:
+        from ..devices import choose
+
+        chosen, reason = choose(device)
+        out.detail(f"model {model} on {chosen}: {reason}")

@@ -134,6 +134,10 @@ class Output:
         if not self.quiet:
             self._message(f"note: {text}")
 
+    def error(self, text: str) -> None:
+        """What ended the command early: stderr, always."""
+        self._message(f"error: {text}")
+
     def failures(self, failures: Sequence[str], total: int) -> None:
         """The list of failed files, one line each, always shown, at the end."""
         if failures:

@@ -1,0 +1,125 @@
+"""The main job with the shipped model: any size, gray, alpha, tiles, reduced sizes, damage, wrong weights."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_rgb
+
+from vitcodec import codec as codec_module
+from vitcodec import container, wavelet
+from vitcodec.errors import FormatError, UsageError, VitcodecError, WeightsError
+from vitcodec.images import Picture
+from vitcodec.metrics import psnr
+
+
+def make_picture(width: int, height: int, **fields: object) -> Picture:
+    plain = Picture(make_rgb(width, height), None, False, None, None, None, [])
+    return dataclasses.replace(plain, **fields)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (5000, 1), (1, 700), (17, 33), (32, 32), (33, 97)])
+def test_any_size_comes_back(codec, width, height):
+    picture = make_picture(width, height)
+    out = codec.decode(codec.encode(picture, 90))
+    assert out.rgb.shape == (height, width, 3)
+    assert out.rgb.dtype == np.uint8
+    assert psnr(picture.rgb, out.rgb) > 30
+
+
+def test_rate_and_quality_rise(codec, picture):
+    sizes, values = [], []
+    for quality in (1, 20, 40, 60, 80, 100):
+        data = codec.encode(picture, quality)
+        sizes.append(len(data))
+        values.append(psnr(picture.rgb, codec.decode(data).rgb))
+    assert sizes == sorted(set(sizes))
+    assert values == sorted(set(values))
+    assert values[-1] > 44
+
+
+def test_encoding_is_repeatable(codec, picture):
+    assert codec.encode(picture, 50) == codec.encode(picture, 50)
+
+
+def test_gray_comes_back_gray(codec):
+    gray = make_picture(64, 48).rgb[..., :1].repeat(3, -1)
+    out = codec.decode(codec.encode(make_picture(64, 48, rgb=gray, gray=True), 70))
+    assert out.gray
+    assert (out.rgb[..., 0] == out.rgb[..., 1]).all() and (out.rgb[..., 0] == out.rgb[..., 2]).all()
+
+
+def test_alpha_is_lossless_and_metadata_kept(codec):
+    alpha = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
+    out = codec.decode(codec.encode(make_picture(64, 48, alpha=alpha, exif=b"II*\0exif", xmp=b"<xmp/>"), 20))
+    assert out.alpha is not None and (out.alpha == alpha).all()
+    assert (out.exif, out.xmp, out.icc) == (b"II*\0exif", b"<xmp/>", None)
+
+
+@pytest.mark.parametrize("reduce", [1, 2, 3, 4])
+def test_reduced_sizes(codec, reduce):
+    """--reduce N gives the picture halved N times, near the low band of the original, from the coarser levels' bytes alone."""
+    picture = make_picture(200, 136)
+    data = codec.encode(picture, 80)
+    out = codec.decode(data, reduce)
+    n = 1 << reduce
+    assert out.rgb.shape == (-(-136 // n), -(-200 // n), 3)
+    bands = wavelet.forward(torch.from_numpy(np.pad(picture.rgb, ((0, 24), (0, 24), (0, 0)), mode="edge")).float()[None])
+    smaller = wavelet.inverse(bands, reduce)[0, : out.rgb.shape[0], : out.rgb.shape[1]]
+    assert np.abs(out.rgb - smaller.numpy()).mean() < 4
+    contents = container.unpack(data, reduce + 1)
+    assert (codec.decode(contents, reduce).rgb == out.rgb).all()
+    assert not any(level and level <= reduce for level, _ in contents.tokens)
+
+
+def test_tiles_decode_on_their_own(codec, monkeypatch):
+    monkeypatch.setattr(codec_module, "TILE", 128)
+    picture = make_picture(300, 140)
+    data = codec.encode(picture, 60)
+    contents = container.unpack(data)
+    assert contents.header.tiles == 6
+    whole = codec.tokens(data)
+    coded = codec.coded_tokens(picture, 60)
+    assert all((a == b).all() for a, b in zip((whole.low, *whole.details), (coded.low, *coded.details), strict=True))
+    assert psnr(picture.rgb, codec.decode(data).rgb) > 30
+
+
+def test_every_flipped_bit_and_every_truncation_is_an_error(codec):
+    data = codec.encode(make_picture(17, 33), 30)
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << (position % 8)
+        with pytest.raises(VitcodecError):
+            codec.decode(bytes(damaged))
+        with pytest.raises(FormatError):
+            codec.decode(data[:position])
+
+
+@pytest.mark.parametrize("level", [0, 4, 3, 2, 1])
+def test_damaged_tokens_behind_a_right_checksum(codec, level):
+    """A hostile file has right checksums: any payload gives an image or a VitcodecError."""
+    rng = np.random.default_rng(level)
+    contents = container.unpack(codec.encode(make_picture(64, 64), 50))
+    good = contents.tokens[level, 0]
+    for payload in (b"", b"\xff" * 40, good[: len(good) // 2], good + b"\x01\x02\x03\x04\x05", rng.bytes(200)):
+        contents.tokens[level, 0] = payload
+        try:
+            assert codec.decode(container.pack(contents)).rgb.shape == (64, 64, 3)
+        except VitcodecError:
+            pass
+
+
+def test_wrong_weights_are_refused(codec, picture):
+    contents = container.unpack(codec.encode(make_picture(32, 32), 50))
+    contents.header = dataclasses.replace(contents.header, weights=b"01234567")
+    with pytest.raises(WeightsError, match="other weights"):
+        codec.decode(container.pack(contents))
+
+
+@pytest.mark.parametrize("quality", [0, 101, -5])
+def test_quality_out_of_range(codec, picture, quality):
+    with pytest.raises(UsageError, match="1 to 100"):
+        codec.encode(picture, quality)

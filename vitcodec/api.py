@@ -1,0 +1,39 @@
+"""One file in, one file out. For many files load a Codec once."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from . import container, files, images
+from .codec import DEFAULT_QUALITY, Codec
+
+
+def encode(
+    source: str | PathLike[str],
+    target: str | PathLike[str],
+    quality: int = DEFAULT_QUALITY,
+    model: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> None:
+    """Encode an image file into a .vitc file at quality 1..100. Raises VitcodecError, OutputError if the target exists and `overwrite` is off."""
+    picture = images.read_image(Path(source))
+    files.write_atomic(Path(target), Codec.load(model, device).encode(picture, quality), overwrite)
+
+
+def decode(
+    source: str | PathLike[str],
+    target: str | PathLike[str],
+    reduce: int = 0,
+    model: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> None:
+    """Decode a .vitc file into an image file whose suffix says the format; reduce = 1..4 halves its sides that many times.
+
+    model: None takes the one that the file names. Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
+    """
+    data = files.read_bytes(Path(source))
+    codec = Codec.load(model or container.read_header(data, str(source)).model, device)
+    images.write_image(codec.decode(data, reduce), Path(target), overwrite=overwrite)

@@ -1,0 +1,163 @@
+"""Going through a plan file by file: what `encode` and `decode` have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import files
+from ..files import Job, Plan
+from .output import DONE, FAILED, INTERRUPTED, NOTHING, Output, explain
+
+Work = Callable[[Job], "Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One file made. Sizes in bytes and pixels."""
+
+    bytes_in: int
+    bytes_out: int
+    width: int
+    height: int
+    text: str  # for people, after the names
+    notes: list[str]
+    fields: dict[str, Any] = field(default_factory=dict)  # for --json
+
+    @property
+    def megapixels(self) -> float:
+        return self.width * self.height / 1e6
+
+
+def run(out: Output, command: str, plan: Plan, dry_run: bool, start: Callable[[], Work]) -> int:
+    """Do the jobs of a plan and say what became of each; returns the exit code.
+
+    start: loads what the work needs and returns the work; called once, and only if there is a job. What it raises ends the command; what the work
+    raises fails that file.
+    """
+    if dry_run:
+        return _show(out, command, plan)
+    if any(job.target is None for job in plan.jobs):
+        files.check_stdout()
+    return _Batch(out, command, plan).run(start)
+
+
+def _show(out: Output, command: str, plan: Plan) -> int:
+    for job in plan.jobs:
+        out.result(f"{job.source.name} -> {job.target_name}")
+        out.record({"file": job.source.name, "output": job.target_name, "status": "planned"})
+    return _Batch(out, command, plan).finish(planned=len(plan.jobs))
+
+
+class _Batch:
+    def __init__(self, out: Output, command: str, plan: Plan):
+        self.out, self.command, self.plan = out, command, plan
+        self.done = list[Result]()
+        self.failed = list[str]()
+        self.said = set[str]()
+        self.seconds = 0.0
+
+    def run(self, start: Callable[[], Work]) -> int:
+        code = None
+        try:
+            if self.plan.jobs:
+                self.work(start())
+        except KeyboardInterrupt:
+            self.out.error(f"interrupted, {len(self.done)} of {len(self.plan.jobs)} done; the others are untouched")
+            code = INTERRUPTED
+        result = self.finish()
+        return result if code is None else code
+
+    def work(self, work: Work) -> None:
+        began = time.perf_counter()
+        try:
+            with self.out.progress(len(self.plan.jobs)) as bar:
+                for job in self.plan.jobs:
+                    bar.advance(self.one(work, job))
+        finally:
+            self.seconds = time.perf_counter() - began
+
+    def one(self, work: Work, job: Job) -> float:
+        """Returns the megapixels done."""
+        began = time.perf_counter()
+        try:
+            result = work(job)
+        except Exception as error:
+            self.fail(job.source.name, error)
+            return 0.0
+        seconds = time.perf_counter() - began
+        self.done.append(result)
+        for note in result.notes:
+            self.note(job, note)
+        self.out.say(f"{job.source.name} -> {job.target_name}  {result.text}")
+        self.out.record(
+            {
+                "file": job.source.name,
+                "output": job.target_name,
+                "status": "done",
+                "width": result.width,
+                "height": result.height,
+                "bytes_in": result.bytes_in,
+                "bytes_out": result.bytes_out,
+                **result.fields,
+                "seconds": round(seconds, 4),
+                "notes": result.notes,
+            }
+        )
+        return result.megapixels
+
+    def note(self, job: Job, note: str) -> None:
+        """Each kind of note once; with -v for every file."""
+        if note not in self.said or self.out.verbose:
+            self.out.warn(f"{job.source.name}: {note}")
+        self.said.add(note)
+
+    def fail(self, name: str, error: Exception) -> None:
+        line = explain(error, name).line
+        self.failed.append(line)
+        self.out.record({"file": name, "output": None, "status": "failed", "error": line})
+
+    def finish(self, planned: int = 0) -> int:
+        for problem in self.plan.problems:
+            self.fail(problem.name, problem.error)
+        for job in self.plan.skipped:
+            self.out.detail(f"{job.source.name}: skipped, {job.target_name} exists")
+            self.out.record({"file": job.source.name, "output": job.target_name, "status": "skipped"})
+        bytes_in, bytes_out = sum(r.bytes_in for r in self.done), sum(r.bytes_out for r in self.done)
+        megapixels, skipped = sum(r.megapixels for r in self.done), len(self.plan.skipped)
+        total = planned + len(self.done) + skipped + len(self.failed)
+        if total > 1 or skipped:
+            counts = [(planned, "planned"), (len(self.done), f"{self.command}d"), (skipped, "skipped"), (len(self.failed), "failed")]
+            text = ", ".join(f"{n} {what}" for n, what in counts if n)
+            if self.done:
+                text += f"; {size(bytes_in)} -> {size(bytes_out)}, {megapixels / self.seconds:.2f} MP/s"
+            self.out.say(text)
+        if not total:
+            self.out.say("nothing to do: no input of a known kind was found (-r looks into folders below)")
+        code = FAILED if self.failed else DONE if self.done or planned else NOTHING
+        self.out.summary(
+            {
+                "command": self.command,
+                "planned": planned,
+                "done": len(self.done),
+                "skipped": skipped,
+                "failed": len(self.failed),
+                "bytes_in": bytes_in,
+                "bytes_out": bytes_out,
+                "megapixels": round(megapixels, 6),
+                "seconds": round(self.seconds, 4),
+            }
+        )
+        self.out.failures(self.failed, total)
+        return code
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

@@ -1,0 +1,100 @@
+"""`vitcodec info`: what a file says about itself. Imports neither torch nor PIL."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+from .. import container, files
+from ..errors import VitcodecError
+from . import options
+from .batch import size
+from .output import DONE, FAILED, NOTHING, Output, explain
+
+
+def info_command(
+    inputs: options.Inputs,
+    recursive: options.Recursive = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """What .vitc files hold, without decoding them. -v checks the whole file and lists its chunks.
+
+    \b
+    vitcodec info photo.vitc
+    vitcodec info -v photo.vitc
+    vitcodec info small/ -r --json
+    """
+    out = Output(json, quiet, verbose)
+    found = files.find_inputs(inputs, {files.SUFFIX}, recursive)
+    failed = []
+    for source in found.sources:
+        try:
+            _show(out, source)
+        except VitcodecError as error:
+            failed.append(_fail(out, source.name, error))
+    failed += [_fail(out, problem.name, problem.error) for problem in found.problems]
+    total = len(found.sources) + len(found.problems)
+    if not total:
+        out.say("nothing to do: no .vitc file was found (-r looks into folders below)")
+    out.summary({"command": "info", "done": total - len(failed), "failed": len(failed)})
+    out.failures(failed, total)
+    return FAILED if failed else DONE if total else NOTHING
+
+
+def _fail(out: Output, name: str, error: VitcodecError) -> str:
+    line = explain(error, name).line
+    out.record({"file": name, "status": "failed", "error": line})
+    return line
+
+
+def _show(out: Output, source: files.Source) -> None:
+    if source.path is None:
+        data = files.read_stdin()
+        _describe(out, source.name, io.BytesIO(data), len(data))
+        return
+    try:
+        with open(source.path, "rb") as stream:
+            _describe(out, source.name, stream, source.path.stat().st_size)
+    except OSError as error:
+        raise files.unreadable(source.path, error) from error
+
+
+def _describe(out: Output, name: str, stream: BinaryIO, length: int) -> None:
+    header = container.read_header(stream, name)
+    stream.seek(0)
+    layout = container.describe(stream, name) if out.verbose else None
+    bpp = 8 * length / (header.width * header.height)
+    record: dict[str, Any] = {
+        "file": name,
+        "status": "done",
+        "width": header.width,
+        "height": header.height,
+        "gray": header.gray,
+        "quality": header.quality,
+        "model": header.model,
+        "weights": header.weights.hex(),
+        "tiles": header.tiles,
+        "bytes": length,
+        "bpp": round(bpp, 5),
+    }
+    colour = "gray, " if header.gray else ""
+    text = f"{name}: {header.width}x{header.height}, {colour}quality {header.quality}, model {header.model}, {size(length)}, {bpp:.3f} bpp"
+    if layout is not None:
+        record["chunks"] = [vars(chunk) for chunk in layout.chunks]
+        record["level_bytes"] = layout.level_bytes
+        text += "\n" + _details(header, layout.chunks, layout.level_bytes, length)
+    out.result(text)
+    out.record(record)
+
+
+def _details(header: container.Header, chunks: Sequence[container.Chunk], level_bytes: dict[int, int], length: int) -> str:
+    lines = [f"  weights {header.weights.hex()}, {header.tiles} tile(s) of up to {header.tile}x{header.tile} pixels"]
+    for level, count in level_bytes.items():
+        what = f"details of level {level}" if level else "low band"
+        lines.append(f"  {what:<18} {count:>10,} bytes  {100 * count / length:5.1f} %")
+    lines.append("  chunk     offset       bytes")
+    lines += [f"  {chunk.type} {chunk.offset:>11,} {chunk.size:>11,}" for chunk in chunks]
+    return "\n".join(lines)
