@@ -12,17 +12,17 @@ from torch import Tensor
 from . import container, loading, weights
 from .container import Contents, Header
 from .devices import choose
-from .entropy.coding import ORDER
-from .entropy.integer import COEFFICIENT_LIMIT
+from .entropy.coding import ORDER, Rounding
 from .errors import FormatError, UsageError, WeightsError
 from .images import Picture
-from .quantisation import quantise, step_of
+from .quantisation import LAGRANGIAN, step_of
 from .wavelet import LEVELS, Subbands
 
 DEFAULT_QUALITY = 60
 PAD = 32  # sides are padded to multiples of this
 SITE = 1 << LEVELS  # pixels along a side of a site of the low band
 TILE = 1024  # pixels along a side of a tile of tokens
+ERROR_WEIGHT = 1.2  # of the rate-distortion optimised rounding: a value moved to zero also makes its neighbours look smaller
 
 
 class Codec:
@@ -69,20 +69,25 @@ class Codec:
     def _code(self, rgb: np.ndarray, header: Header) -> tuple[dict[tuple[int, int], bytes], Subbands]:
         """The payloads of every level and tile, and the integers in them."""
         latents = self.latents(rgb, header.quality)
+        integers = latents.map(lambda t: torch.empty_like(t, dtype=torch.int32))
+        rounding = self._rounding(header.quality)
         tokens = {}
         for index, tile in enumerate(tiles(header)):
-            payloads, coded = self.entropy.encode(_cut(latents, *tile), header.quality)
+            payloads, coded = self.entropy.encode(_cut(latents, *tile), header.quality, rounding)
             tokens |= {(level, index): data for level, data in payloads.items()}
-            _paste(latents, coded, *tile)
-        return tokens, latents
+            _paste(integers, coded, *tile)
+        return tokens, integers
+
+    @torch.no_grad()
+    def _rounding(self, quality: int) -> Rounding:
+        gains = self.autoencoder.error_gains(self._step(quality))[0].cpu().numpy()
+        return Rounding(self.dead_zone, True, ERROR_WEIGHT * LAGRANGIAN * gains**2)
 
     @torch.no_grad()
     def latents(self, rgb: np.ndarray, quality: int) -> Subbands:
-        """(H, W, 3) uint8 -> the integers that encoding starts from, int32, batch of one."""
+        """(H, W, 3) uint8 -> the latents before rounding, batch of one."""
         image = torch.from_numpy(_pad(rgb)).to(self.device)[None].float()
-        soft = self.autoencoder.encode(image, self._step(quality))
-        hard = Subbands(torch.round(soft.low), tuple(quantise(d, self.dead_zone) for d in soft.details))
-        return hard.map(lambda t: t.clamp(-COEFFICIENT_LIMIT, COEFFICIENT_LIMIT).int())
+        return self.autoencoder.encode(image, self._step(quality))
 
     def tokens(self, data: bytes | Contents, reduce: int = 0) -> Subbands:
         """The integers of a file, exact on every device: int32, batch of one; levels that `reduce` leaves out are missing from the details."""

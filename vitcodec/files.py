@@ -84,8 +84,10 @@ def find_inputs(inputs: Sequence[str], suffixes: Collection[str], recursive: boo
     search = _Search(suffixes, recursive)
     for text in inputs:
         search.add(text)
-    unique = {os.path.realpath(s.path): s for s in reversed(search.sources) if s.path is not None}
-    return Found(list(reversed(unique.values())), search.problems, many=len(inputs) > 1 or not Path(inputs[0]).is_file())
+    unique: dict[str, Source] = {}
+    for source in search.sources:
+        unique.setdefault(os.path.realpath(source.name), source)
+    return Found(list(unique.values()), search.problems, many=len(inputs) > 1 or not Path(inputs[0]).is_file())
 
 
 class _Search:

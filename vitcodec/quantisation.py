@@ -10,6 +10,7 @@ from torch import Tensor
 COARSEST, FINEST = 140.0, 3.0  # the step in 8-bit levels at quality 1 and 100
 QUALITIES = range(1, 101)
 _REFERENCE = 5.0  # rate position 0
+LAGRANGIAN = 0.8 * 6 / math.log(2)  # bits that a squared error of one step is worth: 6 / ln 2 by high-rate theory, times 0.8
 
 
 def step_of(quality: int) -> float:
@@ -23,8 +24,8 @@ def rate_position(step: Tensor) -> Tensor:
 
 
 def lagrangian(step: Tensor) -> Tensor:
-    """Bits that one squared 8-bit level of error is worth: 6 / (ln 2 step^2) by high-rate theory, times 0.8."""
-    return 0.8 * 6 / math.log(2) / step**2
+    """Bits that one squared 8-bit level of error is worth."""
+    return LAGRANGIAN / step**2
 
 
 def quantise(y: Tensor, dead: float = 0.0) -> Tensor:

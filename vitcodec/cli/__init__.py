@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -52,10 +53,19 @@ class Commands(TyperGroup):
             ctx.fail(f"no command '{args[0]}'; there are {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 
-    def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         args = list(sys.argv[1:] if args is None else args)
         try:
-            code = super().main(args or ["--help"], prog_name or "vitcodec", **extra | {"standalone_mode": False})
+            # not standalone: errors come here, and the command's return value is the exit code
+            code = super().main(args or ["--help"], prog_name or "vitcodec", complete_var, False, windows_expand_args, **extra)
         except Exception as error:
             code = explain(error, command=next((a for a in args if a in COMMANDS), None)).report()
         sys.exit(code or (DONE if args else USAGE))

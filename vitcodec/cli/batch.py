@@ -128,7 +128,7 @@ class _Batch:
         bytes_in, bytes_out = sum(r.bytes_in for r in self.done), sum(r.bytes_out for r in self.done)
         megapixels, skipped = sum(r.megapixels for r in self.done), len(self.plan.skipped)
         total = planned + len(self.done) + skipped + len(self.failed)
-        if total > 1 or skipped:
+        if len(self.failed) < total > 1 or skipped:
             counts = [(planned, "planned"), (len(self.done), f"{self.command}d"), (skipped, "skipped"), (len(self.failed), "failed")]
             text = ", ".join(f"{n} {what}" for n, what in counts if n)
             if self.done:

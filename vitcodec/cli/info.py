@@ -53,19 +53,20 @@ def _fail(out: Output, name: str, error: VitcodecError) -> str:
 def _show(out: Output, source: files.Source) -> None:
     if source.path is None:
         data = files.read_stdin()
-        _describe(out, source.name, io.BytesIO(data), len(data))
-        return
-    try:
-        with open(source.path, "rb") as stream:
-            _describe(out, source.name, stream, source.path.stat().st_size)
-    except OSError as error:
-        raise files.unreadable(source.path, error) from error
+        text, record = _describe(source.name, io.BytesIO(data), len(data), out.verbose)
+    else:
+        try:
+            with open(source.path, "rb") as stream:
+                text, record = _describe(source.name, stream, source.path.stat().st_size, out.verbose)
+        except OSError as error:
+            raise files.unreadable(source.path, error) from error
+    out.result(text)
+    out.record(record)
 
 
-def _describe(out: Output, name: str, stream: BinaryIO, length: int) -> None:
+def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[str, dict[str, Any]]:
+    """For people and for --json. whole: read and check the whole file, not the header alone."""
     header = container.read_header(stream, name)
-    stream.seek(0)
-    layout = container.describe(stream, name) if out.verbose else None
     bpp = 8 * length / (header.width * header.height)
     record: dict[str, Any] = {
         "file": name,
@@ -82,12 +83,12 @@ def _describe(out: Output, name: str, stream: BinaryIO, length: int) -> None:
     }
     colour = "gray, " if header.gray else ""
     text = f"{name}: {header.width}x{header.height}, {colour}quality {header.quality}, model {header.model}, {size(length)}, {bpp:.3f} bpp"
-    if layout is not None:
-        record["chunks"] = [vars(chunk) for chunk in layout.chunks]
-        record["level_bytes"] = layout.level_bytes
+    if whole:
+        stream.seek(0)
+        layout = container.describe(stream, name)
+        record |= {"chunks": [vars(chunk) for chunk in layout.chunks], "level_bytes": layout.level_bytes}
         text += "\n" + _details(header, layout.chunks, layout.level_bytes, length)
-    out.result(text)
-    out.record(record)
+    return text, record
 
 
 def _details(header: container.Header, chunks: Sequence[container.Chunk], level_bytes: dict[int, int], length: int) -> str:

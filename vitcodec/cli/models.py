@@ -12,7 +12,7 @@ from .. import weights
 from . import new_app, options
 from .output import DONE, NOTHING, Output
 
-app = new_app(help="List models and show their layers.", no_args_is_help=True)
+app = new_app(help="List models and show their layers.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A shipped model's name or local-dir:PATH.", show_default=False)]
 _FIGURES = {"parameters": "parameters", "kmac_per_pixel": "kMAC/pixel", "licence": "licence"}

@@ -10,7 +10,7 @@ import typer
 from .. import files
 from .output import Output
 
-Inputs = Annotated[list[str], typer.Argument(metavar="INPUT...", show_default=False, help="Files, folders or globs; - for stdin.")]
+Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", show_default=False, help="Files, folders or globs; - for stdin.")]
 Target = Annotated[
     Path | None,
     typer.Option(

@@ -135,13 +135,15 @@ class Output:
             self._message(f"note: {text}")
 
     def error(self, text: str) -> None:
-        """What ended the command early: stderr, always."""
+        """Why nothing, or no more, was done: stderr, always."""
         self._message(f"error: {text}")
 
     def failures(self, failures: Sequence[str], total: int) -> None:
         """The list of failed files, one line each, always shown, at the end."""
-        if failures:
-            self._message(f"{len(failures)} of {total} failed:" if total > 1 else "failed:")
+        if total == 1 and failures:
+            self.error(failures[0])
+        elif failures:
+            self._message(f"{len(failures)} of {total} failed:")
             for line in failures:
                 self._message(f"  {line}")
 

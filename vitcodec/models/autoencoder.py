@@ -55,6 +55,12 @@ class Autoencoder(nn.Module):
         s = step.view(-1, 1, 1, 1)
         return wavelet.inverse(bands.map(lambda t: t * s))
 
+    def error_gains(self, step: Tensor) -> Tensor:
+        """(B, 5, 9): what the decoder multiplies each band's latents with, row 0 the low band (three colours, repeated), in units of the step."""
+        ones = Subbands(torch.ones(len(step), 1, 1, 3), tuple(torch.ones(len(step), 1, 1, 9) for _ in range(wavelet.LEVELS)))
+        low, details = self._scale(ones.map(lambda t: t.to(step.device)), self.ungain - self.gain, rate_position(step))
+        return torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)
+
     def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int) -> Tensor:
         """The image at 1/2^reduce of its size, reduce = 1..4, from the coarser levels alone: by the wavelet, without the correction."""
         s = step.view(-1, 1, 1, 1)

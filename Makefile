@@ -1,0 +1,37 @@
+# make demo: set up and try it on the example photographs. make test: what continuous integration runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+QUALITY ?= 60
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed
+	$(BIN)/vitcodec encode examples -q $(QUALITY) -o demo/encoded --overwrite
+	$(BIN)/vitcodec decode demo/encoded -o demo/decoded --overwrite
+	$(BIN)/vitcodec eval examples -q 20,$(QUALITY),90 --csv demo/eval.csv --overwrite
+	@echo
+	@echo "Look at:  demo/encoded   the photographs as .vitc files, at quality $(QUALITY)"
+	@echo "          demo/decoded   what they look like again, to compare with examples/"
+	@echo "          demo/eval.csv  the table above"
+	@echo "Next:     $(BIN)/vitcodec encode YOUR_PHOTO.jpg"
+
+test: $(VENV)/developed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) demo build dist
+
+# the stamps say that what pyproject.toml and constraints.txt ask for is there
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vitcodec needs Python 3.11 or newer; run make PYTHON=python3.12, say")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/developed: $(VENV)/installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
