@@ -13,8 +13,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from vitcodec import metrics
+from vitcodec.cli import app
 from vitcodec.errors import FormatError
 from vitcodec.evaluation import engine
 from vitcodec.evaluation.baselines import BASELINES
@@ -189,7 +191,6 @@ def test_records_and_summary(photos):
     assert [(r["quality"], r["identical"], r["bpp"]) for r in records] == [(r.quality, r.quality == 100, r.bpp) for r in report.rows]
     total = json.loads(json.dumps(summary(report)))
     assert [(m["quality"], m["images"]) for m in total["means"]] == [(50, 2), (100, 2)]
-    assert [f["quality"] for f in total["failures"]] == [70, 70]
 
 
 def test_csv_has_a_row_per_image_and_quality(photos):
@@ -240,3 +241,60 @@ def test_plot_is_xml_with_a_line_per_curve():
     assert {"a <b>", "c", "R & D"} <= {e.text for e in root.iter() if e.tag.endswith("text")}
     with pytest.raises(ValueError, match="no curve"):
         rate_distortion_svg({"a": [(5, 50)]}, "empty")
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """`vitcodec eval ARGUMENTS...` with the small codec in place of the model -> result."""
+    from vitcodec.codec import Codec
+
+    monkeypatch.setattr(Codec, "load", lambda *arguments: Rounding(refuse=[70]))
+    return lambda *arguments: CliRunner().invoke(app, ["eval", *map(str, arguments)])
+
+
+def test_command_prints_a_table(run, photos):
+    result = run(photos[0].parent, "-q", "50,90", "-q", "95")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:8]] == ["noise.png"] * 3 + ["ramp.png"] * 3
+    assert [line.split()[3] for line in lines[9:12]] == ["50", "90", "95"]
+
+
+def test_command_prints_json_lines(run, photos, tmp_path):
+    result = run(*photos, tmp_path / "missing.png", "-q", "70,100", "--json")
+    assert result.exit_code == 1
+    *records, total = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
+    assert [(Path(r["file"]).name, r["quality"], r["status"]) for r in records] == [
+        ("ramp.png", 100, "done"),
+        ("noise.png", 100, "done"),
+        ("missing.png", None, "failed"),
+        ("ramp.png", 70, "failed"),
+        ("noise.png", 70, "failed"),
+    ]
+    assert (records[0]["identical"], records[0]["psnr"]) == (True, None)
+    assert (total["schema_version"], total["done"], total["failed"], total["means"][0]["images"]) == (1, 2, 3, 2)
+    assert "missing.png: no such file" in result.stderr
+    assert "quality 70 is broken (at quality 70)" in result.stderr
+
+
+def test_command_writes_csv_and_replaces_only_when_told(run, photos, tmp_path):
+    target = tmp_path / "new" / "report.csv"
+    assert run(*photos, "-q", "50", "--csv", target).exit_code == 0
+    written = target.read_text()
+    assert len(written.splitlines()) == 3
+    result = run(*photos, "-q", "50,60", "--csv", target)
+    assert result.exit_code == 1
+    assert "exists already; use --overwrite" in result.stderr
+    assert target.read_text() == written
+    assert run(*photos, "-q", "50,60", "--csv", target, "--overwrite").exit_code == 0
+    assert len(target.read_text().splitlines()) == 5
+
+
+def test_command_refuses_what_makes_no_sense(run, photos, tmp_path):
+    for quality in ("0", "101", "good", "50,", "5.5", "-3"):
+        result = run(photos[0], "-q", quality)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), quality
+    assert run("-").exit_code == 2
+    (tmp_path / "empty").mkdir()
+    assert run(tmp_path / "empty").exit_code == 3
+    assert run(tmp_path / "missing").exit_code == 1

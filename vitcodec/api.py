@@ -18,6 +18,8 @@ def encode(
     overwrite: bool = False,
 ) -> None:
     """Encode an image file into a .vitc file at quality 1..100. Raises VitcodecError, OutputError if the target exists and `overwrite` is off."""
+    if not overwrite:
+        files.refuse_existing(Path(target))
     picture = images.read_image(Path(source))
     files.write_atomic(Path(target), Codec.load(model, device).encode(picture, quality), overwrite)
 
@@ -34,6 +36,9 @@ def decode(
 
     model: None takes the one that the file names. Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
     """
+    images.format_of(target)
+    if not overwrite:
+        files.refuse_existing(Path(target))
     data = files.read_bytes(Path(source))
     codec = Codec.load(model or container.read_header(data, str(source)).model, device)
     images.write_image(codec.decode(data, reduce), Path(target), overwrite=overwrite)

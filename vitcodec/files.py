@@ -202,6 +202,12 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
         raise UsageError(f"{collisions[0]}{more}; encode or decode them into different folders")
 
 
+def refuse_existing(path: Path) -> None:
+    """Raises OutputError if there is something at `path`: before the work, so that none is done in vain."""
+    if os.path.lexists(path):
+        raise _exists(path)
+
+
 def _exists(path: Path) -> OutputError:
     return OutputError(f"{path}: exists already; use --overwrite or --skip-existing")
 

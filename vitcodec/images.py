@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from . import files
-from .errors import InputError, LimitError, OutputError, UsageError
+from .errors import InputError, LimitError, OutputError, UsageError, VitcodecError
 
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "GIF", "PPM")
 MAX_PIXELS = 178_956_970  # where Pillow itself takes an image for a decompression bomb
@@ -95,32 +95,31 @@ def read_image(source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, name
     """
     name = name or (str(source) if isinstance(source, str | os.PathLike) else "<stream>")
     try:
-        with _open(source, max_pixels, name) as image:
+        with _open(source, max_pixels) as image:
+            if image.width * image.height > max_pixels:
+                raise LimitError(f"{name}: {image.width}x{image.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it")
             return _read(image, name)
+    except (VitcodecError, MemoryError):
+        raise
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{name}: not an image of a known kind ({', '.join(READ_FORMATS)})") from error
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise files.unreadable(name, error) from error
     except Image.DecompressionBombError as error:
         raise LimitError(f"{name}: {error}; raise --max-pixels if you trust it") from error
-    # what Pillow's decoders raise for damaged files
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error, ZeroDivisionError) as error:
+    except Exception as error:  # for damaged files, Pillow's decoders raise nearly everything
         raise InputError(f"{name}: damaged or not a valid image ({error})") from error
 
 
-def _open(source: Path | str | BinaryIO, max_pixels: int, name: str) -> Image.Image:
-    # Pillow's limit is one for the whole process; the warning that it gives first is an error here
+def _open(source: Path | str | BinaryIO, max_pixels: int) -> Image.Image:
+    # Pillow's limit is one for the whole process; where it only warns, read_image refuses
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
         try:
-            image = Image.open(source, formats=READ_FORMATS)
+            return Image.open(source, formats=READ_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    if image.width * image.height > max_pixels:
-        image.close()
-        raise LimitError(f"{name}: {image.width}x{image.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it")
-    return image
 
 
 def _read(image: Image.Image, name: str) -> Picture:
@@ -289,7 +288,7 @@ def _xmp(image: Image.Image) -> bytes | None:
     return re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
 
 
-def format_of(target: Path | str, format: str | None = None) -> str:
+def format_of(target: str | os.PathLike[str], format: str | None = None) -> str:
     """Pillow's name of the format to write: of `format` ("png", "jpg", "JPEG"), or else of the suffix. Raises UsageError."""
     suffix = f".{format.lower().lstrip('.')}" if format else Path(target).suffix.lower()
     known = WRITE_FORMATS.get({".jpeg2000": ".jp2"}.get(suffix, suffix))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import files
 from ..files import Job, Plan
-from .output import DONE, FAILED, INTERRUPTED, NOTHING, Output, explain
+from .output import DONE, FAILED, INTERRUPTED, NOTHING, Output, debugging, explain
 
 Work = Callable[[Job], "Result"]
 
@@ -61,6 +62,8 @@ class _Batch:
 
     def run(self, start: Callable[[], Work]) -> int:
         code = None
+        if not debugging():
+            warnings.filterwarnings("ignore", module="PIL")  # what matters to the user comes as a note or an error
         try:
             if self.plan.jobs:
                 self.work(start())

@@ -10,7 +10,7 @@ import typer
 from ..errors import OutputError, UsageError
 from ..files import IMAGE_SUFFIXES, STDIO, find_inputs, write_atomic
 from . import options
-from .output import FAILED, NOTHING, Output, explain
+from .output import DONE, FAILED, NOTHING, Output, explain
 
 if TYPE_CHECKING:
     from ..evaluation.engine import Failure, Row
@@ -44,7 +44,7 @@ def eval_command(
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
-) -> None:
+) -> int:
     """Encode images for real, decode them again, and report rate, quality and speed.
 
     \b
@@ -59,32 +59,35 @@ def eval_command(
         raise OutputError(f"{csv}: exists already; use --overwrite or another --csv")
     found = find_inputs(inputs, IMAGE_SUFFIXES, recursive)
     if not found.sources and not found.problems:
-        out.say("nothing to do: no images there")
-        out.summary({"qualities": qualities, "means": [], "failures": []})
-        raise typer.Exit(NOTHING)
+        out.say("nothing to do: no input of a known kind was found (-r looks into folders below)")
+        out.summary({"command": "eval", "done": 0, "failed": 0})
+        return NOTHING
 
     from ..codec import Codec
-    from ..devices import choose
     from ..evaluation.engine import Failure, Report, Row, evaluate
     from ..evaluation.report import row_record, summary, to_csv, to_table
     from ..images import MAX_PIXELS, Picture, read_image
 
+    said = set[str]()
+
     def read(path: Path) -> Picture:
         picture = read_image(path, max_pixels or MAX_PIXELS)
         for note in picture.notes:
-            out.warn(f"{path}: {note}")
+            if note not in said or verbose:
+                out.warn(f"{path}: {note}")
+            said.add(note)
         return picture
 
     missing = [Failure(p.name, None, explain(p.error, p.name).line) for p in found.problems]
     files = [s.path for s in found.sources if s.path is not None]
     if files:
-        out.detail(f"device: {' '.join(map(str, choose(device)))}")
         codec = Codec.load(model, device, threads)
+        options.say_device(out, codec.name, device)
         with out.progress(len(files) * len(qualities)) as progress:
 
             def advance(result: Row | Failure) -> None:
                 if isinstance(result, Row):
-                    out.record(row_record(result))
+                    out.record({"status": "done", **row_record(result)})
                     progress.advance(result.megapixels)
                 else:
                     progress.advance(steps=len(qualities) if result.quality is None else 1)
@@ -95,13 +98,12 @@ def eval_command(
         report = Report(model or "", device, tuple(qualities), repeat)
     report.failures = missing + report.failures
     for failure in report.failures:
-        out.record({"file": failure.file, "quality": failure.quality, "error": failure.message})
+        out.record({"status": "failed", "file": failure.file, "quality": failure.quality, "error": failure.message})
     if csv is not None:
         write_atomic(csv, to_csv(report).encode(), overwrite)
-    out.summary(summary(report))
+    out.summary({"command": "eval", "done": len(report.rows), "failed": len(report.failures), **summary(report)})
     out.failures([_line(f) for f in report.failures], len(report.rows) + len(report.failures))
-    if report.failures:
-        raise typer.Exit(FAILED)
+    return FAILED if report.failures else DONE
 
 
 def _line(failure: Failure) -> str:

@@ -61,14 +61,13 @@ def row_record(row: Row) -> dict[str, Any]:
 
 
 def summary(report: Report) -> dict[str, Any]:
-    """Everything but the rows, for JSON: how it was measured, means per quality, failures."""
+    """Everything but the rows, for JSON: how it was measured, and the means per quality."""
     return {
         "codec": report.codec,
         "device": report.device,
         "qualities": list(report.qualities),
         "repeat": report.repeat,
         "means": [vars(m) for m in report.means()],
-        "failures": [vars(f) for f in report.failures],
         "remarks": remarks(report),
     }
 
