@@ -2,10 +2,11 @@
 
     python benchmarks/kodak.py PATH_TO_KODAK --curves curves.json --out docs/kodak.json
 
-Every image is encoded and decoded by `vitcodec encode` and `vitcodec decode` in processes of their own; the rate is the size of the file, PSNR
-that of the decoded PNG (RGB, 8 bits, per image, then the mean); metadata is left out. JPEG, WebP, JPEG 2000 and AVIF run through Pillow on the same images; they
-never change, so their results are kept in the file that --baseline-cache names. BD-rate is by PCHIP over what both mean curves share of
-0.1 to 2.5 bits per pixel. Beside the results (--out, JSON) come a table (.md) and a plot (.svg). Exit code 1: rate or PSNR falls somewhere.
+Every image is encoded and decoded by `vitcodec encode` and `vitcodec decode` in processes of their own, without metadata; the rate is the size
+of the file, PSNR that of the decoded PNG (RGB, 8 bits, per image, then the mean). JPEG, WebP, JPEG 2000 and AVIF run through Pillow on the same
+images; they never change, so their results are kept in the file that --baseline-cache names. BD-rate is by PCHIP over what both mean curves
+share of 0.1 to 2.5 bits per pixel. Beside the results (--out, JSON) come a table (.md) and a plot (.svg). Exit code 1: rate or PSNR falls
+somewhere.
 """
 
 from __future__ import annotations

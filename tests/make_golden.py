@@ -1,4 +1,7 @@
-"""Write the golden file of the current format and weights: python tests/make_golden.py. Version 0 only; from version 1 on they are never made again."""
+"""Write the golden file of the current format and weights: python tests/make_golden.py.
+
+For version 0 only, which may still change; from version 1 on a golden file is never made again.
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import vitcodec
 from vitcodec import container
 from vitcodec.cli import app
+from vitcodec.cli.output import Output
 from vitcodec.container import LEVELS, Contents, Header
 from vitcodec.errors import DeviceError, WeightsError
 from vitcodec.images import Picture
@@ -303,6 +304,26 @@ def test_notes_are_said_once(photos):
     assert call("encode", "photos", "-o", "out").stderr.count("16-bit") == 1
     again = call("encode", "photos", "-o", "out", "--overwrite", "-v", "--device", "cpu")
     assert again.stderr.count("16-bit") == 2 and "model stored on cpu: asked for" in again.stderr
+
+
+def test_progress_bar_where_stderr_is_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    out = Output()
+    with out.progress(2) as bar:
+        out.say("a message")
+        bar.advance(1.5)
+        bar.advance(1.5)
+    text = sys.stderr.getvalue()
+    assert "a message\n" in text and "2/2" in text and "MP/s" in text
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    for quiet, total in ((True, 2), (False, 1)):
+        with Output(quiet=quiet).progress(total) as bar:
+            bar.advance(1.5)
+    assert sys.stderr.getvalue() == ""
 
 
 def test_info(photos):

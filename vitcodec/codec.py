@@ -71,7 +71,7 @@ class Codec:
         latents = self.latents(rgb, header.quality)
         integers = latents.map(lambda t: torch.empty_like(t, dtype=torch.int32))
         rounding = self._rounding(header.quality)
-        tokens = {}
+        tokens: dict[tuple[int, int], bytes] = {}
         for index, tile in enumerate(tiles(header)):
             payloads, coded = self.entropy.encode(_cut(latents, *tile), header.quality, rounding)
             tokens |= {(level, index): data for level, data in payloads.items()}

@@ -37,7 +37,9 @@ def _entropy_model(tensors: dict[str, Tensor], config: ContextConfig, device: to
     check(context)
     tables = Tables(tensors["narrow"].numpy(), tensors["wide"].numpy())
     thresholds = tensors["thresholds"].to(device)
-    return EntropyModel(context.to(device).eval(), IntegerArithmetic(thresholds), tensors["rates"].float().to(device), tensors["bases"].numpy(), tables)
+    return EntropyModel(
+        context.to(device).eval(), IntegerArithmetic(thresholds), tensors["rates"].float().to(device), tensors["bases"].numpy(), tables
+    )
 
 
 def load(card: ModelCard, device: torch.device) -> tuple[Autoencoder, EntropyModel]:

@@ -17,7 +17,9 @@ Family = Annotated[str, typer.Option("-m", "--model", metavar="FAMILY", help="Th
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The run's folder: checkpoint.safetensors and log.jsonl.")]
 Init = Annotated[str, typer.Option("--init", metavar="NAME", help="Where to start: wavelet (untrained), a shipped model, or local-dir:PATH.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")]
-TimeLimit = Annotated[str, typer.Option("--time-limit", metavar="TIME", help="Of the whole schedule, as 90m or 2h; the learning rate decays to its end.")]
+TimeLimit = Annotated[
+    str, typer.Option("--time-limit", metavar="TIME", help="Of the whole schedule, as 90m or 2h; the learning rate decays to its end.")
+]
 Validation = Annotated[
     Path | None, typer.Option("--val", metavar="PATH", show_default=False, help="A folder or tar to validate on. [default: 5 % of the data]")
 ]
@@ -79,9 +81,7 @@ def train_command(
         held_out, images = images[::20], [image for k, image in enumerate(images) if k % 20]
     else:
         held_out = list(read_images([val]))
-    config = TrainingConfig(
-        minutes=minutes, learning_rate=lr, batch=batch, late_batch=max(1, batch // 4), entropy_only=entropy_only, seed=seed
-    )
+    config = TrainingConfig(minutes=minutes, learning_rate=lr, batch=batch, late_batch=max(1, batch // 4), entropy_only=entropy_only, seed=seed)
     usable = [image for image in images if min(image.shape[:2]) >= config.late_crop]
     if not usable:
         raise UsageError(f"no training image has sides of at least {config.late_crop} pixels; give larger ones")

@@ -46,7 +46,7 @@ class EntropyModel:
     def encode(self, latents: Subbands, quality: int, rounding: Rounding) -> tuple[dict[int, bytes], Subbands]:
         """latents: before rounding, (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded, int32)."""
         writer = _Writer(self, quality, latents, rounding)
-        coded = self._walk(quality, *latents.low.shape[1:3], writer, 1)
+        coded = self._walk(quality, latents.low.shape[1], latents.low.shape[2], writer, 1)
         return writer.finish(), coded
 
     @torch.no_grad()
@@ -62,8 +62,8 @@ class EntropyModel:
 class Rounding:
     """How the encoder makes integers; the decoder need not know.
 
-    dead_zone: of plain rounding, for the details. optimise: instead, every value may move one towards zero where that lowers D + R, by the table that it
-    would be coded with. error_weights (5, 9): bits that a squared error of one in each band is worth.
+    dead_zone: of plain rounding, for the details. optimise: instead, every value may move one towards zero where that lowers D + R, by the table
+    that it would be coded with. error_weights (5, 9): bits that a squared error of one in each band is worth.
     """
 
     dead_zone: float
@@ -173,5 +173,3 @@ class _Reader:
     def finish(self) -> None:
         for decoder in self.decoders.values():
             decoder.finish()
-
-

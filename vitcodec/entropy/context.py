@@ -1,7 +1,7 @@
 """The context model: which value is coded when, and what each prediction sees.
 
-No hyperprior: what is already decoded is the side information, from the coarsest level to the finest. At each level the luma details are coded in four
-steps, one position of every 2x2 block at a time, then the chroma details, which see the luma.
+No hyperprior: what is already decoded is the side information, from the coarsest level to the finest. At each level the luma details are coded in
+four steps, one position of every 2x2 block at a time, then the chroma details, which see the luma.
 
 The same walk serves training (float layers, all integers known), encoding and decoding (integer layers, values made or read on the way): `visit` is
 called for each group of values with the parameters predicted for them and returns their integers. Only matrix products, ReLU, neighbourhoods and
@@ -123,9 +123,7 @@ class Steps(nn.Module):
     def __init__(self, n: int, other: int, features: int, width: int, size: int, parameters: int):
         super().__init__()
         self.n, self.size = n, size
-        self.heads = nn.ModuleList(
-            Head(features + 2 * size * size * (n * (k > 0) + other), width, parameters * n) for k in range(len(PHASES))
-        )
+        self.heads = nn.ModuleList(Head(features + 2 * size * size * (n * (k > 0) + other), width, parameters * n) for k in range(len(PHASES)))
 
     def forward(self, num: Arithmetic, features: Tensor, other: Tensor | None, visit: Visit, level: int, channels: slice) -> Tensor:
         B, h, w, _ = features.shape

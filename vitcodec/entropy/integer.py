@@ -1,10 +1,10 @@
 """Small-integer networks carried in float32: the exact twin of the float context model.
 
-Weights are integers of at most 127 in magnitude, activations of at most 255. In every output row the sum of |weight| x 255, plus the bias, stays below
-2^24, so each product and partial sum is an integer that float32 holds exactly, whatever the order of summation: a matrix product gives the same numbers
-on every CPU, GPU and BLAS, in TF32 and bfloat16 with float32 accumulation too. Between layers there is a multiplication by a power of two, a floor and a
-clamp, all exact. The bound is checked for each layer when weights are loaded. (Idea: J. Balle, N. Johnston, D. Minnen, "Integer networks for data
-compression with latent-variable models", ICLR 2019.)
+Weights are integers of at most 127 in magnitude, activations of at most 255. In every output row the sum of |weight| x 255, plus the bias, stays
+below 2^24, so each product and partial sum is an integer that float32 holds exactly, whatever the order of summation: a matrix product gives the same
+numbers on every CPU, GPU and BLAS, in TF32 and bfloat16 with float32 accumulation too. Between layers there is a multiplication by a power of two, a
+floor and a clamp, all exact. The bound is checked for each layer when weights are loaded. (Idea: J. Balle, N. Johnston, D. Minnen, "Integer networks
+for data compression with latent-variable models", ICLR 2019.)
 """
 
 from __future__ import annotations

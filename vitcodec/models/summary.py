@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..entropy.context import ContextConfig, ContextModel, FloatArithmetic, Site
 from ..wavelet import LEVELS, Subbands
 from ..weights import find
-from . import tupled, build_autoencoder
+from . import build_autoencoder, tupled
 from .autoencoder import Autoencoder
 from .blocks import RMSNorm, WindowBlock
 

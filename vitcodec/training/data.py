@@ -32,8 +32,8 @@ def read_images(paths: Sequence[Path]) -> Iterator[np.ndarray]:
         elif tarfile.is_tarfile(path):
             with tarfile.open(path) as tar:
                 for member in sorted(tar.getmembers(), key=lambda m: m.name):
-                    if Path(member.name).suffix.lower() in SUFFIXES and (file := tar.extractfile(member)):
-                        yield _rgb(io.BytesIO(file.read()))
+                    if Path(member.name).suffix.lower() in SUFFIXES and (data := tar.extractfile(member)):
+                        yield _rgb(io.BytesIO(data.read()))
         else:
             raise InputError(f"{path}: neither a folder nor a tar of images")
 
@@ -50,9 +50,9 @@ class Crops:
 
     def batch(self, count: int, size: int) -> Tensor:
         """(count, size, size, 3), float32 in 0..255."""
-        crops = []
+        crops: list[np.ndarray] = []
         while len(crops) < count:
-            image = self.images[self.rng.integers(len(self.images))]
+            image = self.images[int(self.rng.integers(len(self.images)))]
             if min(image.shape[:2]) < size:
                 continue
             y, x = (self.rng.integers(n - size + 1) for n in image.shape[:2])
@@ -67,7 +67,7 @@ class Crops:
 
 def validation_crops(images: Iterator[np.ndarray], size: int, count: int) -> Tensor:
     """The central crops of the first `count` images that are large enough: (n, size, size, 3), float32."""
-    crops = []
+    crops: list[np.ndarray] = []
     for image in images:
         y, x = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
         if min(y, x) >= 0 and len(crops) < count:

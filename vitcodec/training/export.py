@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,8 +48,8 @@ def calibrate(autoencoder: Autoencoder, context: ContextModel, samples: Iterator
     """samples: (images (B, H, W, 3), steps (B,)). Returns the largest output of each channel of each Dense and Residual layer, by name."""
     largest: dict[str, Tensor] = {}
 
-    def watch(name: str):  # noqa: ANN202
-        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+    def watch(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
             top = output.flatten(0, -2).amax(0)
             largest[name] = torch.maximum(largest[name], top) if name in largest else top
 
@@ -59,7 +60,8 @@ def calibrate(autoencoder: Autoencoder, context: ContextModel, samples: Iterator
         for image, step in samples:
             soft = autoencoder.encode(image, step)
             hard = to_integers(soft, dead_zone).map(Tensor.float)
-            context.walk(FloatArithmetic(), context.rate_features(step), *soft.low.shape[1:3], RateMeter(hard, soft, context.base, step))
+            height, width = soft.low.shape[1:3]
+            context.walk(FloatArithmetic(), context.rate_features(step), height, width, RateMeter(hard, soft, context.base, step))
     for hook in hooks:
         hook.remove()
     return largest
@@ -232,7 +234,7 @@ def fit_tables(
                 return q
 
             rate = model.rates[quality - 1 : quality].expand(len(image), -1)
-            model.context.walk(model.arithmetic, rate, *latents.low.shape[1:3], visit)
+            model.context.walk(model.arithmetic, rate, latents.low.shape[1], latents.low.shape[2], visit)
     return fit(counter.narrow, prior_narrow), fit(counter.wide, prior_wide)
 
 

@@ -59,7 +59,8 @@ class TrainingModel(nn.Module):
         soft = self.autoencoder.encode(image, step)
         hard = Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
         meter = RateMeter(hard, soft, self.context.base, step)
-        self.context.walk(FloatArithmetic(), self.context.rate_features(step), *soft.low.shape[1:3], meter)
+        height, width = soft.low.shape[1:3]
+        self.context.walk(FloatArithmetic(), self.context.rate_features(step), height, width, meter)
         return self.autoencoder.decode(_straight_through(soft, hard), step), meter.bits()
 
 

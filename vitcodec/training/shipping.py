@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .. import files
-from ..errors import WeightsError
 from ..entropy.context import ContextConfig, ContextModel
 from ..entropy.integer import log_thresholds
+from ..errors import WeightsError
 from ..loading import entropy_tensors
 from ..models import build_autoencoder, family_settings
 from ..models.autoencoder import parameter_count
@@ -39,7 +39,9 @@ def load_training_model(card: ModelCard) -> TrainingModel:
     """The float model behind shipped weights, to train on from. Raises WeightsError where the folder lacks the float context model."""
     file = card.folder / "context-float.safetensors"
     if not file.is_file():
-        raise WeightsError(f"{card.folder}: has no context-float.safetensors, which training starts from; it is in the source repository, not in the wheel")
+        raise WeightsError(
+            f"{card.folder}: has no context-float.safetensors, which training starts from; it is in the source repository, not in the wheel"
+        )
     model = new_model(card.family)
     shipped = load_file(card.file)
     model.autoencoder.load_state_dict({k.removeprefix("autoencoder."): v.float() for k, v in shipped.items() if k.startswith("autoencoder.")})
