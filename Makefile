@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-QUALITY ?= 60
+QUALITY ?= 50
 
 .PHONY: demo test clean
 

@@ -359,7 +359,7 @@ def test_describe_accounts_for_every_byte() -> None:
 
 
 def test_unknown_ancillary_chunks_are_skipped() -> None:
-    data = head() + chunk(b"note", b"hello") + chunk(b"eXIF", b"e") + chunk(b"note") + TOKEN_CHUNKS
+    data = head() + chunk(b"note", b"hello") + chunk(b"eXIF", zlib.compress(b"e")) + chunk(b"note") + TOKEN_CHUNKS
     assert unpack(data) == Contents(ONE_TILE, {"EXIF": b"e"}, {(level, 0): b"abc" for level in LEVELS})
 
 
@@ -525,6 +525,30 @@ def test_metadata_has_a_limit_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     for chunks in (chunk(b"iCCP", bytes(1001)), chunk(b"news", bytes(600)) * 2, chunk(b"ALPH", bytes(600)) + chunk(b"xMPD", bytes(600))):
         with pytest.raises(LimitError, match="metadata"):
             unpack(head() + chunks + TOKEN_CHUNKS)
+
+
+def test_profiles_are_deflated() -> None:
+    contents = sample(ONE_TILE, {"ICCP": b"profile" * 500, "ALPH": b"alpha" * 100})
+    data = pack(contents)
+    assert unpack(data) == contents
+    assert len(data) < 1000
+
+
+@pytest.mark.parametrize("payload", [b"", b"not zlib", zlib.compress(b"x" * 99)[:-1], zlib.compress(b"x") + b"y"])
+def test_only_one_whole_zlib_stream_will_do(payload: bytes) -> None:
+    with pytest.raises(FormatError, match="zlib"):
+        unpack(head() + chunk(b"xMPD", payload) + TOKEN_CHUNKS)
+
+
+def test_a_deflated_bomb_stops_at_the_limit() -> None:
+    """200 MB of zeros in 200 kB: refused, and no more than the limit is ever inflated."""
+    bomb = zlib.compress(bytes(200 << 20))
+    tracemalloc.start()
+    with pytest.raises(LimitError, match="metadata"):
+        unpack(head() + chunk(b"xMPD", bomb) + TOKEN_CHUNKS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.2 * container.MAX_METADATA
 
 
 # ---- the module and its specification

@@ -2,7 +2,7 @@
 
     import vitcodec
 
-    vitcodec.encode("photo.jpg", "photo.vitc", quality=60)
+    vitcodec.encode("photo.jpg", "photo.vitc", quality=50)
     vitcodec.decode("photo.vitc", "photo.png")
 
 For many images load the model once:

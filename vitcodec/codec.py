@@ -18,7 +18,7 @@ from .images import Picture
 from .quantisation import LAGRANGIAN, step_of
 from .wavelet import LEVELS, Subbands
 
-DEFAULT_QUALITY = 60
+DEFAULT_QUALITY = 50
 PAD = 32  # sides are padded to multiples of this
 SITE = 1 << LEVELS  # pixels along a side of a site of the low band
 TILE = 1024  # pixels along a side of a tile of tokens

@@ -22,6 +22,7 @@ VERSION = 0
 LEVELS = (0, 4, 3, 2, 1)  # coding order: 0 = low band, then details from the coarsest level to the finest
 TOKENS = {0: "TOKL", 4: "TOKD", 3: "TOKC", 2: "TOKB", 1: "TOKA"}
 METADATA = {"ICCP": "iCCP", "EXIF": "eXIF", "XMP ": "xMPD", "ALPH": "ALPH"}  # key -> chunk type
+STORED = {"ALPH"}  # the others are deflated
 HEAD, INDEX = "HEAD", "INDX"
 
 TILE_UNIT = 128
@@ -140,7 +141,7 @@ def pack(contents: Contents) -> bytes:
         raise ValueError(f"tokens for {len(tokens)} pairs of level and tile, not exactly those of {len(LEVELS)} levels and {header.tiles} tiles")
 
     parts = [MAGIC, bytes([VERSION]), _chunk(HEAD, _head_payload(header))]
-    parts += [_chunk(type, metadata[key]) for key, type in METADATA.items() if key in metadata]
+    parts += [_chunk(type, _deflate(key, metadata[key])) for key, type in METADATA.items() if key in metadata]
     if header.tiles > 1:
         parts.append(_chunk(INDEX, b"".join(_varint(len(tokens[key])) for key in order)))
     parts += [_chunk(TOKENS[level], tokens[level, tile]) for level, tile in order]
@@ -293,7 +294,7 @@ def _parse_head(fields: _Reader) -> Header:
 
 def _read_until_tokens(reader: _Reader, contents: Contents, chunks: list[Chunk]) -> tuple[list[int], Chunk]:
     """Read what stands between HEAD and the tokens. Returns the index, empty if there is one tile only, and the first token chunk, not yet read."""
-    spent, tiles = 0, contents.header.tiles
+    spent, inflated, tiles = 0, 0, contents.header.tiles
     last = INDEX if tiles > 1 else TOKENS[LEVELS[0]]
     while (chunk := reader.chunk()).type != last:
         key = _KEYS.get(chunk.type)
@@ -303,7 +304,8 @@ def _read_until_tokens(reader: _Reader, contents: Contents, chunks: list[Chunk])
         _check_metadata(spent, reader.name)
         payload = reader.payload(chunk)
         if key is not None:
-            contents.metadata[key] = payload
+            contents.metadata[key] = payload if key in STORED else _inflate(payload, MAX_METADATA - inflated, reader, chunk)
+            inflated += len(contents.metadata[key])
         chunks.append(chunk)
     if tiles == 1:
         return [], chunk
@@ -338,6 +340,24 @@ def _check_limits(header: Header, name: str) -> None:
 def _check_metadata(size: int, name: str) -> None:
     if size > MAX_METADATA:
         raise LimitError(f"{name}: more than {MAX_METADATA >> 20} MiB of profile, EXIF, XMP and alpha; strip the metadata")
+
+
+def _deflate(key: str, data: bytes) -> bytes:
+    return data if key in STORED else zlib.compress(data, 9)
+
+
+def _inflate(data: bytes, limit: int, reader: _Reader, chunk: Chunk) -> bytes:
+    """The content of a deflated chunk, at most `limit` bytes: more is never allocated."""
+    inflater = zlib.decompressobj()
+    try:
+        out = inflater.decompress(data, limit + 1)
+    except zlib.error:
+        raise reader.damaged(f"chunk {chunk.type} at byte {chunk.offset} is not a zlib stream") from None
+    if len(out) > limit:
+        _check_metadata(MAX_METADATA + 1, reader.name)
+    if not inflater.eof or inflater.unused_data:
+        raise reader.damaged(f"chunk {chunk.type} at byte {chunk.offset} is not one whole zlib stream")
+    return out
 
 
 def _critical(type: str) -> bool:

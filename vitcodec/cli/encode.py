@@ -9,7 +9,7 @@ from .. import files
 from . import batch, options
 from .output import Output
 
-DEFAULT_QUALITY = 60  # codec.DEFAULT_QUALITY, which imports torch; a test compares them
+DEFAULT_QUALITY = 50  # codec.DEFAULT_QUALITY, which imports torch; a test compares them
 
 
 def encode_command(

@@ -95,9 +95,18 @@ def layer_table(name: str | None = None, image_size: tuple[int, int] = (768, 512
     """
     width, height = (-(-n // 32) * 32 for n in image_size)
     card = find(name)
+    return _table(card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])), width, height)
+
+
+def kmac_per_pixel(family: str, transform: dict[str, Any], context: ContextConfig) -> float:
+    """Thousands of multiplications per pixel of decoding, for a picture of 768x512 pixels."""
+    return float(totals(_table(family, transform, context, 768, 512))["decode_kmac_per_pixel"])
+
+
+def _table(family: str, transform: dict[str, Any], context_config: ContextConfig, width: int, height: int) -> list[Row]:
     with torch.device("meta"):
-        autoencoder = build_autoencoder(card.family, card.config["transform"])
-        context = ContextModel(ContextConfig(**tupled(card.config["context"])))
+        autoencoder = build_autoencoder(family, transform)
+        context = ContextModel(context_config)
     lifting = round(3 * LIFTING_MULTIPLICATIONS * sum(4.0**-l for l in range(LEVELS)), 2)
     sites = (height >> LEVELS, width >> LEVELS)
     before = [

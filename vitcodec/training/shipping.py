@@ -21,6 +21,7 @@ from ..errors import WeightsError
 from ..loading import entropy_tensors
 from ..models import build_autoencoder, family_settings
 from ..models.autoencoder import parameter_count
+from ..models.summary import kmac_per_pixel
 from ..quantisation import step_of
 from ..weights import ModelCard
 from .data import Crops
@@ -82,6 +83,7 @@ def write_model(
         "context": asdict(ContextConfig()),
         "dead_zone": dead_zone,
         "parameters": parameter_count(model),
+        "kmac_per_pixel": kmac_per_pixel(family, family_settings(family), ContextConfig()),
         "licence": "Apache-2.0",
         "training": training,
         "metrics": {},
