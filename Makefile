@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUALITY ?= 50
 
-.PHONY: demo test clean
+.PHONY: demo test wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/vitcodec encode examples -q $(QUALITY) -o demo/encoded --overwrite
@@ -20,7 +20,17 @@ test: $(VENV)/developed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MAKE) wheel
 	$(BIN)/pytest
+
+# a wheel installed into a folder of its own works from another folder, with the hub switched off
+wheel: $(VENV)/developed
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel -q --no-deps -w build/wheel .
+	$(BIN)/python -m pip install -q --no-deps --target build/wheel/installed build/wheel/vitcodec-*.whl
+	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -c 'import vitcodec; assert "installed" in vitcodec.__file__, vitcodec.__file__'
+	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec encode ../../examples/chelsea.png -o chelsea.vitc
+	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec decode chelsea.vitc
 
 clean:
 	rm -rf $(VENV) demo build dist

@@ -1,0 +1,122 @@
+"""Training as a user runs it, small: train, resume, export, use. And what it starts from."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_rgb
+from PIL import Image
+from typer.testing import CliRunner
+
+from vitcodec.cli import app
+from vitcodec.cli.train import parse_time
+from vitcodec.codec import Codec
+from vitcodec.entropy.context import ContextModel, FloatArithmetic
+from vitcodec.entropy.density import RateMeter, probability
+from vitcodec.errors import UsageError
+from vitcodec.images import Picture
+from vitcodec.metrics import psnr
+from vitcodec.models import build_autoencoder
+from vitcodec.training import shipping
+from vitcodec.training.export import to_integers
+from vitcodec.training.optimiser import orthogonalise
+
+
+def test_an_untrained_model_is_a_wavelet_codec():
+    model = build_autoencoder("swin")
+    image = torch.from_numpy(make_rgb(96, 64)).float()[None]
+    with torch.no_grad():
+        soft = model.encode(image, torch.tensor([8.0]))
+        assert (model.decode(soft, torch.tensor([8.0])) - image).abs().max() < 0.01
+        coarse = model.decode(soft.map(torch.round), torch.tensor([8.0]))
+    assert 36 < psnr(image[0].numpy().astype(np.uint8), coarse[0].clamp(0, 255).round().numpy().astype(np.uint8)) < 48
+
+
+def test_probabilities_of_all_integers_sum_to_one():
+    q = torch.arange(-3000.0, 3001)
+    for mean, log_scale, logit in ((0.0, -3.0, 0.0), (0.4, 0.0, -2.0), (-7.3, 3.0, 2.0), (100.2, 5.0, 0.0)):
+        p = probability(q, torch.tensor(mean), torch.tensor(log_scale), torch.tensor(logit))
+        assert p.sum().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_the_walk_visits_every_value_once():
+    model, context = build_autoencoder("swin"), ContextModel()
+    step = torch.tensor([20.0])
+    soft = model.encode(torch.from_numpy(make_rgb(64, 32)).float()[None], step)
+    meter = RateMeter(to_integers(soft, 0).map(torch.Tensor.float), soft, context.base, step)
+    walked = context.walk(FloatArithmetic(), context.rate_features(step), 2, 4, meter)
+    assert sum(q.numel() for q, *_ in meter.gathered) == 64 * 32 * 3
+    assert all((a == b).all() for a, b in zip((walked.low, *walked.details), (meter.integers.low, *meter.integers.details), strict=True))
+    meter.bits().sum().backward()
+    assert all(p.grad is not None for p in context.levels[0].parameters())
+
+
+def test_newton_schulz_makes_singular_values_about_one():
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonalise(torch.randn(2, 40, 24)))
+    assert 0.5 < values.min() and values.max() < 1.5
+
+
+@pytest.mark.parametrize(("text", "minutes"), [("90", 90), ("90m", 90), ("2h", 120), ("1h30m", 90), ("0.5m", 0.5)])
+def test_time_limits(text, minutes):
+    assert parse_time(text) == minutes
+
+
+@pytest.mark.parametrize("text", ["", "soon", "3d", "-5m"])
+def test_time_limits_not_understood(text):
+    with pytest.raises(UsageError, match="time limit"):
+        parse_time(text)
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "train.tar"
+    with tarfile.open(path, "w") as tar:
+        for k in range(3):
+            buffer = io.BytesIO()
+            Image.fromarray(make_rgb(280, 260, seed=k)).save(buffer, "PNG")
+            member = tarfile.TarInfo(f"{k}.png")
+            member.size = buffer.tell()
+            buffer.seek(0)
+            tar.addfile(member, buffer)
+    return path
+
+
+def invoke(*arguments: object) -> None:
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+
+
+def test_train_resume_export_use(shard, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipping, "COUNTING_BATCHES", 3)
+    monkeypatch.setattr(shipping, "CALIBRATION_BATCHES", 2)
+    run = tmp_path / "run"
+    common = ("train", shard, "--val", shard, "-o", run, "--batch", 1)
+    invoke(*common, "--time-limit", "0.02m")
+    first = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    refused = CliRunner().invoke(app, [*map(str, common)])
+    assert refused.exit_code == 2 and "--resume" in refused.output
+    invoke(*common, "--time-limit", "0.04m", "--resume")
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] > first[-1]["step"] > 0
+    assert all(bpp > 0 for bpp, _ in log[-1]["validation"])
+
+    invoke("export", run, shard, "-o", tmp_path / "model")
+    codec = Codec.load(f"local-dir:{tmp_path / 'model'}", "cpu")
+    picture = Picture(make_rgb(150, 130, seed=9), None, False, None, None, None, [])
+    data = codec.encode(picture, 70)
+    tokens, coded = codec.tokens(data), codec.coded_tokens(picture, 70)
+    assert all((a == b).all() for a, b in zip((tokens.low, *tokens.details), (coded.low, *coded.details), strict=True))
+    assert psnr(picture.rgb, codec.decode(data).rgb) > 32
+    assert len(data) < picture.rgb.size / 3
+
+
+def test_training_goes_on_from_shipped_weights(shard, tmp_path):
+    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--time-limit", "0.01m", "--init", "swin")
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
