@@ -20,6 +20,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's 
 TimeLimit = Annotated[
     str, typer.Option("--time-limit", metavar="TIME", help="Of the whole schedule, as 90m or 2h; the learning rate decays to its end.")
 ]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, metavar="N", show_default=False, help="Stop after so many steps at the latest.")]
 Validation = Annotated[
     Path | None, typer.Option("--val", metavar="PATH", show_default=False, help="A folder or tar to validate on. [default: 5 % of the data]")
 ]
@@ -46,6 +47,7 @@ def train_command(
     init: Init = "wavelet",
     resume: Resume = False,
     time_limit: TimeLimit = "60m",
+    steps: Steps = None,
     val: Validation = None,
     entropy_only: EntropyOnly = False,
     lr: LearningRate = 1.5e-3,
@@ -100,7 +102,12 @@ def train_command(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stopped.append(number))
     out.say(f"{len(usable)} images, {len(held_out)} for validation, {torch.get_num_threads()} threads")
-    run.train(Crops(usable, seed + run.steps), validation_crops(iter(held_out), 256, 12), out.say, lambda: bool(stopped))
+    run.train(
+        Crops(usable, seed + run.steps),
+        validation_crops(iter(held_out), 256, 12),
+        out.say,
+        lambda: bool(stopped) or (steps is not None and run.steps >= steps),
+    )
     if stopped:
         out.say(f"stopped; go on with --resume -o {output}")
         raise typer.Exit(130)
