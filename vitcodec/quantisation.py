@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-COARSEST, FINEST = 140.0, 3.0  # the step in 8-bit levels at quality 1 and 100
+COARSEST, FINEST = 200.0, 3.0  # the step in 8-bit levels at quality 1 and 100
 QUALITIES = range(1, 101)
-_REFERENCE = 5.0  # rate position 0
+_POSITION_0, _POSITION_1 = 5.0, 140.0  # the steps at rate position 0 and 1
 LAGRANGIAN = 0.8 * 6 / math.log(2)  # bits that a squared error of one step is worth: 6 / ln 2 by high-rate theory, times 0.8
 
 
@@ -19,8 +19,8 @@ def step_of(quality: int) -> float:
 
 
 def rate_position(step: Tensor) -> Tensor:
-    """Where a step lies on a logarithmic scale: 1 at the coarsest, 0 at a step of 5; what the networks see of the quality."""
-    return torch.log(step / _REFERENCE) / math.log(COARSEST / _REFERENCE)
+    """Where a step lies on a logarithmic scale: 0 at a step of 5, 1 at 140; what the networks see of the quality."""
+    return torch.log(step / _POSITION_0) / math.log(_POSITION_1 / _POSITION_0)
 
 
 def lagrangian(step: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class SwinConfig:
 class SubbandUNet(nn.Module):
     """Coefficients in units of the quantisation step -> corrected coefficients, same shapes.
 
-    rate: (B,), the position of the step on a logarithmic scale, about -0.15 (finest) to 1 (coarsest).
+    rate: (B,), the position of the step on a logarithmic scale, about -0.15 (finest) to 1.1 (coarsest).
     """
 
     def __init__(self, config: SwinConfig):
