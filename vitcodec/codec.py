@@ -12,10 +12,10 @@ from torch import Tensor
 from . import container, loading, weights
 from .container import Contents, Header
 from .devices import choose
-from .entropy.coding import ORDER, Rounding
+from .entropy.coding import ORDER
 from .errors import FormatError, UsageError, WeightsError
 from .images import Picture
-from .quantisation import LAGRANGIAN, step_of
+from .quantisation import LAGRANGIAN
 from .wavelet import LEVELS, Subbands
 
 DEFAULT_QUALITY = 50
@@ -34,7 +34,6 @@ class Codec:
     def __init__(self, card: weights.ModelCard, device: torch.device):
         self.name, self.card, self.device = card.name, card, device
         self.autoencoder, self.entropy = loading.load(card, device)
-        self.dead_zone = float(card.config["dead_zone"])
         self._lock = threading.Lock()
 
     @classmethod
@@ -70,18 +69,18 @@ class Codec:
         """The payloads of every level and tile, and the integers in them."""
         latents = self.latents(rgb, header.quality)
         integers = latents.map(lambda t: torch.empty_like(t, dtype=torch.int32))
-        rounding = self._rounding(header.quality)
+        error_weights = self._error_weights(header.quality)
         tokens: dict[tuple[int, int], bytes] = {}
         for index, tile in enumerate(tiles(header)):
-            payloads, coded = self.entropy.encode(_cut(latents, *tile), header.quality, rounding)
+            payloads, coded = self.entropy.encode(_cut(latents, *tile), header.quality, error_weights)
             tokens |= {(level, index): data for level, data in payloads.items()}
             _paste(integers, coded, *tile)
         return tokens, integers
 
     @torch.no_grad()
-    def _rounding(self, quality: int) -> Rounding:
+    def _error_weights(self, quality: int) -> np.ndarray:
         gains = self.autoencoder.error_gains(self._step(quality))[0].cpu().numpy()
-        return Rounding(self.dead_zone, True, ERROR_WEIGHT * LAGRANGIAN * gains**2)
+        return ERROR_WEIGHT * LAGRANGIAN * gains**2
 
     @torch.no_grad()
     def latents(self, rgb: np.ndarray, quality: int) -> Subbands:
@@ -133,7 +132,7 @@ class Codec:
         return Picture(rgb, alpha, header.gray, m.get("ICCP"), m.get("EXIF"), m.get("XMP "), [])
 
     def _step(self, quality: int) -> Tensor:
-        return torch.tensor([step_of(quality)], device=self.device)
+        return self.autoencoder.steps[quality - 1 : quality]
 
     def _check(self, header: Header) -> None:
         if header.weights != self.card.identity:

@@ -52,6 +52,7 @@ def load(card: ModelCard, device: torch.device) -> tuple[Autoencoder, EntropyMod
             part, rest = name.split(".", 1)
             parts[part][rest] = value
         autoencoder = build_autoencoder(card.family, card.config["transform"])
+        autoencoder.steps = parts["autoencoder"].pop("steps")
         autoencoder.load_state_dict({k: v.float() for k, v in parts["autoencoder"].items()})
         entropy = _entropy_model(parts["entropy"], ContextConfig(**tupled(card.config["context"])), device)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:

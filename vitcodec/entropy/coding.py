@@ -43,9 +43,12 @@ class EntropyModel:
         return self.context.walk(self.arithmetic, rate, height, width, visit, finest)
 
     @torch.no_grad()
-    def encode(self, latents: Subbands, quality: int, rounding: Rounding) -> tuple[dict[int, bytes], Subbands]:
-        """latents: before rounding, (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded, int32)."""
-        writer = _Writer(self, quality, latents, rounding)
+    def encode(self, latents: Subbands, quality: int, error_weights: np.ndarray) -> tuple[dict[int, bytes], Subbands]:
+        """latents: before rounding, (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded, int32).
+
+        error_weights: see optimised_integers.
+        """
+        writer = _Writer(self, quality, latents, error_weights)
         coded = self._walk(quality, latents.low.shape[1], latents.low.shape[2], writer, 1)
         return writer.finish(), coded
 
@@ -58,36 +61,21 @@ class EntropyModel:
         return latents
 
 
-@dataclass(frozen=True)
-class Rounding:
-    """How the encoder makes integers; the decoder need not know.
+def optimised_integers(site: Site, y: np.ndarray, choice: Choice, tables: Tables, error_weights: np.ndarray) -> np.ndarray:
+    """Rate-distortion optimised rounding: y (N,), in the order of `choice` -> int32.
 
-    dead_zone: of plain rounding, for the details. optimise: instead, every value may move one towards zero where that lowers D + R, by the table
-    that it would be coded with. error_weights (5, 9): bits that a squared error of one in each band is worth.
+    Every value may move one towards zero where that lowers D + R, by the table that it would be coded with. error_weights (5, 9): bits that a squared
+    error of one in each band is worth.
     """
-
-    dead_zone: float
-    optimise: bool
-    error_weights: np.ndarray
-
-    def integers(self, site: Site, y: np.ndarray, choice: Choice, tables: Tables) -> np.ndarray:
-        """y (N,), in the order of `choice` -> int32."""
-        q = np.rint(y)
-        if not self.optimise:
-            if site.level:
-                a = np.abs(y)
-                q = np.sign(y) * np.floor(a + 0.5 - self.dead_zone * np.where(a < 1.5, 1, 0.25))
-            return _limited(q)
-        place = np.flatnonzero(q)
-        y, q_far, part = y[place], _limited(q[place]), choice.select(place)
-        q_near = q_far - np.sign(q_far)
-        weights = self.error_weights[site.level, site.channels]
-        weight = weights[place % len(weights)]
-        saved = tables.bits(part, centred(part, q_far)) - tables.bits(part, centred(part, q_near))
-        lost = weight * ((y - q_near) ** 2 - (y - q_far) ** 2)
-        out = _limited(q)
-        out[place] = np.where(saved > lost, q_near, q_far)
-        return out
+    q = _limited(np.rint(y))
+    place = np.flatnonzero(q)
+    y, far, part = y[place], q[place], choice.select(place)
+    near = far - np.sign(far)
+    weights = error_weights[site.level, site.channels]
+    lost = weights[place % len(weights)] * ((y - near) ** 2 - (y - far) ** 2)
+    saved = tables.bits(part, centred(part, far)) - tables.bits(part, centred(part, near))
+    q[place] = np.where(saved > lost, near, far)
+    return q
 
 
 def _limited(q: np.ndarray) -> np.ndarray:
@@ -95,14 +83,15 @@ def _limited(q: np.ndarray) -> np.ndarray:
 
 
 class _Writer:
-    def __init__(self, model: EntropyModel, quality: int, latents: Subbands, rounding: Rounding):
-        self.model, self.quality, self.latents, self.rounding = model, quality, latents, rounding
+    def __init__(self, model: EntropyModel, quality: int, latents: Subbands, error_weights: np.ndarray):
+        self.model, self.quality, self.latents, self.error_weights = model, quality, latents, error_weights
         self.encoders = {level: Encoder() for level in ORDER}
 
     def __call__(self, site: Site, parameters: Tensor) -> Tensor:
         choice = self.model.choice(self.quality, site, parameters)
         y = site.take(self.latents)
-        values = centred(choice, self.rounding.integers(site, y.cpu().numpy().ravel(), choice, self.model.tables))
+        q = optimised_integers(site, y.cpu().numpy().ravel(), choice, self.model.tables, self.error_weights)
+        values = centred(choice, q)
         # what a table leaves no room for stays zero
         coded = np.zeros_like(values)
         coder = self.encoders[site.level]

@@ -117,7 +117,8 @@ class IntegerArithmetic:
         return torch.zeros(shape, device=self.device)
 
     def _look_up(self, x: Tensor) -> Tensor:
-        magnitude = self.table[x.abs().clamp_max(self.limit)]
+        # clamped first: the magnitude of the smallest int32 is not an int32
+        magnitude = self.table[x.clamp(-self.limit, self.limit).abs()]
         return torch.cat((magnitude * x.sign(), magnitude), -1)
 
     def embed(self, q: Tensor) -> Tensor:

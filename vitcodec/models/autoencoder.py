@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import wavelet
-from ..quantisation import rate_position
+from ..quantisation import QUALITIES, rate_position, step_of
 from ..wavelet import Subbands
 
 KNOTS = 5  # rate positions between which the gains are interpolated
@@ -20,9 +20,13 @@ class Autoencoder(nn.Module):
     analysis, synthesis: a family's corrections, (Subbands, rate (B,)) -> Subbands, or None for the plain wavelet.
     """
 
+    steps: Tensor  # (100,), 8-bit levels
+
     def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):
         super().__init__()
         self.analysis, self.synthesis = analysis, synthesis
+        # the step of each quality; a model file holds its own, so that a later change of the scale leaves old files readable
+        self.register_buffer("steps", torch.tensor([step_of(q) for q in QUALITIES]), persistent=False)
         bands = 3 + 9 * wavelet.LEVELS  # the low band's three colours, then nine details a level, finest first
         self.gain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of what the encoder multiplies with
         self.ungain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of the decoder's departure from the inverse

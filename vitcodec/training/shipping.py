@@ -44,8 +44,9 @@ def load_training_model(card: ModelCard) -> TrainingModel:
             f"{card.folder}: has no context-float.safetensors, which training starts from; it is in the source repository, not in the wheel"
         )
     model = new_model(card.family)
-    shipped = load_file(card.file)
-    model.autoencoder.load_state_dict({k.removeprefix("autoencoder."): v.float() for k, v in shipped.items() if k.startswith("autoencoder.")})
+    shipped = {k.removeprefix("autoencoder."): v.float() for k, v in load_file(card.file).items() if k.startswith("autoencoder.")}
+    del shipped["steps"]
+    model.autoencoder.load_state_dict(shipped)
     model.context.load_state_dict({k: v.float() for k, v in load_file(file).items()})
     return model
 
@@ -72,6 +73,7 @@ def write_model(
     model.autoencoder.load_state_dict({k: v.float() for k, v in halves.items()})
     entropy, narrow, wide = build_entropy_model(model.autoencoder, model.context, _calibration(crops, rng), _counting(crops, rng), dead_zone)
     tensors = {f"autoencoder.{k}": v.contiguous() for k, v in halves.items()}
+    tensors["autoencoder.steps"] = model.autoencoder.steps
     tensors |= entropy_tensors(entropy, torch.from_numpy(narrow), torch.from_numpy(wide), log_thresholds())
     data = save(tensors)
     config = {
