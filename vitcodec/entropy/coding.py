@@ -43,10 +43,10 @@ class EntropyModel:
         return self.context.walk(self.arithmetic, rate, height, width, visit, finest)
 
     @torch.no_grad()
-    def encode(self, latents: Subbands, quality: int, error_weights: np.ndarray) -> tuple[dict[int, bytes], Subbands]:
-        """latents: before rounding, (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded, int32).
+    def encode(self, latents: Subbands, quality: int, error_weights: np.ndarray | None = None) -> tuple[dict[int, bytes], Subbands]:
+        """latents: (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded, int32).
 
-        error_weights: see optimised_integers.
+        error_weights: see optimised_integers; without them, the latents are integers already.
         """
         writer = _Writer(self, quality, latents, error_weights)
         coded = self._walk(quality, latents.low.shape[1], latents.low.shape[2], writer, 1)
@@ -83,14 +83,15 @@ def _limited(q: np.ndarray) -> np.ndarray:
 
 
 class _Writer:
-    def __init__(self, model: EntropyModel, quality: int, latents: Subbands, error_weights: np.ndarray):
+    def __init__(self, model: EntropyModel, quality: int, latents: Subbands, error_weights: np.ndarray | None):
         self.model, self.quality, self.latents, self.error_weights = model, quality, latents, error_weights
         self.encoders = {level: Encoder() for level in ORDER}
 
     def __call__(self, site: Site, parameters: Tensor) -> Tensor:
         choice = self.model.choice(self.quality, site, parameters)
         y = site.take(self.latents)
-        q = optimised_integers(site, y.cpu().numpy().ravel(), choice, self.model.tables, self.error_weights)
+        q = y.cpu().numpy().ravel()
+        q = _limited(q) if self.error_weights is None else optimised_integers(site, q, choice, self.model.tables, self.error_weights)
         values = centred(choice, q)
         # what a table leaves no room for stays zero
         coded = np.zeros_like(values)

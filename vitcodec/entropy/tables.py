@@ -19,6 +19,7 @@ MEAN_LIMIT = MEAN_UNIT << 15
 SCALES = 64
 SCALE_LOW, SCALE_HIGH = -3.0, 7.0  # log of the scale at index 0 and 63
 SCALE_UNIT = 4  # the networks predict quarters of an index
+LOG_SCALE_UNIT = (SCALE_HIGH - SCALE_LOW) / (SCALES - 1) / SCALE_UNIT
 NARROW, WIDE = 7, 31  # largest magnitude in a table; beyond it the escape symbol, the last
 NARROW_SCALES = 20  # scale indices below this have narrow tables
 PRECISION = 16  # bits of a frequency

@@ -19,7 +19,7 @@ from ..entropy.context import ContextConfig, ContextModel
 from ..entropy.integer import log_thresholds
 from ..errors import WeightsError
 from ..loading import entropy_tensors
-from ..models import build_autoencoder, family_settings
+from ..models import build_autoencoder, family_settings, tupled
 from ..models.autoencoder import parameter_count
 from ..models.summary import kmac_per_pixel
 from ..quantisation import step_of
@@ -32,8 +32,8 @@ CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160
 BATCH, CROP = 4, 256
 
 
-def new_model(family: str) -> TrainingModel:
-    return TrainingModel(build_autoencoder(family), ContextModel())
+def new_model(family: str, transform: dict[str, Any] | None = None, context: ContextConfig | None = None) -> TrainingModel:
+    return TrainingModel(build_autoencoder(family, transform), ContextModel(context or ContextConfig()))
 
 
 def load_training_model(card: ModelCard) -> TrainingModel:
@@ -43,7 +43,7 @@ def load_training_model(card: ModelCard) -> TrainingModel:
         raise WeightsError(
             f"{card.folder}: has no context-float.safetensors, which training starts from; it is in the source repository, not in the wheel"
         )
-    model = new_model(card.family)
+    model = new_model(card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])))
     shipped = {k.removeprefix("autoencoder."): v.float() for k, v in load_file(card.file).items() if k.startswith("autoencoder.")}
     del shipped["steps"]
     model.autoencoder.load_state_dict(shipped)
@@ -82,10 +82,10 @@ def write_model(
         "family": family,
         "sha256": hashlib.sha256(data).hexdigest(),
         "transform": family_settings(family),
-        "context": asdict(ContextConfig()),
+        "context": asdict(model.context.config),
         "dead_zone": dead_zone,
         "parameters": parameter_count(model),
-        "kmac_per_pixel": kmac_per_pixel(family, family_settings(family), ContextConfig()),
+        "kmac_per_pixel": kmac_per_pixel(family, family_settings(family), model.context.config),
         "licence": "Apache-2.0",
         "training": training,
         "metrics": {},
