@@ -45,10 +45,11 @@ class AcceleratedEngine(Engine):
 
     def __init__(self, precision: str = "float32", cpu: bool = False):
         try:
-            from accelerate import Accelerator
+            from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError as error:
             raise UsageError("training in several processes needs accelerate: pip install 'vitcodec[train]'") from error
-        self.accelerator = Accelerator(cpu=cpu)
+        # small crops leave the heads of the low band's sparsest grids without a value, and --entropy-only the transforms without a gradient
+        self.accelerator = Accelerator(cpu=cpu, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
         super().__init__(self.accelerator.device, precision)
         self.first = self.accelerator.is_main_process
 
