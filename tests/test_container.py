@@ -117,7 +117,7 @@ def test_tiles_cover_the_picture() -> None:
 
 
 def test_overhead_of_a_small_picture_is_at_most_100_bytes() -> None:
-    for width, height, size in [(768, 512, 400), (32640, 8000, 20_000)]:
+    for width, height, size in [(768, 512, 400), (2048, 2048, 20_000)]:
         contents = Contents(Header(width, height, 60, False, "swin", bytes(8), 255 * 128), {}, {(level, 0): bytes(size) for level in LEVELS})
         assert len(pack(contents)) - 5 * size <= 100
 
@@ -365,7 +365,7 @@ def test_unknown_ancillary_chunks_are_skipped() -> None:
 
 def test_unknown_critical_chunks_need_a_newer_reader() -> None:
     for data in (head() + chunk(b"NEWS", b"hello") + TOKEN_CHUNKS, head() + TOKEN_CHUNKS[:12] + chunk(b"NEWS") + TOKEN_CHUNKS[12:]):
-        with pytest.raises(UnsupportedError, match=r"needs a newer vitcodec.*NEWS"):
+        with pytest.raises(UnsupportedError, match=r"needs vitcodec >.*NEWS"):
             unpack(data)
     damaged = bytearray(chunk(b"NEWS", b"hello"))
     damaged[6] ^= 1
@@ -376,13 +376,13 @@ def test_unknown_critical_chunks_need_a_newer_reader() -> None:
 def test_newer_versions_need_a_newer_reader() -> None:
     for version in (VERSION + 1, 255):
         for read in (unpack, read_header, describe):
-            with pytest.raises(UnsupportedError, match=f"needs a newer vitcodec: format version {version}"):
+            with pytest.raises(UnsupportedError, match=f"needs vitcodec >= {version}.0 for format version {version}"):
                 read(MAGIC + bytes([version]) + pack(sample())[9:])
 
 
 @pytest.mark.parametrize("bit", range(1, 8))
 def test_reserved_flags_need_a_newer_reader(bit: int) -> None:
-    with pytest.raises(UnsupportedError, match="needs a newer vitcodec"):
+    with pytest.raises(UnsupportedError, match="needs vitcodec >"):
         unpack(head(flags=1 << bit) + TOKEN_CHUNKS)
 
 
