@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, TypeVar
 
@@ -27,7 +27,8 @@ DEFAULT_QUALITY = 50
 ERROR_WEIGHT = 1.2  # of the rate-distortion optimised rounding: a value moved to zero also makes its neighbours look smaller
 WORKERS = 4  # tiles that are entropy-coded at the same time at most, each with a memory of its own
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Codec:
@@ -63,7 +64,9 @@ class Codec:
         header = self._header(picture, quality)
         container.check_limits(header, "the image")
         with self._lock:
-            tokens = {(level, index): data for index, payloads, _ in self._code(picture.rgb, header, error_weight) for level, data in payloads.items()}
+            tokens = {
+                (level, index): data for index, payloads, _ in self._code(picture.rgb, header, error_weight) for level, data in payloads.items()
+            }
         metadata = {"ICCP": picture.icc, "EXIF": picture.exif, "XMP ": picture.xmp, "ALPH": _pack_alpha(picture.alpha)}
         return container.pack(Contents(header, {k: v for k, v in metadata.items() if v is not None}, tokens))
 
@@ -128,7 +131,7 @@ class Codec:
         """The picture of a .vitc file.
 
         reduce: 1..4 halves its sides that many times and reads only the coarser levels. region: the part to decode, in pixels of the whole picture,
-        for which only the tiles that it needs are read. What contents.missing lists is filled, see tiling and salvage.
+        for which only the tiles that it needs are read. What contents.missing lists (see salvage.unpack) is concealed.
         Raises FormatError, UnsupportedError, LimitError, WeightsError, UsageError.
         """
         if not 0 <= reduce <= LEVELS:
@@ -162,7 +165,9 @@ class Codec:
             wide = [self._wide(block, whole) for block in blocks]
             needed = sorted({tile for area in wide for tile in tiling.tiles_under(header, area)})
             parts = {tile: parts[tile] for tile in needed if tile in parts}  # of the row above, what this one sees too
-            parts |= self._decode_tiles(contents, [tile for tile in needed if tile not in parts], reduce)
+            new = self._decode_tiles(contents, [tile for tile in needed if tile not in parts], reduce)
+            parts |= new
+            conceal(parts, new, header, contents.missing)
             for block, area in zip(blocks, wide, strict=True):
                 image = self._image(tiling.gather(parts, header, area), header, reduce)
                 y, x = block.y * size - shown.y, block.x * size - shown.x
@@ -186,7 +191,7 @@ class Codec:
         return image.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
     def _decode_tiles(self, contents: Contents, tiles: Sequence[int], reduce: int) -> dict[int, Subbands]:
-        """The integers of tiles. What is missing of them is filled with zeros."""
+        """The integers of tiles, zero where contents.missing says so."""
         return dict(zip(tiles, self._map(lambda tile: self._decode_tile(contents, tile, reduce + 1), tiles), strict=True))
 
     def _decode_tile(self, contents: Contents, tile: int, finest: int) -> Subbands:
@@ -229,6 +234,20 @@ class Codec:
                 f"the file was made with other weights (model '{header.model}', {header.weights.hex()}), not with '{self.name}' "
                 f"({self.card.identity.hex()}); get that version of '{header.model}' and give it as -m local-dir:PATH"
             )
+
+
+def conceal(parts: dict[int, Subbands], tiles: Iterable[int], header: Header, missing: Collection[tuple[int, int]]) -> None:
+    """Put something likely in the place of missing tokens in some of the `tiles` of `parts`, which hold zeros there.
+
+    For details zeros are likely enough: the picture is less sharp. A tile without a low band gets the mean colour of the tiles around it, as far as
+    they are in `parts`. A model that infers tokens from others would do so here.
+    """
+    for tile in tiles:
+        if (0, tile) in missing:
+            around = tiling.tiles_under(header, tiling.token_tile(header, tile).grown(1, tiling.whole_area(header)))
+            known = [parts[n].low.float().mean((0, 1, 2)) for n in around if n in parts and (0, n) not in missing]
+            if known:
+                parts[tile].low[:] = torch.stack(known).mean(0).round().int()
 
 
 def _pack_alpha(alpha: np.ndarray | None) -> bytes | None:

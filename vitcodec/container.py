@@ -308,8 +308,10 @@ def _parse_head(fields: Reader) -> Header:
 
 
 def _read_until_tokens(reader: Reader, contents: Contents, chunks: list[Chunk]) -> tuple[list[int], Chunk | None]:
-    """Read what stands between HEAD and the tokens. Returns the index, or, if there is one tile only, an empty one and the first token chunk, of which
-    type and length have been read."""
+    """Read what stands between HEAD and the tokens.
+
+    Returns the index, or, if there is one tile only, an empty one and the first token chunk, of which type and length have been read.
+    """
     spent, inflated, tiles = 0, 0, contents.header.tiles
     last = INDEX if tiles > 1 else TOKENS[LEVELS[0]]
     while (chunk := reader.chunk()).type != last:

@@ -13,7 +13,7 @@ import re
 import struct
 import threading
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -286,6 +286,20 @@ def _xmp(image: Image.Image) -> bytes | None:
     if not isinstance(xmp, bytes) or not xmp:
         return None
     return re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
+
+
+def fitted(picture: Picture, width: int, height: int) -> Picture:
+    """The picture in the largest size of its shape that fits into width x height pixels, never larger than it is (Lanczos)."""
+    h, w = picture.rgb.shape[:2]
+    scale = min(width / w, height / h)
+    if scale >= 1:
+        return picture
+    size = max(1, round(scale * w)), max(1, round(scale * h))
+    image = Image.fromarray(np.ascontiguousarray(picture.rgb))
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))  # so that Pillow weights colours by it
+    small = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+    return replace(picture, rgb=small[..., :3].copy(), alpha=None if picture.alpha is None else small[..., 3].copy())
 
 
 def format_of(target: str | os.PathLike[str], format: str | None = None) -> str:
