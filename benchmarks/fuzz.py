@@ -19,6 +19,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from random import Random
 
 import numpy as np
 
@@ -26,29 +27,28 @@ from vitcodec import container, salvage
 from vitcodec.container import LEVELS, METADATA, Contents, Header
 from vitcodec.errors import VitcodecError
 
-Feed = Callable[[np.random.Generator], str]  # makes an input, feeds it, says what came of it
+Feed = Callable[[Random], str]  # makes an input, feeds it, says what came of it
 
 
-def mutate(data: bytes, rng: np.random.Generator) -> bytes:
-    """One to four changes: flipped bits, other bytes, parts cut out, doubled, moved or inserted, or the end cut off."""
+def mutate(data: bytes, rng: Random) -> bytes:
+    """One to four changes: flipped bits, other bytes, parts cut out, doubled or inserted, or the end cut off."""
     out = bytearray(data)
-    for _ in range(rng.integers(1, 5)):
-        n = len(out)
-        a, b = sorted(int(v) for v in rng.integers(0, n + 1, 2))
-        b = min(b, a + int(rng.integers(1, 33)))
-        match int(rng.integers(7)):
-            case 0 if n:
-                out[int(rng.integers(n))] ^= 1 << int(rng.integers(8))
+    for _ in range(rng.randrange(1, 5)):
+        a = rng.randrange(len(out) + 1)
+        b = min(len(out), a + rng.randrange(1, 33))
+        match rng.randrange(7):
+            case 0 if a < b:
+                out[a] ^= 1 << rng.randrange(8)
             case 1:
-                out[a:b] = rng.bytes(b - a)
+                out[a:b] = rng.randbytes(b - a)
             case 2:
                 del out[a:b]
             case 3:
                 out[a:a] = out[a:b]
             case 4:
-                out[a:a] = rng.bytes(int(rng.integers(1, 17)))
-            case 5 if n:
-                out[int(rng.integers(n))] = int(rng.choice([0, 1, 127, 128, 255]))
+                out[a:a] = rng.randbytes(rng.randrange(1, 17))
+            case 5 if a < b:
+                out[a] = rng.choice((0, 1, 127, 128, 255))
             case 6:
                 del out[a:]
     return bytes(out)
@@ -70,12 +70,12 @@ def joined(chunks: list[tuple[bytes, bytes]]) -> bytes:
     return out
 
 
-def rechunked(chunks: list[tuple[bytes, bytes]], rng: np.random.Generator) -> bytes:
+def rechunked(chunks: list[tuple[bytes, bytes]], rng: Random) -> bytes:
     """Mutated payloads, or chunks left out, doubled or exchanged; right checksums."""
     chunks = list(chunks)
-    for _ in range(rng.integers(1, 4)):
-        i, j = (int(v) for v in rng.integers(0, len(chunks), 2))
-        match int(rng.integers(6)):
+    for _ in range(rng.randrange(1, 4)):
+        i, j = rng.randrange(len(chunks)), rng.randrange(len(chunks))
+        match rng.randrange(6):
             case 0 if len(chunks) > 1:
                 del chunks[i]
             case 1:
@@ -101,11 +101,11 @@ def container_feed() -> Feed:
     files = [(data, chunks_of(data)) for data in seeds()]
     readers = [container.unpack, container.unpack, salvage.unpack, salvage.unpack, container.describe, container.read_header]
 
-    def feed(rng: np.random.Generator) -> str:
-        data, chunks = files[int(rng.integers(len(files)))]
-        bad = rechunked(chunks, rng) if rng.integers(2) else mutate(data, rng)
-        reader = readers[int(rng.integers(len(readers)))]
-        finest = {"finest": int(rng.integers(1, 6))} if reader in (container.unpack, salvage.unpack) else {}
+    def feed(rng: Random) -> str:
+        data, chunks = rng.choice(files)
+        bad = rechunked(chunks, rng) if rng.randrange(2) else mutate(data, rng)
+        reader = rng.choice(readers)
+        finest = {"finest": rng.randrange(1, 6)} if reader in (container.unpack, salvage.unpack) else {}
         reader(bad, **finest)
         return f"read by {reader.__module__.rsplit('.', 1)[1]}.{reader.__name__}"
 
@@ -120,10 +120,11 @@ def tables_feed() -> Feed:
 
     tables = Codec.load(device="cpu").entropy.tables
 
-    def feed(rng: np.random.Generator) -> str:
-        n = int(rng.integers(1, 200))
-        choice = choose(rng.integers(-(2**22), 2**22, n) >> rng.integers(0, 22, n), rng.integers(-50, 300, n), rng.integers(-3, 4, n))
-        coder = Decoder(rng.bytes(int(rng.integers(0, 64))) if rng.integers(4) else b"\xff" * int(rng.integers(0, 64)))
+    def feed(rng: Random) -> str:
+        numpy = np.random.default_rng(rng.getrandbits(64))
+        n = rng.randrange(1, 200)
+        choice = choose(numpy.integers(-(2**22), 2**22, n) >> numpy.integers(0, 22, n), numpy.integers(-50, 300, n), numpy.integers(-3, 4, n))
+        coder = Decoder(rng.randbytes(rng.randrange(64)) if rng.randrange(4) else b"\xff" * rng.randrange(64))
         try:
             for place, rows_of, rows, largest in tables.split(choice):
                 values = coding._Reader._read(coder, choice.select(place), rows_of, rows, largest)
@@ -153,11 +154,11 @@ def entropy_feed() -> Feed:
     data, codec = small_file()
     contents = container.unpack(data)
 
-    def feed(rng: np.random.Generator) -> str:
+    def feed(rng: Random) -> str:
         payloads = {level: contents.tokens[level, 0] for level in LEVELS}
-        level = LEVELS[int(rng.integers(len(LEVELS)))]
-        payloads[level] = mutate(payloads[level], rng) if rng.integers(2) else rng.bytes(int(rng.integers(0, 200)))
-        quality = int(rng.integers(1, 101)) if not rng.integers(4) else 60
+        level = rng.choice(LEVELS)
+        payloads[level] = mutate(payloads[level], rng) if rng.randrange(2) else rng.randbytes(rng.randrange(200))
+        quality = 60 if rng.randrange(4) else rng.randrange(1, 101)
         tokens = codec.entropy.decode(payloads, quality, 4, 4)
         assert all(int(t.abs().max()) <= 1 << 15 for t in (tokens.low, *tokens.details))
         return "tokens"
@@ -169,10 +170,10 @@ def codec_feed() -> Feed:
     data, codec = small_file(32)
     chunks = chunks_of(data)
 
-    def feed(rng: np.random.Generator) -> str:
-        i = int(rng.integers(1, len(chunks)))  # all but the header
+    def feed(rng: Random) -> str:
+        i = rng.randrange(1, len(chunks))  # all but the header
         bad = [*chunks[:i], (chunks[i][0], mutate(chunks[i][1], rng)), *chunks[i + 1 :]]
-        if rng.integers(2):
+        if rng.randrange(2):
             found = salvage.unpack(mutate(data, rng))
             codec.decode(found.contents)
             return "picture, salvaged"
@@ -204,7 +205,7 @@ def main() -> int:
         for number in range(count):
             start = time.process_time()
             try:
-                outcomes[feed(np.random.default_rng((arguments.seed, number)))] += 1
+                outcomes[feed(Random(arguments.seed << 32 | number))] += 1
             except VitcodecError as error:
                 outcomes[type(error).__name__] += 1
             except Exception as error:

@@ -104,6 +104,7 @@ def _read_metadata(search: _Search, found: Salvaged) -> tuple[int, list[int]]:
         if chunk is not None:
             return position, []
     # something is wrong with the order: go on from the next chunk that can only be the right one
+    found.lost = found.lost or ["what stands before the tokens is damaged"]
     for chunk, _ in search.all(last, position):
         return (chunk.offset + chunk.size, _index(search, chunk, header)) if header.tiles > 1 else (chunk.offset, [])
     return position, []
