@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_rgb
-from PIL import Image
 
-from vitcodec import container, salvage, tiling
 from vitcodec import codec as codec_module
+from vitcodec import container, salvage, tiling
 from vitcodec.codec import Codec
 from vitcodec.container import Header
 from vitcodec.errors import UsageError
-from vitcodec.images import Picture, fitted
+from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.tiling import Area, Region
 
@@ -81,7 +80,9 @@ def test_a_tiled_picture_equals_the_whole(tiny: Codec, codec: Codec, data: bytes
     header = container.read_header(data)
     everything = tiling.whole_area(header)
     parts = {n: tiny.tile_latents(rgb, header, tiling.token_tile(header, n)) for n in range(header.tiles)}
-    pictures = [codec._image(latents, header, 0) for latents in (tiling.gather(parts, header, everything), codec.tile_latents(rgb, header, everything))]
+    pictures = [
+        codec._image(latents, header, 0) for latents in (tiling.gather(parts, header, everything), codec.tile_latents(rgb, header, everything))
+    ]
     assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 1
 
 
@@ -148,17 +149,6 @@ def test_a_region_reads_only_the_tiles_it_needs(tiny: Codec, rgb: np.ndarray) ->
 def test_regions_outside_are_refused(tiny: Codec, data: bytes) -> None:
     with pytest.raises(UsageError, match="outside"):
         tiny.decode(data, 0, Region(WIDTH, 0, 5, 5))
-
-
-@pytest.mark.parametrize(("box", "size"), [((100, 100), (100, 50)), ((1000, 10), (20, 10)), ((4000, 4000), (200, 100)), ((1, 1), (1, 1))])
-def test_fitted(box: tuple[int, int], size: tuple[int, int]) -> None:
-    alpha = np.zeros((100, 200), np.uint8)
-    alpha[:, :100] = 255
-    picture = Picture(make_rgb(200, 100), alpha)
-    small = fitted(picture, *box)
-    assert small.rgb.shape[1::-1] == size == small.alpha.shape[::-1]
-    reference = Image.fromarray(picture.rgb[:, :100]).resize((max(1, size[0] // 2), size[1]), Image.Resampling.LANCZOS)
-    assert size == (1, 1) or np.abs(small.rgb[:, : size[0] // 2 - 3].astype(int) - np.asarray(reference)[:, : size[0] // 2 - 3]).max() <= 3
 
 
 # ---- salvage

@@ -55,10 +55,10 @@ class Codec:
 
     # encoding
 
-    def encode(self, picture: Picture, quality: int = DEFAULT_QUALITY, error_weight: float = ERROR_WEIGHT) -> bytes:
+    def encode(self, picture: Picture, quality: int = DEFAULT_QUALITY, error_weight: float = 1.0) -> bytes:
         """A .vitc file of the picture at quality 1..100.
 
-        error_weight: what an error is worth to the encoder's rounding, in units of the theoretical optimum; less makes a smaller and worse file.
+        error_weight: what an error is worth to the encoder's rounding, 1 as it is best; less makes a smaller and worse file.
         Raises UsageError, LimitError.
         """
         header = self._header(picture, quality)
@@ -74,7 +74,7 @@ class Codec:
         """The integers that `encode` writes, as the encoder knows them: what `tokens` reads back."""
         header = self._header(picture, quality)
         with self._lock:
-            parts = {index: coded for index, _, coded in self._code(picture.rgb, header, ERROR_WEIGHT)}
+            parts = {index: coded for index, _, coded in self._code(picture.rgb, header)}
         return tiling.gather(parts, header, tiling.whole_area(header))
 
     def _header(self, picture: Picture, quality: int) -> Header:
@@ -83,7 +83,7 @@ class Codec:
         height, width = picture.rgb.shape[:2]
         return Header(width, height, quality, picture.gray, self.name, self.card.identity, self.autoencoder.tile)
 
-    def _code(self, rgb: np.ndarray, header: Header, error_weight: float) -> Iterator[tuple[int, dict[int, bytes], Subbands]]:
+    def _code(self, rgb: np.ndarray, header: Header, error_weight: float = 1.0) -> Iterator[tuple[int, dict[int, bytes], Subbands]]:
         """Of every tile: its number, its payloads, and the integers in them."""
         error_weights = self._error_weights(header.quality, error_weight)
         tiles, workers = range(header.tiles), self._workers()
@@ -96,7 +96,7 @@ class Codec:
     @torch.no_grad()
     def _error_weights(self, quality: int, error_weight: float) -> np.ndarray:
         gains = self.autoencoder.error_gains(self._step(quality))[0].cpu().numpy()
-        return error_weight * LAGRANGIAN * gains**2
+        return error_weight * ERROR_WEIGHT * LAGRANGIAN * gains**2
 
     @torch.no_grad()
     def tile_latents(self, rgb: np.ndarray, header: Header, area: Area) -> Subbands:

@@ -288,17 +288,14 @@ def _xmp(image: Image.Image) -> bytes | None:
     return re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
 
 
-def fitted(picture: Picture, width: int, height: int) -> Picture:
-    """The picture in the largest size of its shape that fits into width x height pixels, never larger than it is (Lanczos)."""
-    h, w = picture.rgb.shape[:2]
-    scale = min(width / w, height / h)
-    if scale >= 1:
+def resized(picture: Picture, width: int, height: int) -> Picture:
+    """The picture in another size (Lanczos); its colours are weighted by its alpha."""
+    if picture.rgb.shape[:2] == (height, width):
         return picture
-    size = max(1, round(scale * w)), max(1, round(scale * h))
     image = Image.fromarray(np.ascontiguousarray(picture.rgb))
     if picture.alpha is not None:
-        image.putalpha(Image.fromarray(picture.alpha))  # so that Pillow weights colours by it
-    small = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+        image.putalpha(Image.fromarray(picture.alpha))
+    small = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
     return replace(picture, rgb=small[..., :3].copy(), alpha=None if picture.alpha is None else small[..., 3].copy())
 
 

@@ -60,8 +60,6 @@ def encode(codec: Codec, picture: Picture, target: Target) -> Hit:
 
 
 def _at_most(codec: Codec, picture: Picture, size: float) -> Hit:
-    from .codec import ERROR_WEIGHT
-
     @cache
     def encoded(quality: int) -> bytes:
         return codec.encode(picture, quality)
@@ -78,7 +76,7 @@ def _at_most(codec: Codec, picture: Picture, size: float) -> Hit:
     low, high = _WEIGHTS
     for _ in range(_TRIALS):
         weight = math.sqrt(low * high)
-        trial = codec.encode(picture, quality, error_weight=weight * ERROR_WEIGHT)
+        trial = codec.encode(picture, quality, error_weight=weight)
         if len(trial) > size:
             high = weight
             continue

@@ -50,6 +50,7 @@ class _Loaded:
     contents: container.Contents
     size: int  # bytes of the whole file
     reduce: int
+    fitted: tuple[int, int] | None  # the size that is asked for
     lost: list[str]
 
 
@@ -93,7 +94,7 @@ def decode_command(
 
     def start() -> batch.Work:
         from ..codec import Codec
-        from ..images import MAX_PIXELS, fitted, write_image
+        from ..images import MAX_PIXELS, resized, write_image
         from ..tiling import Region
 
         wanted = Region(*part) if part else None
@@ -116,16 +117,16 @@ def decode_command(
                 stream.seek(0)
                 _limit(header, max_pixels or MAX_PIXELS, name)
                 shown = wanted.clipped(header) if wanted else Region(0, 0, header.width, header.height)
-                used = _reduction(shown.width, shown.height, box) if box else reduce
+                used, fitted = _fit(shown.width, shown.height, box) if box else (reduce, None)
                 if salvage:
                     found = _salvage(stream, used + 1, name)
-                    return _Loaded(found.contents, size, used, found.lost)
+                    return _Loaded(found.contents, size, used, fitted, found.lost)
                 contents = codec_for(header).read(stream, used, wanted, name) if wanted else container.unpack(stream, used + 1, name)
-                return _Loaded(contents, size, used, [])
+                return _Loaded(contents, size, used, fitted, [])
 
         def compute(job: files.Job, loaded: _Loaded) -> tuple[_Loaded, Picture]:
             picture = codec_for(loaded.contents.header).decode(loaded.contents, loaded.reduce, wanted)
-            return loaded, fitted(picture, *box) if box else picture
+            return loaded, resized(picture, *loaded.fitted) if loaded.fitted else picture
 
         def write(job: files.Job, made: tuple[_Loaded, Picture]) -> batch.Result:
             loaded, picture = made
@@ -170,10 +171,10 @@ def _region(text: str | None) -> tuple[int, int, int, int] | None:
     return x, y, width, height
 
 
-def _reduction(width: int, height: int, box: tuple[int, int]) -> int:
-    """How often a picture can be halved and still be as large as what fits into the box."""
-    scale = min(box[0] / width, box[1] / height)
-    return max((n for n in range(5) if 2**-n >= scale), default=0)
+def _fit(width: int, height: int, box: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    """The size of a picture in a box, no larger than it is, and how often it can be halved and still be as large as that."""
+    scale = min(box[0] / width, box[1] / height, 1)
+    return max(n for n in range(5) if 2**-n >= scale), (max(1, round(scale * width)), max(1, round(scale * height)))
 
 
 def _load(load: Callable[..., Codec], header: container.Header, model: str | None, device: str, threads: int | None) -> Codec:
