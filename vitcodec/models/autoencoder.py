@@ -22,6 +22,11 @@ class Autoencoder(nn.Module):
 
     steps: Tensor  # (100,), 8-bit levels
 
+    # large pictures are transformed in parts; all in pixels
+    tile = 1024  # side of what is transformed at once, a multiple of the grid
+    grid = 128  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
+    halo = 128  # surroundings that a part has to see, a multiple of the grid
+
     def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):
         super().__init__()
         self.analysis, self.synthesis = analysis, synthesis
