@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from . import container, files, images
+from . import container, files, images, weights
 from .codec import DEFAULT_QUALITY, Codec
 
 
@@ -40,5 +40,6 @@ def decode(
     if not overwrite:
         files.refuse_existing(Path(target))
     data = files.read_bytes(Path(source))
-    codec = Codec.load(model or container.read_header(data, str(source)).model, device)
+    header = container.read_header(data, str(source))
+    codec = Codec.load(model or weights.made_by(header.model, header.weights), device)
     images.write_image(codec.decode(data, reduce), Path(target), overwrite=overwrite)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import container, files
+from .. import container, files, weights
 from ..errors import LimitError
 from . import batch, options
 from .output import Output
@@ -23,7 +23,11 @@ Format = Annotated[
 MadeBy = Annotated[
     str | None,
     typer.Option(
-        "-m", "--model", metavar="NAME", show_default=False, help="A model's name or local-dir:PATH. [default: the one that the file names]"
+        "-m",
+        "--model",
+        metavar="NAME",
+        show_default=False,
+        help="A model's name, local-dir:PATH or hf-hub:ORG/NAME. [default: the one that the file names]",
     ),
 ]
 DEFAULT_FORMAT = "png"
@@ -67,7 +71,7 @@ def decode_command(
         codecs: dict[str, Codec] = {}
 
         def codec_for(header: container.Header) -> Codec:
-            name = model or header.model
+            name = model or weights.made_by(header.model, header.weights)
             if name not in codecs:
                 codecs[name] = Codec.load(name, device, threads)
                 options.say_device(out, codecs[name].name, device)

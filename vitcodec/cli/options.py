@@ -25,7 +25,14 @@ Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Folders with
 Quality = Annotated[int, typer.Option("-q", "--quality", min=1, max=100, metavar="1..100", help="Higher is better and larger.")]
 Model = Annotated[
     str | None,
-    typer.Option("-m", "--model", envvar="VITCODEC_MODEL", metavar="NAME", show_default=False, help="A shipped model's name or local-dir:PATH."),
+    typer.Option(
+        "-m",
+        "--model",
+        envvar="VITCODEC_MODEL",
+        metavar="NAME",
+        show_default=False,
+        help="A shipped model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", envvar="VITCODEC_DEVICE", metavar="NAME", help="auto, cpu, cuda[:N] or mps.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", show_default=False, help="CPU threads. [default: all cores]")]
