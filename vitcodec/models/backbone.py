@@ -1,20 +1,20 @@
 """timm's backbones as encoders. Presets alone need them, so timm is imported when one is built.
 
-The projection of a backbone's patch embedding is taken off: the wavelet's coefficients of a patch enter in its place. `load_pretrained` turns the
-pretrained projection, a linear map of pixels, into one of coefficients.
+The projection of a backbone's patch embedding is taken off: `PatchEmbedding`, which sees the wavelet's coefficients beside the pixels, takes its
+place.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .. import wavelet
 from ..errors import WeightsError
-from .tokens import TokenEmbedding, subbands
+from .tokens import PIXEL_UNIT, PatchEmbedding
 
 
 def create(name: str, **settings: Any) -> Any:
@@ -71,27 +71,14 @@ class TimmStages(nn.Module):
         return [*maps[:-1], self.net.norm(x)]
 
 
-def patch_basis(levels: int) -> Tensor:
-    """(n, 3, p, p): what each of the n = 3 p^2 coefficients of a patch of p = 2^levels pixels adds to the RGB pixels of the patch.
-
-    The wavelet's functions reach over the patch's border; what they add to the neighbours is left out.
-    """
-    p, n = 1 << levels, 3 << 2 * levels
-    # each patch in the middle of 3x3 patches, so that the picture's border does not show
-    around = torch.zeros(n, 3, 3, n)
-    around[:, 1, 1] = torch.eye(n)
-    image = wavelet.inverse(subbands(around, levels)) - 128
-    return image[:, p : 2 * p, p : 2 * p].permute(0, 3, 1, 2)
-
-
 @torch.no_grad()
 def load_pretrained(analysis: nn.Module, tag: str) -> None:
     """Fill a preset's encoder with timm's pretrained weights, downloaded to the hub's cache where they are not in it. Raises WeightsError.
 
     tag: timm's name of the weights, as vit_base_patch16_224.augreg2_in21k_ft_in1k.
     """
-    body, enter = analysis.body, analysis.enter
-    assert isinstance(body, TimmTokens | TimmStages) and isinstance(enter, TokenEmbedding)
+    body, embedding = analysis.body, next(m for m in analysis.modules() if isinstance(m, PatchEmbedding))
+    assert isinstance(body, TimmTokens | TimmStages)
     try:
         trained = create(tag, pretrained=True, **body.settings)
     except (OSError, RuntimeError, ValueError) as error:
@@ -103,11 +90,14 @@ def load_pretrained(analysis: nn.Module, tag: str) -> None:
     projection, config = trained.patch_embed.proj, trained.pretrained_cfg
     trained.patch_embed = trained.patch_embed.norm
     body.net.load_state_dict(trained.state_dict())
-    deviation = torch.tensor(config["std"])[:, None, None]
-    weight = projection.weight / deviation
-    basis = patch_basis(projection.kernel_size[0].bit_length() - 1)
-    values = len(basis)
-    enter.enter.weight.zero_()
-    enter.enter.weight[:, :values] = torch.einsum("ocij,ncij->on", weight, basis) * (127.5 / 255)
-    gray = (128 / 255 - torch.tensor(config["mean"]))[:, None, None]
-    enter.enter.bias.copy_(projection.bias + (weight * gray).sum((1, 2, 3)))
+    fill_embedding(embedding.enter, projection, config["mean"], config["std"])
+
+
+@torch.no_grad()
+def fill_embedding(enter: nn.Linear, projection: nn.Conv2d, mean: Sequence[float], deviation: Sequence[float]) -> None:
+    """Make the embedding of patches do what a projection of normalised pixels, (x / 255 - mean) / deviation, does."""
+    weight = projection.weight / torch.tensor(deviation)[:, None, None]
+    enter.weight.zero_()
+    enter.weight[:, : weight[0].numel()] = weight.flatten(1) * (PIXEL_UNIT / 255)
+    gray = 128 / 255 - torch.tensor(mean)
+    enter.bias.copy_(projection.bias + (weight * gray[:, None, None]).sum((1, 2, 3)))

@@ -21,7 +21,7 @@ from ..quantisation import step_at
 from ..wavelet import LEVELS, Subbands
 from .backbone import TimmTokens
 from .blocks import RMSNorm, rate_map
-from .tokens import TOKEN, TokenEmbedding, TransformerBlock, by_areas, subbands, tokens
+from .tokens import TOKEN, PatchEmbedding, TokenEmbedding, TransformerBlock, by_areas, subbands, tokens, with_pixels
 
 MISSING_REACH = 32.0, 64.0, 128.0, 256.0, 1024.0  # how far a missing value may be corrected: 8-bit levels, from level 1 to 4 and the low band
 
@@ -67,17 +67,13 @@ class RelativeBlock(nn.Module):
 class MaskedEmbedding(nn.Module):
     """Tokens -> features, a learned mask token where one is missing."""
 
-    def __init__(self, width: int, pixels: bool = False):
+    def __init__(self, width: int, embedding: nn.Module):
         super().__init__()
-        self.embedding = TokenEmbedding(width, pixels=pixels)
+        self.embedding = embedding
         self.mask_token = nn.Parameter(0.02 * torch.randn(width))
 
-    @property
-    def enter(self) -> nn.Linear:
-        return self.embedding.enter
-
     def forward(self, x: Tensor, rate: Tensor, missing: Tensor | None) -> Tensor:
-        """x (n, r, c, 768); rate (n, r, c, 1); missing (n, r, c, 1) bool or None -> (n, r, c, width)."""
+        """x (n, r, c, C); rate (n, r, c, 1); missing (n, r, c, 1) bool or None -> (n, r, c, width)."""
         features = self.embedding(x, rate)
         return features if missing is None else torch.where(missing, self.mask_token, features)
 
@@ -100,31 +96,32 @@ class RelativeTransformer(nn.Module):
 class MaskedTokens(nn.Module):
     """What analysis and synthesis share: areas of tokens, some of which may be missing.
 
-    tile: pixels; an area starts at every multiple. halo: pixels beyond a tile that the result depends on. fills: missing tokens are understood.
+    An area starts at every multiple of `tile`.
     """
 
-    halo, fills = 0, True
+    fills = True
 
     def __init__(self, config: BeitConfig):
         super().__init__()
         self.window = config.window
         self.tile = config.window << LEVELS
-        self.pad = bool(config.backbone)  # timm's position biases are for whole areas
+        self.halo = 0
+        self.timm = False
 
     def correction(self, x: Tensor, rate: Tensor, missing: Tensor | None) -> Tensor:
-        """Of an area's tokens x (n, r, c, 768); rate (n, r, c, 1); missing (n, r, c, 1) bool or None."""
+        """Of an area's tokens x (n, r, c, C); rate (n, r, c, 1); missing (n, r, c, 1) bool or None."""
         raise NotImplementedError
 
     def forward(self, bands: Subbands, rate: Tensor, missing: Tensor | None = None) -> Subbands:
         """missing: (B, H/16, W/16) bool, the tokens that are not there, or None for none."""
         x = tokens(bands)
         _, h, w, _ = x.shape
-        maps = [x, rate_map(rate, x)]
-        if self.pad and missing is None:
+        maps = [with_pixels(bands, rate) if self.timm else x, rate_map(rate, x)]
+        if self.timm and missing is None:
             missing = torch.zeros_like(maps[1][..., 0], dtype=torch.bool)
         if missing is not None:
             maps.append(missing[..., None].to(x.dtype))
-        if self.pad:
+        if self.timm:  # whose position biases are for whole areas: what lies outside the image is missing
             maps = [F.pad(m, (0, 0, 0, -w % self.window, 0, -h % self.window), value=k // 2) for k, m in enumerate(maps)]
 
         def function(x: Tensor, rate: Tensor, gone: Tensor | None = None) -> Tensor:
@@ -138,7 +135,10 @@ class BeitAnalysis(MaskedTokens):
 
     def __init__(self, config: BeitConfig):
         super().__init__(config)
-        self.enter = MaskedEmbedding(config.width, pixels=bool(config.backbone))
+        self.timm = bool(config.backbone)
+        self.halo = self.tile if self.timm else 0  # pixels depend on the coefficients around
+        embedding = PatchEmbedding(config.width) if config.backbone else TokenEmbedding(config.width)
+        self.enter = MaskedEmbedding(config.width, embedding)
         self.body = TimmTokens(config.backbone, config.window) if config.backbone else RelativeTransformer(config.width, config.blocks, config)
         self.leave = zero_init(nn.Linear(config.width, TOKEN))
 
@@ -158,8 +158,7 @@ class BeitSynthesis(MaskedTokens):
     def __init__(self, config: BeitConfig):
         super().__init__(config)
         width = config.decoder_width
-        self.pad = False
-        self.enter = MaskedEmbedding(width)
+        self.enter = MaskedEmbedding(width, TokenEmbedding(width))
         self.memory = RelativeTransformer(width, config.memory_blocks, config)
         self.nothing = nn.Parameter(0.02 * torch.randn(1, 1, width))  # what a query finds where no token arrived
         self.queries = nn.ModuleList(RelativeBlock(width, config) for _ in range(config.decoder_blocks))

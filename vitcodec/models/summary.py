@@ -128,17 +128,18 @@ def layer_table(name: str | None = None, image_size: tuple[int, int] = (768, 512
     width, height = (-(-n // 32) * 32 for n in image_size)
     if weights.is_preset(name):
         preset = PRESETS[weights.chosen(name)]
-        return _table(preset.family, dict(preset.config), ContextConfig(), width, height)
+        return table_of(preset.family, dict(preset.config), ContextConfig(), width, height)
     card = weights.find(name)
-    return _table(card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])), width, height)
+    return table_of(card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])), width, height)
 
 
 def kmac_per_pixel(family: str, transform: dict[str, Any], context: ContextConfig) -> float:
     """Thousands of multiplications per pixel of decoding, for a picture of 768x512 pixels."""
-    return float(totals(_table(family, transform, context, 768, 512))["decode_kmac_per_pixel"])
+    return float(totals(table_of(family, transform, context, 768, 512))["decode_kmac_per_pixel"])
 
 
-def _table(family: str, transform: dict[str, Any], context_config: ContextConfig, width: int, height: int) -> list[Row]:
+def table_of(family: str, transform: dict[str, Any], context_config: ContextConfig, width: int, height: int) -> list[Row]:
+    """The table of an untrained model of the given settings; the sides of the image are multiples of 32."""
     with torch.device("meta"):
         autoencoder = build_autoencoder(family, transform)
         context = ContextModel(context_config)

@@ -15,7 +15,7 @@ from ..layers import unfold
 from ..wavelet import LEVELS, Subbands
 from .backbone import TimmStages
 from .blocks import WindowBlock, rate_map
-from .tokens import TokenEmbedding, tokens
+from .tokens import PatchEmbedding, with_pixels
 from .unet import CONTRAST_REACH, SubbandUNet, Upsampling, round_up
 
 
@@ -38,7 +38,7 @@ class SwinUNet(SubbandUNet):
 
 
 class TimmSwinUNet(Upsampling):
-    """timm's Swin transformer over patches of 4x4 pixels, given as their 48 wavelet coefficients, and an upsampling to the corrections.
+    """timm's Swin transformer over patches of 4x4 pixels with their 48 wavelet coefficients, and an upsampling to the corrections.
 
     timm's windows roll around the picture, so that no halo makes a tile equal to the whole: it runs on whole pictures.
     """
@@ -47,13 +47,13 @@ class TimmSwinUNet(Upsampling):
 
     def __init__(self, config: SwinConfig):
         super().__init__(config.widths, config.blocks[:2])
-        self.enter = TokenEmbedding(config.widths[0], 48, pixels=True)
+        self.enter = PatchEmbedding(config.widths[0], 48)
         self.body = TimmStages(config.backbone)
         self.up32 = nn.Linear(2 * config.widths[2], 4 * config.widths[2])
 
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
         low, (d1, d2, d3, d4) = bands
-        x = tokens(Subbands(wavelet.merge(wavelet.merge(low, d4), d3), (d1, d2)))
+        x = with_pixels(Subbands(wavelet.merge(wavelet.merge(low, d4), d3), (d1, d2)), rate)
         h4, h8, h16, h32 = self.body(self.enter(x, rate_map(rate, x)))
         return self.correct(bands, h4, h8, h16 + unfold(self.up32(h32)))
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import wavelet
 from ..layers import fold, signed_log, unfold, zero_init
 from ..quantisation import step_at
 from ..wavelet import LEVELS, Subbands
@@ -19,6 +20,7 @@ from .blocks import RMSNorm, coefficient_features
 
 TOKEN = 3 << 2 * LEVELS
 LOW = TOKEN - 3  # where the low band's values start
+PIXEL_UNIT = 127.5  # 8-bit levels to one unit of a pixel that is normalised to -1..1
 
 
 def tokens(bands: Subbands) -> Tensor:
@@ -72,23 +74,43 @@ def _spans(length: int, window: int) -> Iterator[tuple[int, int, int]]:
 class TokenEmbedding(nn.Module):
     """Tokens in units of the step -> features of `width` channels.
 
-    Of the low band the mean over the area is left out, as the brightness tells nothing. pixels: for timm's backbones, which know brightness: the
-    coefficients enter linearly too, in the units of normalised pixels, as they do in the patch embedding that `vitcodec.models.backbone` fills in.
+    Of the low band the mean over the area is left out, as the brightness tells nothing.
     """
 
-    def __init__(self, width: int, values: int = TOKEN, pixels: bool = False):
+    def __init__(self, width: int):
         super().__init__()
-        self.pixels = pixels
-        self.enter = nn.Linear(2 * values + 1, width)
+        self.enter = nn.Linear(2 * TOKEN + 1, width)
 
     def forward(self, x: Tensor, rate: Tensor) -> Tensor:
-        """x (n, r, c, values); rate (n, r, c, 1) -> (n, r, c, width)."""
-        if self.pixels:
-            step = step_at(rate)
-            return self.enter(torch.cat((x * step / 127.5, signed_log(x), rate), -1))
+        """x (n, r, c, 768); rate (n, r, c, 1) -> (n, r, c, width)."""
         low = x[..., LOW:]
         x = torch.cat((x[..., :LOW], low - low.mean((1, 2), keepdim=True)), -1)
         return self.enter(coefficient_features(x, rate))
+
+
+class PatchEmbedding(nn.Module):
+    """The same for timm's backbones: the patch's pixels, as `with_pixels` gives them, take the place of the clamped coefficients.
+
+    values: pixels of a patch times three.
+    """
+
+    def __init__(self, width: int, values: int = TOKEN):
+        super().__init__()
+        self.enter = nn.Linear(2 * values + 1, width)
+
+    def forward(self, x: Tensor, rate: Tensor) -> Tensor:
+        """x (n, r, c, 2 * values), from `with_pixels`; rate (n, r, c, 1) -> (n, r, c, width)."""
+        return self.enter(torch.cat((x, rate), -1))
+
+
+def with_pixels(bands: Subbands, rate: Tensor) -> Tensor:
+    """Subbands of n levels in units of the step -> (B, H/2^n, W/2^n, 6 * 4^n): of every patch its pixels, -1 to 1, then its coefficients."""
+    p = 1 << len(bands.details)
+    s = step_at(rate).view(-1, 1, 1, 1)
+    image = (wavelet.inverse(bands.map(lambda t: t * s)) - 128) / PIXEL_UNIT
+    B, H, W, _ = image.shape
+    patches = image.view(B, H // p, p, W // p, p, 3).permute(0, 1, 3, 5, 2, 4).flatten(3)
+    return torch.cat((patches, signed_log(tokens(bands))), -1)
 
 
 class TransformerBlock(nn.Module):

@@ -19,7 +19,7 @@ from ..layers import zero_init
 from ..wavelet import LEVELS, Subbands
 from .backbone import TimmTokens
 from .blocks import RMSNorm, coefficient_features, rate_map
-from .tokens import TOKEN, TokenEmbedding, TransformerBlock, by_areas, subbands, tokens
+from .tokens import TOKEN, PatchEmbedding, TokenEmbedding, TransformerBlock, by_areas, subbands, tokens, with_pixels
 from .unet import BANDS, Upsampling, by_stride, round_up
 
 
@@ -69,21 +69,22 @@ def sine_positions(width: int, side: int) -> Tensor:
 class ViTAnalysis(nn.Module):
     """The encoder's correction: transformer blocks over all tokens of an area, then a linear head for the 768 coefficients of each.
 
-    tile: pixels; an area starts at every multiple. halo: pixels beyond a tile that the result depends on.
+    An area starts at every multiple of `tile`.
     """
-
-    halo = 0
 
     def __init__(self, config: ViTConfig):
         super().__init__()
         self.tile = config.window << LEVELS
-        self.enter = TokenEmbedding(config.width, pixels=bool(config.backbone))
+        self.halo = self.tile if config.backbone else 0  # pixels depend on the coefficients around
+        self.pixels = bool(config.backbone)
+        self.enter = PatchEmbedding(config.width) if config.backbone else TokenEmbedding(config.width)
         self.body = TimmTokens(config.backbone, config.window) if config.backbone else Transformer(config.width, config.blocks, config)
         self.leave = zero_init(nn.Linear(config.width, TOKEN))
 
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
         x = tokens(bands)
-        return subbands(x + by_areas(lambda x, rate: self.leave(self.body(self.enter(x, rate))), self.tile >> LEVELS, x, rate_map(rate, x)))
+        seen = with_pixels(bands, rate) if self.pixels else x
+        return subbands(x + by_areas(lambda x, rate: self.leave(self.body(self.enter(x, rate))), self.tile >> LEVELS, seen, rate_map(rate, x)))
 
 
 class ViTSynthesis(Upsampling):
