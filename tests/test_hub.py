@@ -11,15 +11,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import make_rgb
+from safetensors.torch import save_file
 
 import vitcodec
 from vitcodec import hub, weights
 from vitcodec.errors import UsageError, WeightsError
+from vitcodec.models import backbone
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
@@ -38,10 +42,11 @@ for arguments in json.loads(sys.argv[1]):
 
 
 class StandIn(ThreadingHTTPServer):
-    """One repository, someone/other, at the revisions main and v1; it takes uploads to any name."""
+    """One repository at the revisions main and v1; it takes uploads to any name."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, name: str = "someone/other"):
         super().__init__(("127.0.0.1", 0), Handler)
+        self.name = name
         self.folder, self.requests, self.uploaded = folder, list[str](), dict[str, bytes]()
 
 
@@ -59,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests.append(f"{self.command} {self.path}")
         parts = self.path.split("/")
-        if parts[1:3] != ["someone", "other"]:
+        if "/".join(parts[1:3]) != self.server.name:
             return self.answer(404, X_Error_Code="RepoNotFound")
         _, _, _, _, revision, name = parts
         if revision not in ("main", "v1", COMMIT):
@@ -103,12 +108,18 @@ def other(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def server(other: Path) -> Iterator[StandIn]:
-    with StandIn(other) as server:
+@contextmanager
+def serving(server: StandIn) -> Iterator[StandIn]:
+    with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+@pytest.fixture
+def server(other: Path) -> Iterator[StandIn]:
+    with serving(StandIn(other)) as server:
+        yield server
 
 
 def run(tmp_path: Path, commands: list[list[str]], **environment: str) -> list[tuple[int, str, str]]:
@@ -181,6 +192,37 @@ def test_uploading(tmp_path, server, other):
     assert set(server.uploaded) == {"config.json", "model.safetensors", "README.md"}
     assert server.uploaded["model.safetensors"] == (other / "model.safetensors").read_bytes()
     assert refused[0] == 2 and "hf-hub:ORG/NAME" in refused[2]
+
+
+TIMM = """
+import sys
+import torch
+from safetensors.torch import load_file
+from vitcodec.models import build_autoencoder
+from vitcodec.models.backbone import load_pretrained
+analysis = build_autoencoder("vit", {"width": 192, "decoder_blocks": 1, "backbone": "vit_tiny_patch16_224"}).analysis
+load_pretrained(analysis, "vit_tiny_patch16_224.augreg_in21k_ft_in1k")
+wanted, found = load_file(sys.argv[1]), analysis.body.net.state_dict()
+assert len(found) > 100 and all((wanted[k] == v).all() for k, v in found.items() if k != "pos_embed")
+assert found["pos_embed"].shape == (1, 1 + 16 * 16, 192) and wanted["pos_embed"].shape == (1, 1 + 14 * 14, 192)
+assert torch.allclose(analysis.enter.enter.weight[:, :768], wanted["patch_embed.proj.weight"].flatten(1), atol=1e-6)
+"""
+
+
+def test_pretrained_encoders_of_timm(tmp_path):
+    """Weights with the names and shapes of timm's, random, served as the hub would."""
+    torch.manual_seed(0)
+    file = tmp_path / "model.safetensors"
+    save_file(backbone.create("vit_tiny_patch16_224").state_dict(), file)
+    with serving(StandIn(tmp_path, "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k")) as server:
+        environment = os.environ | {
+            "PYTHONPATH": str(Path(vitcodec.__file__).parent.parent),
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_HOME": str(tmp_path / "hf"),
+        }
+        environment.pop("HF_HUB_OFFLINE", None)
+        result = subprocess.run([sys.executable, "-c", TIMM, str(file)], capture_output=True, text=True, env=environment, timeout=300)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("text", ["hf-hub:alone", "hf-hub:a/b/c", "hf-hub:a/b@", "a/b", "hf-hub:../b c"])
