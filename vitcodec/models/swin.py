@@ -6,6 +6,7 @@ corrections, so that an untrained model is a wavelet codec. The presets `swin-s`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -32,8 +33,8 @@ class SwinUNet(SubbandUNet):
     def __init__(self, config: SwinConfig):
         widths, window = config.widths, config.window
         super().__init__(widths, config.blocks[:2], [WindowBlock(widths[2], i % 2 == 1, window, config.head) for i in range(config.blocks[2])])
-        self.tile = window << LEVELS
-        aside = -(-config.blocks[2] // 2) * self.tile  # a plain block and a shifted one together look one window aside
+        self.tile = math.lcm(window << LEVELS, 32)
+        aside = -(-config.blocks[2] // 2) * (window << LEVELS)  # a plain block and a shifted one together look one window aside
         self.halo = round_up(aside + self.reach + CONTRAST_REACH, self.tile)
 
 
