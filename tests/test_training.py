@@ -122,6 +122,8 @@ def test_train_resume_export_use(shard, tmp_path, monkeypatch):
     assert len(data) < picture.rgb.size / 3
 
 
-def test_training_goes_on_from_shipped_weights(shard, tmp_path):
-    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 1, "--init", "swin")
+@pytest.mark.parametrize("family", [(), ("-m", "beit")])
+def test_training_goes_on_from_shipped_weights(shard, tmp_path, family):
+    """A new family takes the entropy model of the old one."""
+    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 1, "--init", "swin", *family)
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
