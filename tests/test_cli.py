@@ -48,7 +48,7 @@ class StoringCodec:
     def coded(self, path, quality):
         return container.unpack(self.encode(Picture(np.asarray(Image.open(path))), quality))
 
-    def encode(self, picture, quality, error_weight=1.0):
+    def encode(self, picture, quality, effort=3, error_weight=1.0):
         buffer = io.BytesIO()
         Image.fromarray(picture.rgb).save(buffer, "PNG")
         height, width = picture.rgb.shape[:2]
@@ -425,7 +425,18 @@ def test_info(photos):
 
 
 def test_help_of_every_command_has_an_example():
-    for command in (["encode"], ["decode"], ["info"], ["eval"], ["models", "list"], ["models", "show"], ["train"], ["export"], ["doctor"]):
+    for command in (
+        ["encode"],
+        ["decode"],
+        ["info"],
+        ["eval"],
+        ["models", "list"],
+        ["models", "show"],
+        ["models", "push"],
+        ["train"],
+        ["export"],
+        ["doctor"],
+    ):
         result = call(*command, "--help")
         assert result.exit_code == 0 and f"\n  vitcodec {' '.join(command)} " in result.stdout.replace(
             "\n  vitcodec doctor\n", "\n  vitcodec doctor \n"
@@ -453,7 +464,7 @@ def run(*args):
         main()
     except SystemExit as end:
         assert not end.code, (args, end.code)
-run("--version"); run("--help"); run("info", "a.vitc"); run("encode", "--help"); run("train", "--help"); run("eval", "--help")
+run("--version"); run("--help"); run("info", "a.vitc"); run("models", "list"); run("encode", "--help"); run("train", "--help"); run("eval", "--help")
 run("encode", "-n", "photos")
 import vitcodec
 assert vitcodec.errors.VitcodecError and "Codec" in dir(vitcodec)

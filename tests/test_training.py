@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -126,8 +127,10 @@ def test_train_resume_export_use(shard, tmp_path, monkeypatch):
     assert len(data) < picture.rgb.size / 3
 
 
-def test_training_goes_on_from_shipped_weights(shard, tmp_path):
-    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 1, "--init", "swin")
+@pytest.mark.parametrize("family", [(), ("-m", "beit")])
+def test_training_goes_on_from_shipped_weights(shard, tmp_path, family):
+    """A new family takes the entropy model of the old one."""
+    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 1, "--init", "swin", *family)
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
@@ -193,7 +196,7 @@ def test_reduced_crops_are_means_of_larger_ones():
 
 def test_the_reference_curve_rises():
     curve = validation.reference_curve([make_rgb(128, 128)])
-    assert all(a < b and p < q for (a, p), (b, q) in zip(curve, curve[1:], strict=False))
+    assert all(a < b and p < q for (a, p), (b, q) in itertools.pairwise(curve))
 
 
 def test_a_picture_of_the_log(tmp_path):

@@ -16,15 +16,14 @@ from torch import Tensor
 from . import container, loading, tiling, weights
 from .container import Contents, Header
 from .devices import choose
+from .effort import DEFAULT_EFFORT, ROUNDS, Refiner, refine, rounded
 from .entropy.coding import ORDER
 from .errors import FormatError, UsageError, WeightsError
 from .images import Picture
-from .quantisation import LAGRANGIAN
 from .tiling import SITE, Area, Region
 from .wavelet import LEVELS, Subbands
 
 DEFAULT_QUALITY = 50
-ERROR_WEIGHT = 1.2  # of the rate-distortion optimised rounding: a value moved to zero also makes its neighbours look smaller
 WORKERS = 4  # tiles that are entropy-coded at the same time at most, each with a memory of its own
 
 A = TypeVar("A")
@@ -55,26 +54,26 @@ class Codec:
 
     # encoding
 
-    def encode(self, picture: Picture, quality: int = DEFAULT_QUALITY, error_weight: float = 1.0) -> bytes:
+    def encode(self, picture: Picture, quality: int = DEFAULT_QUALITY, effort: int = DEFAULT_EFFORT, error_weight: float = 1.0) -> bytes:
         """A .vitc file of the picture at quality 1..100.
 
-        error_weight: what an error is worth to the encoder's rounding, 1 as it is best; less makes a smaller and worse file.
+        effort: 1..9, time spent on the choice of integers, see effort.py. error_weight: what an error is worth to that choice, 1 as it is best; less
+        makes a smaller and worse file.
         Raises UsageError, LimitError.
         """
         header = self._header(picture, quality)
         container.check_limits(header, "the image")
         with self._lock:
-            tokens = {
-                (level, index): data for index, payloads, _ in self._code(picture.rgb, header, error_weight) for level, data in payloads.items()
-            }
+            coded = self._code(picture.rgb, header, effort, error_weight)
+            tokens = {(level, index): data for index, payloads, _ in coded for level, data in payloads.items()}
         metadata = {"ICCP": picture.icc, "EXIF": picture.exif, "XMP ": picture.xmp, "ALPH": _pack_alpha(picture.alpha)}
         return container.pack(Contents(header, {k: v for k, v in metadata.items() if v is not None}, tokens))
 
-    def coded_tokens(self, picture: Picture, quality: int = DEFAULT_QUALITY) -> Subbands:
+    def coded_tokens(self, picture: Picture, quality: int = DEFAULT_QUALITY, effort: int = DEFAULT_EFFORT) -> Subbands:
         """The integers that `encode` writes, as the encoder knows them: what `tokens` reads back."""
         header = self._header(picture, quality)
         with self._lock:
-            parts = {index: coded for index, _, coded in self._code(picture.rgb, header)}
+            parts = {index: coded for index, _, coded in self._code(picture.rgb, header, effort)}
         return tiling.gather(parts, header, tiling.whole_area(header))
 
     def _header(self, picture: Picture, quality: int) -> Header:
@@ -83,20 +82,20 @@ class Codec:
         height, width = picture.rgb.shape[:2]
         return Header(width, height, quality, picture.gray, self.name, self.card.identity, self.autoencoder.tile)
 
-    def _code(self, rgb: np.ndarray, header: Header, error_weight: float = 1.0) -> Iterator[tuple[int, dict[int, bytes], Subbands]]:
+    def _code(self, rgb: np.ndarray, header: Header, effort: int, error_weight: float = 1.0) -> Iterator[tuple[int, dict[int, bytes], Subbands]]:
         """Of every tile: its number, its payloads, and the integers in them."""
-        error_weights = self._error_weights(header.quality, error_weight)
+        if effort not in ROUNDS:
+            raise UsageError(f"effort {effort} is out of range; give {min(ROUNDS)} to {max(ROUNDS)}")
+        refiner = Refiner(self.autoencoder, self.entropy, header.quality, error_weight)
         tiles, workers = range(header.tiles), self._workers()
         for group in (tiles[i : i + workers] for i in range(0, header.tiles, workers)):
-            areas = [tiling.token_tile(header, index) for index in group]
-            latents = [self.tile_latents(rgb, header, area) for area in areas]
-            coded = self._map(lambda y: self.entropy.encode(y, header.quality, error_weights), latents)
+            chosen = []
+            for area in (tiling.token_tile(header, index) for index in group):
+                integers = rounded(self.tile_latents(rgb, header, area), self.card.config["dead_zone"])
+                image = torch.from_numpy(tiling.pixels(rgb, area)).to(self.device)[None]
+                chosen.append(refine(refiner, image, integers, ROUNDS[effort]))
+            coded = self._map(lambda integers: self.entropy.encode(integers, header.quality), chosen)
             yield from ((index, payloads, integers) for index, (payloads, integers) in zip(group, coded, strict=True))
-
-    @torch.no_grad()
-    def _error_weights(self, quality: int, error_weight: float) -> np.ndarray:
-        gains = self.autoencoder.error_gains(self._step(quality))[0].cpu().numpy()
-        return error_weight * ERROR_WEIGHT * LAGRANGIAN * gains**2
 
     @torch.no_grad()
     def tile_latents(self, rgb: np.ndarray, header: Header, area: Area) -> Subbands:

@@ -1,8 +1,8 @@
-"""Spending encoder time: integers chosen by their true cost, with the synthesis network and the context model. The bitstream stays the same.
+"""Encoder time for size: integers chosen by their true cost, with the synthesis network and the context model. The format stays the same.
 
-The cost of an image is J = lambda D + R, D the squared error after the whole decoder, R the bits of all values. Rounding settles each value alone. Here
-the gradient of J over all integers, through the synthesis and through every context in which a value is seen, tells for each value what moving it by
-one would change elsewhere; the probability of the moved value itself is computed, not linearised. Moves that promise to lower J are made together
+The cost of an image is J = lambda D + R, D the squared error after the whole decoder, R the bits of all values. Rounding settles each value alone.
+Here the gradient of J over all integers, through the synthesis and every context in which a value is seen, tells for each value what moving it by one
+would change elsewhere; the probability of the moved value itself is computed, not linearised. Moves that promise to lower J are made together
 where no neighbour's is better, and of all rounds the integers with the lowest true J are kept. (Kin to the refinement of latents by Y. Yang,
 R. Bamler, S. Mandt, "Improving inference for neural image compression", NeurIPS 2020, but over the integers themselves.)
 """
@@ -15,17 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import tiling
 from .entropy.coding import EntropyModel
 from .entropy.context import Site
 from .entropy.density import bits
 from .entropy.relaxed import RelaxedArithmetic
 from .entropy.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
 from .models.autoencoder import Autoencoder
-from .quantisation import LAGRANGIAN
+from .quantisation import LAGRANGIAN, quantise
+from .tiling import Area
 from .wavelet import Subbands
 
-DEFAULT_EFFORT = 4
-ROUNDS = {1: 0, 2: 0, 3: 1, 4: 2, 5: 3, 6: 5, 7: 8, 8: 14, 9: 24}  # of moves at each effort; at 1 values are only rounded, at 2 each is settled alone
+DEFAULT_EFFORT = 3
+ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 9, 8: 14, 9: 24}  # of moves at each effort; at 1 values are only rounded
+BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
 
 
 ERROR_WEIGHT = 1.15  # of D: the slope of the rate-distortion curve is a little steeper than theory has it
@@ -52,6 +55,25 @@ class _Rates:
         return torch.stack([bits(site.take(self.integers).detach(), *p).sum() for site, p in self.seen]).sum()
 
 
+def rounded(latents: Subbands, dead_zone: float) -> Subbands:
+    """Latents -> their integers, int32."""
+    return Subbands(torch.round(latents.low).int(), tuple(quantise(d, dead_zone).int() for d in latents.details))
+
+
+def refine(refiner: Refiner, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
+    """image (1, 16 h, 16 w, 3) uint8 and its integers, of h x w sites -> better integers, int32. Worked on block by block."""
+    if not rounds:
+        return integers
+    out = integers.map(Tensor.clone)
+    whole = Area(0, 0, *integers.low.shape[1:3])
+    for block in whole.blocks(BLOCK):
+        seen = block.grown(MARGIN, whole)
+        better = refiner(tiling.view(image, whole.h, seen).float(), tiling.cut(out, seen), rounds)
+        for target, source in zip((out.low, *out.details), (better.low, *better.details), strict=True):
+            tiling.view(target, whole.h, block).copy_(tiling.view(source, seen.h, block.within(seen)))
+    return out
+
+
 @dataclass
 class Refiner:
     """What is fixed for a model at a quality."""
@@ -59,14 +81,16 @@ class Refiner:
     autoencoder: Autoencoder
     entropy: EntropyModel
     quality: int
+    error_weight: float = 1.0  # what an error is worth, in units of its usual worth
 
     def __post_init__(self) -> None:
         self.step = self.autoencoder.steps[self.quality - 1 : self.quality]
-        self.weight = ERROR_WEIGHT * LAGRANGIAN / self.step**2
+        worth = self.error_weight * ERROR_WEIGHT * LAGRANGIAN
+        self.weight = worth / self.step**2
         self.arithmetic = RelaxedArithmetic(self.entropy.arithmetic)
         with torch.no_grad():
             # half the second derivative of lambda D over a value, were the decoder linear
-            self.curvature = ERROR_WEIGHT * LAGRANGIAN * self.autoencoder.error_gains(self.step)[0] ** 2
+            self.curvature = worth * self.autoencoder.error_gains(self.step)[0] ** 2
 
     def __call__(self, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
         """image (1, H, W, 3) in 0..255 and its integers -> better integers, int32."""

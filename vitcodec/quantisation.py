@@ -23,6 +23,11 @@ def rate_position(step: Tensor) -> Tensor:
     return torch.log(step / _POSITION_0) / math.log(_POSITION_1 / _POSITION_0)
 
 
+def step_at(rate: Tensor) -> Tensor:
+    """The step at a rate position: the inverse of rate_position."""
+    return _POSITION_0 * torch.exp(rate * math.log(_POSITION_1 / _POSITION_0))
+
+
 def lagrangian(step: Tensor) -> Tensor:
     """Bits that one squared 8-bit level of error is worth."""
     return LAGRANGIAN / step**2

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from . import hub
 from .errors import WeightsError
+from .presets import PRESETS
 
 DEFAULT_MODEL = "swin"
 LOCAL = "local-dir:"
@@ -49,6 +52,8 @@ def read_card(folder: Path) -> ModelCard:
         card = ModelCard(config["name"], config["family"], folder, config)
         if len(card.identity) != 8 or not card.file.is_file():
             raise ValueError("model.safetensors is missing or its hash is not stated")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card.name):
+            raise ValueError(f"the name {card.name!a} has characters other than letters, digits, '.', '-' and '_'")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{folder}: no usable model ({error}); give a folder with config.json and model.safetensors") from error
     return card
@@ -64,16 +69,58 @@ def available() -> list[ModelCard]:
     return sorted((read_card(f) for f in folders), key=lambda c: (c.name != DEFAULT_MODEL, c.name))
 
 
+def downloaded() -> list[tuple[str, ModelCard]]:
+    """The models in the hub's cache: (hf-hub:ORG/NAME@COMMIT, card). What cannot be read is left out."""
+    cards = []
+    for source, folder in hub.downloaded():
+        try:
+            cards.append((source, read_card(folder)))
+        except WeightsError:
+            continue
+    return cards
+
+
 def find(model: str | None = None) -> ModelCard:
-    """model: a shipped model's name, local-dir:PATH, or None for $VITCODEC_MODEL or else the default. Raises WeightsError."""
-    model = model or os.environ.get("VITCODEC_MODEL") or DEFAULT_MODEL
+    """model: a shipped model's name, local-dir:PATH, hf-hub:ORG/NAME[@REVISION], or None for $VITCODEC_MODEL or else the default.
+
+    A model on the hub is taken from the cache, and downloaded where it is not in it: to name it is to ask for it. Raises WeightsError, UsageError.
+    """
+    model = chosen(model)
     if model.startswith(LOCAL):
         return read_card(Path(model.removeprefix(LOCAL)))
-    folder = _shipped() / model
-    if "/" in model or not (folder / "config.json").is_file():
+    if model.startswith(hub.HUB):
+        repository = hub.Repository.parse(model)
+        return read_card(hub.cached(repository) or hub.download(repository))
+    if not _is_shipped(model):
         names = ", ".join(c.name for c in available()) or "none"
-        raise WeightsError(f"unknown model '{model}'; shipped: {names}; or give {LOCAL}PATH")
-    return read_card(folder)
+        if model in PRESETS:
+            raise WeightsError(f"model '{model}' has no weights yet; train it with vitcodec train DATA... -m {model}; shipped: {names}")
+        raise WeightsError(f"unknown model '{model}'; shipped: {names}; or give {LOCAL}PATH or {hub.HUB}ORG/NAME")
+    return read_card(_shipped() / model)
+
+
+def is_preset(model: str | None) -> bool:
+    """Whether a name is that of an untrained family or preset, and of no weights."""
+    name = chosen(model)
+    return name in PRESETS and not _is_shipped(name)
+
+
+def made_by(name: str, identity: bytes) -> str:
+    """What decodes a file that names a model and the first 8 bytes of its hash: a shipped model, or one that was downloaded before.
+
+    Nothing is downloaded, as it is a file that names it.
+    """
+    if _is_shipped(name) and find(name).identity == identity:
+        return name
+    return next((source for source, card in downloaded() if card.identity == identity), name)
+
+
+def chosen(model: str | None) -> str:
+    return model or os.environ.get("VITCODEC_MODEL") or DEFAULT_MODEL
+
+
+def _is_shipped(model: str) -> bool:
+    return "/" not in model and (_shipped() / model / "config.json").is_file()
 
 
 @cache

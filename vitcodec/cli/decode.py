@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from .. import container, files, salvage
+from .. import container, files, salvage, weights
 from ..errors import LimitError, UsageError, WeightsError
 from . import batch, options
 from .output import Output
@@ -32,7 +32,11 @@ Format = Annotated[
 MadeBy = Annotated[
     str | None,
     typer.Option(
-        "-m", "--model", metavar="NAME", show_default=False, help="A model's name or local-dir:PATH. [default: the one that the file names]"
+        "-m",
+        "--model",
+        metavar="NAME",
+        show_default=False,
+        help="A model's name, local-dir:PATH or hf-hub:ORG/NAME. [default: the one that the file names]",
     ),
 ]
 Part = Annotated[
@@ -102,10 +106,10 @@ def decode_command(
         loading = threading.Lock()
 
         def codec_for(header: container.Header) -> Codec:
-            name = model or header.model
+            name = model or weights.made_by(header.model, header.weights)
             with loading:
                 if name not in codecs:
-                    codecs[name] = _load(Codec.load, header, model, device, threads)
+                    codecs[name] = _load(Codec.load, header, name, model is not None, device, threads)
                     options.say_device(out, codecs[name].name, device)
             return codecs[name]
 
@@ -177,12 +181,12 @@ def _fit(width: int, height: int, box: tuple[int, int]) -> tuple[int, tuple[int,
     return max(n for n in range(5) if 2**-n >= scale), (max(1, round(scale * width)), max(1, round(scale * height)))
 
 
-def _load(load: Callable[..., Codec], header: container.Header, model: str | None, device: str, threads: int | None) -> Codec:
-    """The codec for a file. Raises WeightsError."""
+def _load(load: Callable[..., Codec], header: container.Header, name: str, asked: bool, device: str, threads: int | None) -> Codec:
+    """The codec for a file. asked: whether the user named the model. Raises WeightsError."""
     try:
-        return load(model or header.model, device, threads)
+        return load(name, device, threads)
     except WeightsError as error:
-        if model:
+        if asked:
             raise
         raise WeightsError(f"it needs the model '{header.model}' (weights {header.weights.hex()}): {error}") from error
 

@@ -16,8 +16,9 @@ from .output import Output
 if TYPE_CHECKING:
     from ..images import Picture
 
-DEFAULT_QUALITY = 50  # codec.DEFAULT_QUALITY, which imports torch; a test compares them
+DEFAULT_QUALITY, DEFAULT_EFFORT = 50, 3  # codec.DEFAULT_QUALITY and effort.DEFAULT_EFFORT, which import torch; a test compares them
 
+Effort = Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="Time spent on smaller files; decoding is not affected.")]
 TargetBpp = Annotated[float | None, typer.Option("--target-bpp", metavar="BPP", show_default=False, help="At most so many bits per pixel.")]
 TargetSize = Annotated[str | None, typer.Option("--target-size", metavar="SIZE", show_default=False, help="At most so large a file: 60k, 1.5M.")]
 TargetPsnr = Annotated[float | None, typer.Option("--target-psnr", metavar="DB", show_default=False, help="At least so good a picture.")]
@@ -40,6 +41,7 @@ def encode_command(
     target_bpp: TargetBpp = None,
     target_size: TargetSize = None,
     target_psnr: TargetPsnr = None,
+    effort: Effort = DEFAULT_EFFORT,
     recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
@@ -84,8 +86,8 @@ def encode_command(
             height, width = picture.rgb.shape[:2]
             if wanted is None:
                 used = quality or DEFAULT_QUALITY
-                return _Encoded(codec.encode(picture, used), used, size_before, width, height, picture.notes)
-            hit = target.encode(codec, picture, wanted(width * height))
+                return _Encoded(codec.encode(picture, used, effort), used, size_before, width, height, picture.notes)
+            hit = target.encode(codec, picture, wanted(width * height), effort)
             return _Encoded(hit.data, hit.quality, size_before, width, height, [*picture.notes, *([hit.note] if hit.note else [])])
 
         def write(job: files.Job, made: _Encoded) -> batch.Result:

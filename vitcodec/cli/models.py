@@ -1,67 +1,172 @@
-"""`vitcodec models list` and `vitcodec models show`."""
+"""`vitcodec models`: list, show, download, verify, push."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from .. import weights
+from .. import hub, weights
+from ..errors import UsageError, VitcodecError
+from ..presets import PRESETS
 from . import new_app, options
-from .output import DONE, NOTHING, Output
+from .output import DONE, FAILED, NOTHING, Output, explain
 
-app = new_app(help="List models and show their layers.")
+app = new_app(help="List, show, download, check and upload models.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A shipped model's name or local-dir:PATH.", show_default=False)]
-_FIGURES = {"parameters": "parameters", "kmac_per_pixel": "kMAC/pixel", "licence": "licence"}
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A model's or a preset's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].", show_default=False)
+]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="[default: all shipped and downloaded ones]", show_default=False)]
+Repository = Annotated[str, typer.Argument(metavar="hf-hub:ORG/NAME[@REVISION]", help="A model on the hub.", show_default=False)]
+ImageSize = Annotated[str, typer.Option("--image-size", metavar="WxH", help="The image that shapes and multiplications are for.")]
+Private = Annotated[bool, typer.Option("--private", help="If the repository is new, only you can see it.")]
+_HEAD = ("name", "family", "parameters", "kMAC/pixel", "status", "BD-rate", "licence", "weights")
 
 
-@app.command("list", short_help="The models that came with the package.")
+@app.command("list", short_help="The models that there are.")
 def list_command(json: options.Json = False) -> int:
-    """The models that came with the package, the default first.
+    """The models that came with the package, the default first, those that were downloaded, and presets to train.
+
+    kMAC/pixel: thousands of multiplications a pixel of decoding; BD-rate: on Kodak, against JPEG.
 
     \b
     vitcodec models list
     vitcodec models list --json
     """
     out = Output(json)
-    cards = weights.available()
-    rows = [(card.name, card.family, *(_text(card.config.get(key)) for key in _FIGURES), card.sha256[:16]) for card in cards]
-    if rows:
-        out.result(table(("name", "family", *_FIGURES.values(), "weights"), rows))
-    else:
-        out.say("no models are installed; reinstall vitcodec, or give -m local-dir:PATH to its commands")
-    for card in cards:
-        out.record({"name": card.name, "family": card.family, "sha256": card.sha256, **{key: card.config.get(key) for key in _FIGURES}})
-    out.summary({"command": "models list", "default": weights.DEFAULT_MODEL, "models": len(cards)})
-    return DONE if cards else NOTHING
+    shipped = [(card.name, card) for card in weights.available()]
+    records = [_card_record(name, "trained", card) for name, card in shipped]
+    records += [_card_record(source, "downloaded", card) for source, card in weights.downloaded()]
+    for name, preset in PRESETS.items():
+        if name not in dict(shipped):
+            records.append(
+                {
+                    "name": name,
+                    "family": preset.family,
+                    "sha256": None,
+                    "parameters": preset.parameters,
+                    "kmac_per_pixel": preset.kmac_per_pixel,
+                    "licence": preset.licence,
+                    "status": "preset" if preset.config else "untrained",
+                    "bd_rate_jpeg_percent": None,
+                }
+            )
+    keys = ("name", "family", "parameters", "kmac_per_pixel", "status", "bd_rate_jpeg_percent", "licence", "sha256")
+    out.result(table(_HEAD, [tuple(_text(r[k])[:16] if k == "sha256" else _text(r[k]) for k in keys) for r in records]))
+    for record in records:
+        out.record(record)
+    out.summary({"command": "models list", "default": weights.DEFAULT_MODEL, "models": len(records)})
+    return DONE if shipped else NOTHING
+
+
+def _card_record(name: str, status: str, card: weights.ModelCard) -> dict[str, Any]:
+    figures = {key: card.config.get(key) for key in ("parameters", "kmac_per_pixel", "licence")}
+    bd_rate = card.config.get("metrics", {}).get("kodak_bd_rate_percent", {}).get("jpeg")
+    return {"name": name, "family": card.family, "sha256": card.sha256, **figures, "status": status, "bd_rate_jpeg_percent": bd_rate}
 
 
 @app.command("show", short_help="A model's layers, neurons and multiplications.")
-def show_command(name: Name, json: options.Json = False) -> int:
-    """A model's layers: output shape for a 768x512 image, width, heads, parameters, MACs per pixel.
+def show_command(name: Name, image_size: ImageSize = "768x512", json: options.Json = False) -> int:
+    """A model's layers: output shape, width, heads, parameters, MACs per pixel. Of layers that work on areas or windows, the shape says how many.
 
     \b
     vitcodec models show swin
+    vitcodec models show vit-b16 --image-size 256x256
     vitcodec models show local-dir:my-model
     """
     out = Output(json)
-    card = weights.find(name)
+    size = _size(image_size)
+    card = None if weights.is_preset(name) else weights.find(name)
+    family = PRESETS[name].family if card is None else card.family
     from ..models.summary import layer_table, totals
 
-    rows = layer_table(name)
+    rows = layer_table(name, size)
     sums = totals(rows)
     head = ("layer", "kind", "output", "width", "heads", "parameters", "MAC/pixel")
     cells = [
         (r.layer, r.kind, "x".join(map(str, r.output)), str(r.width), _text(r.heads), f"{r.parameters:,}", f"{r.macs_per_pixel:,.2f}") for r in rows
     ]
-    out.result(f"{card.name} ({card.family}), for an image of 768x512 pixels\n\n{table(head, cells, left=2)}\n")
+    untrained = "" if card else ", untrained"
+    out.result(f"{card.name if card else name} ({family}{untrained}), for an image of {size[0]}x{size[1]} pixels\n\n{table(head, cells, left=2)}\n")
     out.result("\n".join(f"{key.replace('_', ' ')}: {_text(value)}" for key, value in sums.items()))
     for row in rows:
         out.record(asdict(row))
-    out.summary({"command": "models show", "name": card.name, "family": card.family, "sha256": card.sha256, **sums})
+    sha256 = card.sha256 if card else None
+    out.summary({"command": "models show", "name": card.name if card else name, "family": family, "sha256": sha256, "image_size": size, **sums})
+    return DONE
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
+    if not match:
+        raise UsageError(f"image size '{text}' is not understood; write it as 768x512")
+    return int(match[1]), int(match[2])
+
+
+@app.command("download", short_help="Fetch a model from the Hugging Face Hub.")
+def download_command(repository: Repository, json: options.Json = False, quiet: options.Quiet = False) -> int:
+    """Fetch a model from the Hugging Face Hub into the cache, or bring it up to date, and check its hash.
+
+    The cache is $VITCODEC_CACHE, by default ~/.cache/vitcodec. With HF_HUB_OFFLINE=1 nothing is fetched.
+
+    \b
+    vitcodec models download hf-hub:someone/a-model
+    vitcodec encode photo.jpg -m hf-hub:someone/a-model@v1
+    """
+    out = Output(json, quiet)
+    card = weights.read_card(hub.download(hub.Repository.parse(repository)))
+    weights.verify(card)
+    out.say(f"{repository}: {card.name} ({card.family}) is in {card.folder}, hash as stated")
+    out.summary({"command": "models download", "name": card.name, "family": card.family, "sha256": card.sha256, "folder": str(card.folder)})
+    return DONE
+
+
+@app.command("verify", short_help="Check the hashes of models.")
+def verify_command(names: Names = None, json: options.Json = False) -> int:
+    """Check that the weights of models are those that their config.json states.
+
+    \b
+    vitcodec models verify
+    vitcodec models verify swin local-dir:my-model
+    """
+    out = Output(json)
+    found = names or [*(card.name for card in weights.available()), *(source for source, _ in weights.downloaded())]
+    failed = []
+    for name in found:
+        try:
+            card = weights.find(name)
+            weights.verify(card)
+            status, detail = "ok", card.sha256
+        except VitcodecError as error:
+            status, detail = "failed", explain(error, name).line
+            failed.append(detail)
+        out.result(f"{status:<6}  {name}  {detail}")
+        out.record({"name": name, "status": status, "detail": detail})
+    out.summary({"command": "models verify", "done": len(found) - len(failed), "failed": len(failed)})
+    out.failures(failed, len(found))
+    return FAILED if failed else DONE if found else NOTHING
+
+
+@app.command("push", short_help="Upload a model to the Hugging Face Hub.")
+def push_command(name: Name, repository: Repository, private: Private = False, json: options.Json = False, quiet: options.Quiet = False) -> int:
+    """Upload a model's folder to the Hugging Face Hub, its hash checked first. Log in with `hf auth login` before.
+
+    \b
+    vitcodec models push local-dir:my-model hf-hub:me/my-model
+    """
+    out = Output(json, quiet)
+    target = hub.Repository.parse(repository)
+    card = weights.find(name)
+    weights.verify(card)
+    if not (card.folder / "README.md").is_file():
+        out.warn(f"{card.folder}: has no README.md, the model card that others will look for")
+    address = hub.push(card.folder, target, private)
+    out.say(f"{card.name} -> {target}: {address}")
+    out.summary({"command": "models push", "name": card.name, "sha256": card.sha256, "repository": target.name, "commit": address})
     return DONE
 
 

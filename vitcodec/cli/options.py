@@ -28,7 +28,14 @@ Quality = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("-m", "--model", envvar="VITCODEC_MODEL", metavar="NAME", show_default=False, help="A shipped model's name or local-dir:PATH."),
+    typer.Option(
+        "-m",
+        "--model",
+        envvar="VITCODEC_MODEL",
+        metavar="NAME",
+        show_default=False,
+        help="A shipped model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", envvar="VITCODEC_DEVICE", metavar="NAME", help="auto, cpu, cuda[:N] or mps.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", show_default=False, help="CPU threads. [default: all cores]")]

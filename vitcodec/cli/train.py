@@ -13,9 +13,22 @@ from . import options
 from .output import Output
 
 Data = Annotated[list[Path], typer.Argument(metavar="DATA...", show_default=False, help="Folders and tars of images.")]
-Family = Annotated[str, typer.Option("-m", "--model", metavar="FAMILY", help="The family to train.")]
+Family = Annotated[
+    str | None,
+    typer.Option(
+        "-m", "--model", metavar="NAME", show_default=False, help="A family or preset, see vitcodec models list. [default: that of --init, or swin]"
+    ),
+]
+Trained = Annotated[str, typer.Option("-m", "--model", metavar="NAME", help="The family or preset that was trained.")]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The run's folder: checkpoint.safetensors and log.jsonl.")]
-Init = Annotated[str, typer.Option("--init", metavar="NAME", help="Where to start: wavelet (untrained), a shipped model, or local-dir:PATH.")]
+Init = Annotated[
+    str,
+    typer.Option(
+        "--init",
+        metavar="NAME",
+        help="Where to start: wavelet (untrained), timm (a preset's pretrained encoder), or a model's name, local-dir:PATH or hf-hub:ORG/NAME.",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")]
 TimeLimit = Annotated[
     str, typer.Option("--time-limit", metavar="TIME", help="Of the whole schedule, as 90m or 2h; the learning rate decays to its end.")
@@ -46,7 +59,7 @@ def parse_time(text: str) -> float:
 
 def train_command(
     data: Data,
-    model: Family = "swin",
+    model: Family = None,
     output: Folder = Path("runs/new"),
     init: Init = "wavelet",
     resume: Resume = False,
@@ -87,7 +100,7 @@ def train_command(
     from ..training.data import Crops, read_images, validation_crops
     from ..training.engine import engine
     from ..training.loop import Run, TrainingConfig, initialise_base
-    from ..training.shipping import load_training_model, new_model
+    from ..training.shipping import load_pretrained_encoder, load_training_model, new_model
     from ..training.validation import reference_curve
 
     if threads:
@@ -113,12 +126,14 @@ def train_command(
     usable = [image for image in images if min(image.shape[:2]) >= config.late_crop]
     if not usable:
         raise UsageError(f"no training image has sides of at least {config.late_crop} pixels; give larger ones or a smaller --crop")
-    if init == "wavelet":
-        torch.manual_seed(seed)
-        trained = new_model(model)
+    torch.manual_seed(seed)
+    if init in ("wavelet", "timm"):
+        trained = new_model(model or weights.DEFAULT_MODEL)
         initialise_base(trained.context, usable, np.random.default_rng(seed))
+        if init == "timm":
+            load_pretrained_encoder(trained, model or weights.DEFAULT_MODEL)
     else:
-        trained = load_training_model(weights.find(init))
+        trained = load_training_model(weights.find(init), model)
     run = Run(trained, config, output, where)
     if run.checkpoint.exists() and not resume:
         raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")
@@ -156,7 +171,7 @@ def export_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.", show_default=False)],
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")],
-    model: Family = "swin",
+    model: Trained = "swin",
     name: Name = None,
     dead_zone: DeadZone = 0.1,
     threads: options.Threads = None,
@@ -188,5 +203,5 @@ def export_command(
     finished.model.load_state_dict(finished.average.mean)
     images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]
     training = {"steps": finished.steps, "minutes": round(finished.seconds / 60, 1), "megapixels": round(finished.pixels / 1e6, 1)}
-    write_model(finished.model, output, name or output.resolve().name, model, images, dead_zone, training)
+    write_model(finished.model, output, name or output.resolve().name, images, dead_zone, training)
     out.say(f"{output}: written; use it with -m local-dir:{output}")

@@ -1,6 +1,6 @@
 """The context model: which value is coded when, and what each prediction sees.
 
-No hyperprior: what is already decoded is the side information, from the coarsest level to the finest. The low band is interlaced: a sparse grid first,
+No hyperprior: what is already decoded is the side information, from the coarsest level to the finest. The low band is interlaced, a sparse grid and
 then the sites between, each predicted from the mean of its known neighbours. At each level the luma details are coded in four steps, one position of
 every 2x2 block at a time, then the chroma details, which see the luma.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from .. import wavelet
 from ..quantisation import QUALITIES, rate_position, step_of
 from ..wavelet import Subbands
+from .missing import fill
 
 KNOTS = 5  # rate positions between which the gains are interpolated
 
@@ -21,6 +23,8 @@ class Autoencoder(nn.Module):
     """
 
     steps: Tensor  # (100,), 8-bit levels
+    family: str = ""  # and the settings of its config, where `build_autoencoder` made it
+    settings: dict[str, Any]
 
     # large pictures are transformed in parts; all in pixels
     tile = 1024  # side of what is transformed at once, a multiple of the grid
@@ -55,14 +59,25 @@ class Autoencoder(nn.Module):
             bands = self.analysis(bands, rate)
         return self._scale(bands, self.gain, rate)
 
-    def decode(self, latents: Subbands, step: Tensor) -> Tensor:
-        """Latents (rounded) -> image (B, H, W, 3), not yet clamped to 0..255."""
+    def decode(self, latents: Subbands, step: Tensor, missing: Tensor | None = None) -> Tensor:
+        """Latents (rounded) -> image (B, H, W, 3), not yet clamped to 0..255.
+
+        missing: (B, H/16, W/16) bool, tokens that are not there and are to be filled in; whatever the latents hold there is not looked at.
+        """
+        s = step.view(-1, 1, 1, 1)
+        return wavelet.inverse(self.restore(latents, step, missing).map(lambda t: t * s))
+
+    def restore(self, latents: Subbands, step: Tensor, missing: Tensor | None = None) -> Subbands:
+        """Latents -> wavelet coefficients in units of the step, as `decode` does it."""
         rate = rate_position(step)
         bands = self._scale(latents, self.ungain - self.gain, rate)
-        if self.synthesis is not None:
-            bands = self.synthesis(bands, rate)
-        s = step.view(-1, 1, 1, 1)
-        return wavelet.inverse(bands.map(lambda t: t * s))
+        if missing is not None:
+            bands = fill(bands, missing)
+        if self.synthesis is None:
+            return bands
+        return (
+            self.synthesis(bands, rate, missing) if missing is not None and getattr(self.synthesis, "fills", False) else self.synthesis(bands, rate)
+        )
 
     def error_gains(self, step: Tensor) -> Tensor:
         """(B, 5, 9): what the decoder multiplies each band's latents with, row 0 the low band (three colours, repeated), in units of the step."""

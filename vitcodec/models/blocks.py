@@ -6,7 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import zero_init
+from ..layers import signed_log, zero_init
+
+
+def rate_map(rate: Tensor, x: Tensor) -> Tensor:
+    """(B,) -> (B, h, w, 1), one value for each site of x (B, h, w, C)."""
+    return rate.view(-1, 1, 1, 1).expand(*x.shape[:3], 1)
+
+
+def coefficient_features(c: Tensor, rate: Tensor) -> Tensor:
+    """What networks see of coefficients (B, h, w, n) in units of the step, and of the rate position (B, h, w, 1): (B, h, w, 2n + 1)."""
+    return torch.cat((c.clamp(-8, 8) * 0.5, signed_log(c), rate), -1)
 
 
 class RMSNorm(nn.Module):
@@ -23,11 +33,13 @@ class RMSNorm(nn.Module):
 class ConvBlock(nn.Module):
     """Depthwise 5x5 convolution, then a gated MLP, with a residual connection."""
 
-    def __init__(self, width: int, kernel: int = 5):
+    RADIUS = 2  # sites
+
+    def __init__(self, width: int):
         super().__init__()
         hidden = 3 * width // 2
         self.norm = RMSNorm(width)
-        self.mix = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.mix = nn.Conv2d(width, width, 2 * self.RADIUS + 1, padding=self.RADIUS, groups=width)
         self.up = nn.Linear(width, 2 * hidden)
         self.down = zero_init(nn.Linear(hidden, width))
 

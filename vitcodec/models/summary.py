@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .. import weights
 from ..entropy.context import ContextConfig, ContextModel, FloatArithmetic, Site
+from ..presets import PRESETS
 from ..wavelet import LEVELS, Subbands
-from ..weights import find
 from . import build_autoencoder, tupled
 from .autoencoder import Autoencoder
 from .blocks import RMSNorm, WindowBlock
+from .tokens import TransformerBlock
 
 LIFTING_MULTIPLICATIONS = 6  # a sample and level: two axes of two lifting steps and a scaling each
 
@@ -22,7 +24,7 @@ LIFTING_MULTIPLICATIONS = 6  # a sample and level: two axes of two lifting steps
 class Row:
     layer: str
     kind: str
-    output: tuple[int, ...]  # without the batch: (rows, columns, channels)
+    output: tuple[int, ...]  # (rows, columns, channels), or, of layers that work on areas, (areas, tokens, channels)
     width: int  # output neurons a site
     heads: int | None  # of attention
     parameters: int
@@ -30,32 +32,60 @@ class Row:
 
 
 class _Recorder:
+    """Writes down every layer as it is called. Of modules with an attention of their own, the products of queries, keys and values are a row too."""
+
     def __init__(self, pixels: int):
-        self.pixels, self.rows = pixels, list[Row]()
+        self.pixels, self.rows = pixels, dict[str, Row]()
 
     def watch(self, module: nn.Module, prefix: str) -> None:
         for name, child in module.named_modules():
             path = f"{prefix}.{name}" if name else prefix
-            if isinstance(child, nn.Linear | nn.Conv2d | RMSNorm | WindowBlock):
-                child.register_forward_hook(lambda m, _, out, path=path: self.record(path, m, out))
+            if isinstance(child, nn.Linear | nn.Conv2d | RMSNorm | nn.LayerNorm):
+                child.register_forward_hook(lambda m, _, out, path=path: self.layer(path, m, out))
+            elif isinstance(child, WindowBlock | TransformerBlock) or hasattr(child, "num_heads"):
+                child.register_forward_hook(lambda m, inputs, out, path=path: self.attention(path, m, inputs, out))
 
-    def record(self, path: str, module: nn.Module, out: Tensor) -> None:
-        shape = tuple(out.shape[2:] + out.shape[1:2]) if isinstance(module, nn.Conv2d) else tuple(out.shape[1:])
-        sites, parameters = out.numel() / shape[-1], sum(p.numel() for p in module.parameters())
-        kind, heads, macs = type(module).__name__, None, 0
+    def layer(self, path: str, module: nn.Module, out: Tensor) -> None:
+        shape = out.shape[2:] + out.shape[1:2] if isinstance(module, nn.Conv2d) else out.shape[1:]
         if isinstance(module, nn.Linear):
-            kind, macs = "dense" if type(module) is nn.Linear else "dense + ReLU", module.in_features * module.out_features
+            kind, macs = "dense" if type(module) is nn.Linear else "dense + ReLU", module.in_features
         elif isinstance(module, nn.Conv2d):
-            kind = f"depthwise conv {module.kernel_size[0]}x{module.kernel_size[1]}"
-            macs = shape[-1] * module.kernel_size[0] * module.kernel_size[1]
-        elif isinstance(module, WindowBlock):
-            shift = ", shifted" if module.shift else ""
-            kind, heads, parameters = f"window attention {module.window}x{module.window}{shift}", module.heads, module.bias.numel()
-            macs = 2 * module.window**2 * shape[-1]
-            path += ".attention"
-        elif isinstance(module, RMSNorm):
-            kind = "RMS norm"
-        self.rows.append(Row(path, kind, shape, shape[-1], heads, parameters, round(macs * sites / self.pixels, 2)))
+            kind, macs = f"depthwise conv {module.kernel_size[0]}x{module.kernel_size[1]}", module.kernel_size[0] * module.kernel_size[1]
+        else:
+            kind, macs = "RMS norm" if isinstance(module, RMSNorm) else "layer norm", 0
+        self.add(path, kind, shape, None, sum(p.numel() for p in module.parameters()), macs * out.numel(), len(out))
+
+    def attention(self, path: str, module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+        parameters = sum(p.numel() for p in module.parameters(recurse=False))
+        if isinstance(module, WindowBlock):
+            kind, seen = f"window attention {module.window}x{module.window}{', shifted' if module.shift else ''}", module.window**2
+        elif isinstance(module, TransformerBlock):
+            crossing = len(inputs) > 1 and inputs[1] is not None
+            kind, seen = "cross-attention" if crossing else "attention", inputs[crossing].shape[1]
+        else:  # timm's
+            windows = type(module).__name__ == "WindowAttention"
+            kind, seen = f"window attention {module.window_size[0]}x{module.window_size[1]}" if windows else "attention", out.shape[1]
+        heads = module.heads if isinstance(module, WindowBlock | TransformerBlock) else module.num_heads
+        self.add(f"{path}.attention", kind, out.shape[1:], heads, parameters, 2 * seen * out.numel(), len(out))
+
+    def add(self, path: str, kind: str, shape: torch.Size, heads: int | None, parameters: int, macs: int, areas: int) -> None:
+        per_pixel = round(macs / self.pixels, 2)
+        if path in self.rows:  # the areas at the right or the lower edge
+            row = self.rows[path]
+            self.rows[path] = replace(row, macs_per_pixel=round(row.macs_per_pixel + per_pixel, 2))
+        else:
+            output = (areas, *shape) if areas > 1 else tuple(shape)
+            self.rows[path] = Row(path, kind, output, shape[-1], heads, parameters, per_pixel)
+
+    def rest(self, module: nn.Module, prefix: str) -> None:
+        """Rows for the parameters that belong to no layer: positions, mask tokens, biases of attention."""
+        for name, child in module.named_modules():
+            path = f"{prefix}.{name}" if name else prefix
+            if path not in self.rows and f"{path}.attention" not in self.rows:
+                for parameter, value in child.named_parameters(recurse=False):
+                    self.rows[f"{path}.{parameter}"] = Row(
+                        f"{path}.{parameter}", "learned", tuple(value.shape), value.shape[-1], None, value.numel(), 0.0
+                    )
 
 
 def _transform_rows(model: Autoencoder, height: int, width: int) -> tuple[list[Row], list[Row]]:
@@ -70,8 +100,9 @@ def _transform_rows(model: Autoencoder, height: int, width: int) -> tuple[list[R
         )
         recorder.watch(module, part)
         module(bands, step)
-        rows.append(recorder.rows)
-        recorder.rows = []
+        recorder.rest(module, part)
+        rows.append(list(recorder.rows.values()))
+        recorder.rows = {}
     return rows[0], rows[1]
 
 
@@ -85,25 +116,30 @@ def _context_rows(context: ContextModel, height: int, width: int) -> list[Row]:
     with torch.device("meta"):
         rate = context.rate_features(torch.empty(1))
         context.walk(FloatArithmetic(), rate, height >> LEVELS, width >> LEVELS, visit)
-    return recorder.rows
+    return list(recorder.rows.values())
 
 
 def layer_table(name: str | None = None, image_size: tuple[int, int] = (768, 512)) -> list[Row]:
     """Every layer in the order of the data, for an image of (width, height) pixels, rounded up to multiples of 32. Nothing is computed.
 
-    The entropy networks are the decoder's as well as the encoder's: both run them once.
+    name: as `weights.find` takes it, or that of an untrained family or preset. The entropy networks are the decoder's as well as the encoder's:
+    both run them once. Raises WeightsError.
     """
     width, height = (-(-n // 32) * 32 for n in image_size)
-    card = find(name)
-    return _table(card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])), width, height)
+    if weights.is_preset(name):
+        preset = PRESETS[weights.chosen(name)]
+        return table_of(preset.family, dict(preset.config), ContextConfig(), width, height)
+    card = weights.find(name)
+    return table_of(card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])), width, height)
 
 
 def kmac_per_pixel(family: str, transform: dict[str, Any], context: ContextConfig) -> float:
     """Thousands of multiplications per pixel of decoding, for a picture of 768x512 pixels."""
-    return float(totals(_table(family, transform, context, 768, 512))["decode_kmac_per_pixel"])
+    return float(totals(table_of(family, transform, context, 768, 512))["decode_kmac_per_pixel"])
 
 
-def _table(family: str, transform: dict[str, Any], context_config: ContextConfig, width: int, height: int) -> list[Row]:
+def table_of(family: str, transform: dict[str, Any], context_config: ContextConfig, width: int, height: int) -> list[Row]:
+    """The table of an untrained model of the given settings; the sides of the image are multiples of 32."""
     with torch.device("meta"):
         autoencoder = build_autoencoder(family, transform)
         context = ContextModel(context_config)

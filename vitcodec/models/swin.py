@@ -1,21 +1,23 @@
 """The `swin` family: a U-Net over the wavelet subbands, convolutions at strides 4 and 8, shifted-window attention at stride 16.
 
 Analysis and synthesis are the same network mirrored around the latents. Each corrects the coefficients that it is given; both start as zero
-corrections, so that an untrained model is a wavelet codec.
+corrections, so that an untrained model is a wavelet codec. The presets `swin-s` and `swin-b` have timm's Swin transformer as their encoder.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from ..layers import fold, local_contrast, signed_log, unfold, zero_init
-from ..wavelet import Subbands
-from .blocks import ConvBlock, WindowBlock
-
-BANDS = (45, 9, 12)  # coefficients a site at strides 4, 8 and 16: level 1 folded with level 2; level 3; level 4 with the low band
+from .. import wavelet
+from ..layers import unfold
+from ..wavelet import LEVELS, Subbands
+from .backbone import TimmStages
+from .blocks import WindowBlock, rate_map
+from .tokens import PatchEmbedding, with_pixels
+from .unet import CONTRAST_REACH, SubbandUNet, Upsampling, round_up
 
 
 @dataclass(frozen=True)
@@ -24,48 +26,46 @@ class SwinConfig:
     blocks: tuple[int, int, int] = (1, 1, 2)  # blocks on the way down at strides 4 and 8 (and as many on the way up), and at stride 16
     window: int = 8  # tokens along a side of an attention window
     head: int = 32  # channels of an attention head
+    backbone: str = ""  # timm's name of the encoder's class; none: the U-Net
 
 
-class SubbandUNet(nn.Module):
-    """Coefficients in units of the quantisation step -> corrected coefficients, same shapes.
+class SwinUNet(SubbandUNet):
+    def __init__(self, config: SwinConfig):
+        widths, window = config.widths, config.window
+        super().__init__(widths, config.blocks[:2], [WindowBlock(widths[2], i % 2 == 1, window, config.head) for i in range(config.blocks[2])])
+        self.tile = math.lcm(window << LEVELS, 32)
+        aside = -(-config.blocks[2] // 2) * (window << LEVELS)  # a plain block and a shifted one together look one window aside
+        self.halo = round_up(aside + self.reach + CONTRAST_REACH, self.tile)
 
-    rate: (B,), the position of the step on a logarithmic scale, about -0.15 (finest) to 1.1 (coarsest).
+
+class TimmSwinUNet(Upsampling):
+    """timm's Swin transformer over patches of 4x4 pixels with their 48 wavelet coefficients, and an upsampling to the corrections.
+
+    timm's windows roll around the picture, so that no halo makes a tile equal to the whole: it runs on whole pictures.
     """
 
+    tile, halo = 32, None
+
     def __init__(self, config: SwinConfig):
-        super().__init__()
-        widths, blocks = config.widths, config.blocks
-
-        def stage(l: int) -> nn.Sequential:
-            if l < 2:
-                return nn.Sequential(*(ConvBlock(widths[l]) for _ in range(blocks[l])))
-            return nn.Sequential(*(WindowBlock(widths[l], i % 2 == 1, config.window, config.head) for i in range(blocks[l])))
-
-        self.inputs = nn.ModuleList(nn.Linear(2 * n + 1, w) for n, w in zip(BANDS, widths, strict=True))
-        self.encoder = nn.ModuleList(stage(l) for l in range(3))
-        self.down = nn.ModuleList(nn.Linear(4 * widths[l], widths[l + 1]) for l in range(2))
-        self.up = nn.ModuleList(nn.Linear(widths[l + 1], 4 * widths[l]) for l in range(2))
-        self.decoder = nn.ModuleList(stage(l) for l in range(2))
-        self.outputs = nn.ModuleList(zero_init(nn.Linear(w, n)) for n, w in zip(BANDS, widths, strict=True))
+        super().__init__(config.widths, config.blocks[:2])
+        self.enter = PatchEmbedding(config.widths[0], 48)
+        self.body = TimmStages(config.backbone)
+        self.up32 = nn.Linear(2 * config.widths[2], 4 * config.widths[2])
 
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
         low, (d1, d2, d3, d4) = bands
-        sites = torch.cat((fold(d1), d2), -1), d3, torch.cat((d4, 0.3 * local_contrast(low)), -1)
-        skips: list[Tensor] = []
-        for l, c in enumerate(sites):
-            x = torch.cat((c.clamp(-8, 8) * 0.5, signed_log(c), rate.view(-1, 1, 1, 1).expand(*c.shape[:3], 1)), -1)
-            x = self.inputs[l](x)
-            skips.append(self.encoder[l](x + self.down[l - 1](fold(skips[-1])) if l else x))
-        h16 = skips[2]
-        h8 = self.decoder[1](skips[1] + unfold(self.up[1](h16)))
-        h4 = self.decoder[0](skips[0] + unfold(self.up[0](h8)))
-        o4, o8, o16 = self.outputs[0](h4), self.outputs[1](h8), self.outputs[2](h16)
-        return Subbands(low + o16[..., 9:], (d1 + unfold(o4[..., :36].contiguous()), d2 + o4[..., 36:], d3 + o8, d4 + o16[..., :9]))
+        x = with_pixels(Subbands(wavelet.merge(wavelet.merge(low, d4), d3), (d1, d2)), rate)
+        h4, h8, h16, h32 = self.body(self.enter(x, rate_map(rate, x)))
+        return self.correct(bands, h4, h8, h16 + unfold(self.up32(h32)))
 
 
-class SwinAnalysis(SubbandUNet):
+def swin_analysis(config: SwinConfig) -> nn.Module:
+    return TimmSwinUNet(config) if config.backbone else SwinAnalysis(config)
+
+
+class SwinAnalysis(SwinUNet):
     """The encoder's correction: what the wavelet should have said, given what can be coded."""
 
 
-class SwinSynthesis(SubbandUNet):
+class SwinSynthesis(SwinUNet):
     """The decoder's correction: what the coefficients were before rounding, as far as their surroundings tell."""

@@ -17,13 +17,15 @@ from torch import Tensor
 from .. import files
 from ..entropy.context import ContextConfig, ContextModel
 from ..entropy.integer import log_thresholds
-from ..errors import WeightsError
+from ..errors import UsageError, WeightsError
 from ..loading import entropy_tensors
-from ..models import build_autoencoder, family_settings, tupled
+from ..models import build_autoencoder, tupled, untrained
 from ..models.autoencoder import parameter_count
+from ..models.backbone import load_pretrained
 from ..models.summary import kmac_per_pixel
+from ..presets import PRESETS
 from ..quantisation import step_of
-from ..weights import ModelCard
+from ..weights import ModelCard, verify
 from .data import Crops
 from .export import build_entropy_model
 from .loop import TrainingModel
@@ -32,23 +34,44 @@ CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160
 BATCH, CROP = 4, 256
 
 
-def new_model(family: str, transform: dict[str, Any] | None = None, context: ContextConfig | None = None) -> TrainingModel:
-    return TrainingModel(build_autoencoder(family, transform), ContextModel(context or ContextConfig()))
+def new_model(name: str) -> TrainingModel:
+    """An untrained model by a family's or a preset's name: a wavelet codec. Raises WeightsError."""
+    return TrainingModel(untrained(name), ContextModel())
 
 
-def load_training_model(card: ModelCard) -> TrainingModel:
-    """The float model behind shipped weights, to train on from. Raises WeightsError where the folder lacks the float context model."""
+def load_training_model(card: ModelCard, name: str | None = None) -> TrainingModel:
+    """The float model behind a model folder, to train on from. Raises WeightsError where the folder lacks the float context model.
+
+    name: a family or preset to start in place of the folder's; of another family or size it takes the gains and the context model alone, and starts
+    its transforms from the wavelet.
+    """
     file = card.folder / "context-float.safetensors"
     if not file.is_file():
         raise WeightsError(
             f"{card.folder}: has no context-float.safetensors, which training starts from; it is in the source repository, not in the wheel"
         )
-    model = new_model(card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])))
+    verify(card)
+    context = ContextModel(ContextConfig(**tupled(card.config["context"])))
+    context.load_state_dict({k: v.float() for k, v in load_file(file).items()})
     shipped = {k.removeprefix("autoencoder."): v.float() for k, v in load_file(card.file).items() if k.startswith("autoencoder.")}
+    trained = build_autoencoder(card.family, card.config["transform"])
     del shipped["steps"]
-    model.autoencoder.load_state_dict(shipped)
-    model.context.load_state_dict({k: v.float() for k, v in load_file(file).items()})
-    return model
+    trained.load_state_dict(shipped)
+    fresh = trained if name is None else untrained(name)
+    if (fresh.family, fresh.settings) == (trained.family, trained.settings):
+        return TrainingModel(trained, context)
+    fresh.load_state_dict({"gain": trained.gain.detach(), "ungain": trained.ungain.detach()}, strict=False)
+    return TrainingModel(fresh, context)
+
+
+def load_pretrained_encoder(model: TrainingModel, name: str) -> None:
+    """Fill a preset's encoder with timm's pretrained weights. Raises UsageError for what is no such preset, WeightsError without a network."""
+    tag = PRESETS[name].pretrained
+    if tag is None:
+        presets = ", ".join(preset for preset in PRESETS if PRESETS[preset].pretrained)
+        raise UsageError(f"'{name}' has no encoder of timm's; --init timm is for {presets}")
+    assert model.autoencoder.analysis is not None
+    load_pretrained(model.autoencoder.analysis, tag)
 
 
 def _calibration(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -63,29 +86,30 @@ def _counting(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, 
 
 
 def write_model(
-    model: TrainingModel, folder: Path, name: str, family: str, images: list[np.ndarray], dead_zone: float, training: dict[str, Any], seed: int = 0
+    model: TrainingModel, folder: Path, name: str, images: list[np.ndarray], dead_zone: float, training: dict[str, Any], seed: int = 0
 ) -> None:
     """Write config.json, model.safetensors and context-float.safetensors into a folder; README.md and metrics are added by hand and by benchmarks."""
     model.eval()
+    autoencoder = model.autoencoder
     crops, rng = Crops(images, seed), np.random.default_rng(seed)
     # half precision first, so that tables are fitted to what ships
-    halves = {k: (v if "gain" in k else v.half()) for k, v in model.autoencoder.state_dict().items()}
-    model.autoencoder.load_state_dict({k: v.float() for k, v in halves.items()})
-    entropy, narrow, wide = build_entropy_model(model.autoencoder, model.context, _calibration(crops, rng), _counting(crops, rng), dead_zone)
+    halves = {k: (v if "gain" in k else v.half()) for k, v in autoencoder.state_dict().items()}
+    autoencoder.load_state_dict({k: v.float() for k, v in halves.items()})
+    entropy, narrow, wide = build_entropy_model(autoencoder, model.context, _calibration(crops, rng), _counting(crops, rng), dead_zone)
     tensors = {f"autoencoder.{k}": v.contiguous() for k, v in halves.items()}
-    tensors["autoencoder.steps"] = model.autoencoder.steps
+    tensors["autoencoder.steps"] = autoencoder.steps
     tensors |= entropy_tensors(entropy, torch.from_numpy(narrow), torch.from_numpy(wide), log_thresholds())
     data = save(tensors)
     config = {
         "schema_version": 1,
         "name": name,
-        "family": family,
+        "family": autoencoder.family,
         "sha256": hashlib.sha256(data).hexdigest(),
-        "transform": family_settings(family),
+        "transform": autoencoder.settings,
         "context": asdict(model.context.config),
         "dead_zone": dead_zone,
         "parameters": parameter_count(model),
-        "kmac_per_pixel": kmac_per_pixel(family, family_settings(family), model.context.config),
+        "kmac_per_pixel": kmac_per_pixel(autoencoder.family, autoencoder.settings, model.context.config),
         "licence": "Apache-2.0",
         "training": training,
         "metrics": {},

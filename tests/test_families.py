@@ -1,0 +1,277 @@
+"""Every family and preset: it starts as the wavelet, learns, is cut into tiles without a seam, is saved and loaded, and is what its table says."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_rgb
+from safetensors.torch import load, save
+from typer.testing import CliRunner
+
+import vitcodec
+from vitcodec import weights
+from vitcodec.cli import app
+from vitcodec.entropy.context import ContextConfig, ContextModel
+from vitcodec.errors import UsageError, WeightsError
+from vitcodec.models import FAMILIES, backbone, build_autoencoder, tokens, untrained
+from vitcodec.models.autoencoder import parameter_count
+from vitcodec.models.blocks import rate_map
+from vitcodec.models.summary import layer_table, table_of, totals
+from vitcodec.presets import PRESETS
+from vitcodec.quantisation import rate_position
+from vitcodec.training import shipping
+from vitcodec.training.optimiser import optimisers
+from vitcodec.wavelet import COLOUR, Subbands, forward, split
+
+STEP = torch.tensor([16.0])
+
+
+def picture(width: int, height: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(make_rgb(width, height, seed)).float()[None]
+
+
+def stir(module: torch.nn.Module) -> None:
+    """Small random weights in place of the zeros that everything starts with."""
+    for p in module.parameters():
+        if not p.any():
+            torch.nn.init.normal_(p, std=0.02)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_starts_as_the_wavelet_passes_gradients_is_saved_and_loaded(name):
+    model, image = untrained(name), picture(64, 32)
+    latents = model.encode(image, STEP)
+    wavelet = forward(image).map(lambda t: t / STEP)
+    assert all((a - b).abs().max() < 1e-3 for a, b in zip((latents.low, *latents.details), (wavelet.low, *wavelet.details), strict=True))
+    decoded = model.decode(latents, STEP)
+    assert (decoded - image).abs().max() < 0.01
+    (decoded - image.flip(1)).square().mean().backward()
+    heads = [p for n, p in model.named_parameters() if ("leave" in n or "outputs" in n) and n.endswith("weight")]
+    assert len(heads) >= 2 and all(p.grad.abs().sum() > 0 for p in heads)
+
+    model.zero_grad()
+    state = model.half().state_dict()
+    with torch.device("meta"):
+        copy = build_autoencoder(model.family, json.loads(json.dumps(model.settings)))
+    copy.load_state_dict(load(save(state)), assign=True, strict=True)
+    assert all((a == b).all() for a, b in zip(state.values(), copy.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_few_steps_of_training_lower_the_loss(family):
+    torch.manual_seed(0)
+    widths = {"widths": (32, 48, 64)} if family in ("swin", "cnn") else {"width": 64, "decoder_width": 64}
+    model, image = build_autoencoder(family, widths), picture(64, 64)
+    # uniform noise in place of rounding, the same in every step: a loss that is smooth and comparable
+    noise = model.encode(image, STEP).map(lambda t: torch.rand_like(t) - 0.5)
+    losses = []
+    both = optimisers(model)
+    for optimiser in both:
+        optimiser.param_groups[0]["lr"] = 1.5e-3
+    for _ in range(5):
+        latents = model.encode(image, STEP)
+        latents = Subbands(latents.low + noise.low, tuple(a + b for a, b in zip(latents.details, noise.details, strict=True)))
+        loss = (model.decode(latents, STEP) - image).square().mean()
+        model.zero_grad()
+        loss.backward()
+        for optimiser in both:
+            optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.98 * losses[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_tiles_with_their_halo_are_as_the_whole(family):
+    torch.manual_seed(0)
+    model = untrained(family)
+    stir(model)
+    for part in (model.analysis, model.synthesis):
+        size = (
+            2 * (part.tile + part.halo) + 64
+        )  # so that the tile has neighbours further than its halo on one side, and the image's edge on the other
+        bands = forward(picture(size, 64)).map(lambda t: t / STEP)
+        start, end = part.tile + part.halo, min(size, 2 * part.tile + part.halo)
+
+        def cut(bands: Subbands, left: int, right: int, size: int = size) -> Subbands:
+            return bands.map(lambda t: t[:, :, left * t.shape[2] // size : right * t.shape[2] // size])
+
+        rate = rate_position(STEP)
+        whole = cut(part(bands, rate), start, end)
+        left, right = start - part.halo, min(size, end + part.halo)
+        tile = part(cut(bands, left, right), rate)
+        tile = cut(tile, start - left, end - left, right - left)
+        assert all((a - b).abs().max() < 1e-3 for a, b in zip((whole.low, *whole.details), (tile.low, *tile.details), strict=True))
+
+
+def test_halos_are_multiples_of_tiles():
+    for name in PRESETS:
+        with torch.device("meta"):
+            model = untrained(name)
+        for part in (model.analysis, model.synthesis):
+            assert part.tile % 32 == 0 and (part.halo is None or part.halo % part.tile == 0)
+
+
+@pytest.mark.parametrize("family", ["vit", "beit"])
+@torch.no_grad()
+def test_tokens_see_all_of_their_area_and_nothing_else(family):
+    torch.manual_seed(0)
+    model = build_autoencoder(family, {"window": 4})
+    stir(model)
+    bands = forward(picture(96, 64)).map(lambda t: t / STEP)
+    before = tokens.tokens(model.analysis(bands, rate_position(STEP)))
+    bands.details[0][:, 0, 0] += 50
+    change = (tokens.tokens(model.analysis(bands, rate_position(STEP))) - before).abs().amax((0, 3))
+    assert (change[:4, :4] > 0).all() and (change[:, 4:] == 0).all()
+
+
+def test_tokens_there_and_back():
+    bands = forward(picture(64, 32))
+    x = tokens.tokens(bands)
+    assert x.shape == (1, 2, 4, 768)
+    back = tokens.subbands(x)
+    assert all((a == b).all() for a, b in zip((bands.low, *bands.details), (back.low, *back.details), strict=True))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_table_holds_every_parameter(name):
+    preset = PRESETS[name]
+    rows = table_of(preset.family, dict(preset.config), ContextConfig(), 256, 256)
+    with torch.device("meta"):
+        count = parameter_count(untrained(name)) + parameter_count(ContextModel())
+    assert totals(rows)["parameters"] == count
+
+
+def test_the_tables_in_the_documentation_are_those_of_the_models(capsys):
+    spec = importlib.util.spec_from_file_location("architecture", Path(__file__).parent.parent / "benchmarks" / "architecture.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["architecture"] = module
+    spec.loader.exec_module(module)
+    # where this fails, run benchmarks/architecture.py, and copy the figures that it prints to presets.py
+    assert module.main(["--check"]) == 0
+    assert "presets.py" not in capsys.readouterr().err
+
+
+def test_the_multiplications_of_an_area_at_the_edge_count_too():
+    small, large = (totals(layer_table("beit-base", size))["encode_kmac_per_pixel"] for size in ((224, 224), (448, 224)))
+    assert large == pytest.approx(small, rel=0.01)
+
+
+# starting from other weights
+
+
+def test_a_new_family_starts_from_the_flagships_entropy_model():
+    card = weights.find("swin")
+    swin, vit = shipping.load_training_model(card), shipping.load_training_model(card, "vit")
+    assert vit.autoencoder.family == "vit" and (vit.autoencoder.gain == swin.autoencoder.gain).all() and vit.autoencoder.gain.any()
+    assert all((a == b).all() for a, b in zip(vit.context.state_dict().values(), swin.context.state_dict().values(), strict=True))
+    assert not vit.autoencoder.analysis.leave.weight.any()
+
+
+def test_a_models_own_config_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipping, "COUNTING_BATCHES", 1)
+    monkeypatch.setattr(shipping, "CALIBRATION_BATCHES", 1)
+    small = {"width": 64, "blocks": 1, "decoder_width": 64, "decoder_blocks": 1, "memory_blocks": 1, "window": 8}
+    model = shipping.TrainingModel(build_autoencoder("beit", small), ContextModel())
+    stir(model.autoencoder.synthesis)
+    shipping.write_model(model, tmp_path, "small", [make_rgb(256, 256)], 0.1, {})
+    card = weights.read_card(tmp_path)
+    assert card.family == "beit" and small.items() <= card.config["transform"].items()
+    again = shipping.load_training_model(card)
+    pairs = zip(again.autoencoder.state_dict().values(), model.autoencoder.state_dict().values(), strict=True)
+    assert all((a == b).all() for a, b in pairs)
+    codec = vitcodec.Codec.load(f"local-dir:{tmp_path}", "cpu")
+    rgb = make_rgb(70, 50)
+    data = codec.encode(vitcodec.Picture(rgb), 80)
+    assert codec.decode(data).rgb.shape == rgb.shape
+
+
+@torch.no_grad()
+def test_pretrained_patch_embeddings_see_the_pixels():
+    image = picture(64, 48)
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    for p, levels in ((16, 4), (4, 2)):
+        projection = torch.nn.Conv2d(3, 24, p, p)
+        wanted = projection(((image / 255 - mean) / deviation).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        embedding = tokens.PatchEmbedding(24, 3 * p * p)
+        backbone.fill_embedding(embedding.enter, projection, mean.tolist(), deviation.tolist())
+        low, details = image - 128, []
+        low = low @ COLOUR.T
+        for _ in range(levels):
+            low, d = split(low)
+            details.append(d)
+        x = tokens.with_pixels(Subbands(low, tuple(details)).map(lambda t: t / STEP), rate_position(STEP))
+        found = embedding(x, rate_map(rate_position(STEP), x))
+        assert found.shape == wanted.shape and (found - wanted).abs().max() < 1e-3
+
+
+def test_timm_weights_without_a_network():
+    script = """
+import sys
+from vitcodec.training import shipping
+from vitcodec.training.optimiser import optimisers
+from vitcodec.errors import WeightsError
+from vitcodec.models import build_autoencoder
+from vitcodec.models.backbone import load_pretrained
+model = build_autoencoder("vit", {"width": 192, "decoder_blocks": 1, "backbone": "vit_tiny_patch16_224"})
+try:
+    load_pretrained(model.analysis, "vit_tiny_patch16_224.augreg_in21k_ft_in1k")
+except WeightsError as error:
+    print(error)
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent), "HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent"}
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("\n") == 1 and "HF_HUB_OFFLINE" in result.stdout and "--init wavelet" in result.stdout
+
+
+def test_only_presets_start_from_timm():
+    with pytest.raises(UsageError, match="vit-b16"):
+        shipping.load_pretrained_encoder(shipping.new_model("vit"), "vit")
+    with pytest.raises(WeightsError, match="unknown family or preset"):
+        shipping.new_model("resnet")
+    with pytest.raises(WeightsError, match="has no model 'no_such_model'"):
+        build_autoencoder("vit", {"backbone": "no_such_model"})
+
+
+def test_timm_is_imported_for_presets_alone():
+    script = """
+import sys
+import vitcodec.codec, vitcodec.models
+vitcodec.models.untrained("vit"), vitcodec.models.untrained("beit"), vitcodec.models.untrained("swin")
+print("timm" in sys.modules)
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120).stdout == "False\n"
+
+
+# the command line
+
+
+def test_models_list_and_show():
+    result = CliRunner().invoke(app, ["models", "list", "--json"])
+    *rows, summary = (json.loads(line) for line in result.stdout.splitlines())
+    by_name = {row["name"]: row for row in rows}
+    assert result.exit_code == 0 and summary["models"] == len(rows) and set(PRESETS) <= set(by_name)
+    assert by_name["swin"]["status"] == "trained" and by_name["swin"]["bd_rate_jpeg_percent"] < 0
+    assert by_name["vit-b16"]["status"] == "preset" and by_name["swin-s"]["licence"] == "MIT"
+    result = CliRunner().invoke(app, ["models", "show", "vit-b16", "--image-size", "256x256", "--json"])
+    *rows, summary = (json.loads(line) for line in result.stdout.splitlines())
+    assert result.exit_code == 0 and summary["sha256"] is None and summary["image_size"] == [256, 256]
+    blocks = [row for row in rows if row["kind"] == "attention" and row["layer"].startswith("analysis")]
+    assert len(blocks) == 12 and all(row["output"] == [257, 768] and row["heads"] == 12 for row in blocks)
+    for size in ("256", "0x10", "axb"):
+        assert CliRunner().invoke(app, ["models", "show", "vit", "--image-size", size]).exit_code == 2
+
+
+def test_a_preset_has_no_weights_to_encode_with(tmp_path):
+    vitcodec.write_image(vitcodec.Picture(make_rgb(20, 20)), tmp_path / "a.png")
+    result = CliRunner().invoke(app, ["encode", str(tmp_path / "a.png"), "-m", "vit-b16"])
+    assert result.exit_code == 1 and "has no weights yet" in result.stderr and result.stderr.count("\n") == 1

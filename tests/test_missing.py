@@ -1,0 +1,109 @@
+"""Pictures from latents in which tokens are missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vitcodec import loading, wavelet, weights
+from vitcodec.images import read_image
+from vitcodec.metrics import psnr
+from vitcodec.models import missing, untrained
+from vitcodec.models.autoencoder import Autoencoder
+from vitcodec.wavelet import Subbands
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+STEP = torch.tensor([16.0])
+TRAINED = [card for card in weights.available() if card.family == "beit"]
+
+
+@pytest.fixture(scope="module")
+def rgb() -> np.ndarray:
+    return read_image(EXAMPLES / "astronaut.png").rgb[:256, 128:384]
+
+
+def latents_of(model: Autoencoder, rgb: np.ndarray) -> Subbands:
+    with torch.no_grad():
+        return model.encode(torch.from_numpy(rgb.copy()).float()[None], STEP).map(torch.round)
+
+
+def quality(model: Autoencoder, rgb: np.ndarray, latents: Subbands, gone: torch.Tensor | None) -> float:
+    with torch.no_grad():
+        return psnr(rgb, model.decode(latents, STEP, gone)[0].round().clamp(0, 255).to(torch.uint8).numpy())
+
+
+def mean_filled(rgb: np.ndarray, latents: Subbands, gone: torch.Tensor) -> float:
+    image = wavelet.inverse(missing.fill(latents, gone, missing.mean).map(lambda t: t * STEP))
+    return psnr(rgb, image[0].round().clamp(0, 255).to(torch.uint8).numpy())
+
+
+def test_interpolation_keeps_what_is_there_and_fills_the_rest():
+    y, x = torch.meshgrid(torch.arange(12.0), torch.arange(17.0), indexing="ij")
+    low = torch.stack((x, y, x + y), -1)[None]
+    gone = missing.random_missing(1, 12, 17, 0.4, torch.Generator().manual_seed(0))
+    filled = missing.interpolated(low, gone)
+    assert (filled[~gone] == low[~gone]).all()
+    error = (filled - low)[gone].abs()
+    assert error.mean() < 0.8 and error.max() < 6
+    assert (missing.interpolated(low, torch.ones_like(gone)) == 0).all()
+    assert (missing.interpolated(low, torch.zeros_like(gone)) == low).all()
+
+
+def test_the_share_that_is_missing():
+    for share in (0, 0.1, 0.5, 1):
+        assert missing.random_missing(2, 8, 8, share).sum((1, 2)).tolist() == [round(64 * share)] * 2
+
+
+@pytest.mark.parametrize("name", ["swin", "beit"])
+def test_what_missing_tokens_held_does_not_matter(name, rgb):
+    """And all of a window may be missing."""
+    torch.manual_seed(0)
+    model = untrained(name)
+    for p in model.synthesis.parameters():
+        if not p.any():
+            torch.nn.init.normal_(p, std=0.02)
+    latents = latents_of(model, rgb)
+    gone = missing.random_missing(1, 16, 16, 0.3, torch.Generator().manual_seed(1))
+    other = Subbands(latents.low.masked_fill(gone[..., None], 99), latents.details)
+    with torch.no_grad():
+        assert (model.decode(latents, STEP, gone) == model.decode(other, STEP, gone)).all()
+        assert model.decode(latents, STEP, torch.ones_like(gone)).isfinite().all()
+        assert (model.decode(latents, STEP, torch.zeros_like(gone)) - model.decode(latents, STEP)).abs().max() < 1e-3
+
+
+def test_gradients_reach_the_mask_token():
+    model = untrained("beit")
+    torch.nn.init.normal_(model.synthesis.leave.weight, std=0.02)
+    for query in model.synthesis.queries:
+        torch.nn.init.normal_(query.block.proj.weight, std=0.02)
+    image = 255 * torch.rand(1, 64, 64, 3)
+    gone = missing.random_missing(1, 4, 4, 0.5)
+    model.decode(model.encode(image, STEP), STEP, gone).square().mean().backward()
+    assert model.synthesis.enter.mask_token.grad.any() and model.synthesis.nothing.grad.any()
+
+
+def test_the_cheapest_tokens_are_the_ones_to_leave_out(rgb):
+    model = untrained("beit")
+    latents = latents_of(model, rgb)
+    gone = missing.cheapest(model, latents, STEP, 0.7)
+    assert gone.sum() == round(0.3 * gone.numel())
+    at_random = missing.random_missing(1, 16, 16, 0.3, torch.Generator().manual_seed(0))
+    assert quality(model, rgb, latents, gone) > quality(model, rgb, latents, at_random) + 2
+
+
+@pytest.mark.skipif(not TRAINED, reason="no weights of the beit family are installed")
+def test_trained_weights_win_over_mean_filling_and_over_interpolation(rgb):
+    model, _ = loading.load(TRAINED[0], torch.device("cpu"))
+    latents = latents_of(model, rgb)
+    start = untrained("beit")
+    gains = {"gain": model.gain, "ungain": model.ungain}
+    start.load_state_dict(gains, strict=False)
+    for share in (0.1, 0.3, 0.5):
+        gone = missing.random_missing(1, 16, 16, share, torch.Generator().manual_seed(0))
+        ours = quality(model, rgb, latents, gone)
+        assert ours > mean_filled(rgb, latents, gone) + 1
+        assert ours > quality(start, rgb, latents, gone)
+    assert quality(model, rgb, latents, None) > quality(model, rgb, latents, missing.random_missing(1, 16, 16, 0.1))
