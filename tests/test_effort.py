@@ -24,7 +24,7 @@ def small() -> Picture:
 
 @pytest.fixture(scope="module")
 def integers(codec: Codec, small: Picture) -> Subbands:
-    return codec.coded_tokens(small, QUALITY, effort=2)
+    return codec.coded_tokens(small, QUALITY, effort=1)
 
 
 def predictions(codec: Codec, arithmetic, integers: Subbands) -> list[tuple[Site, torch.Tensor]]:

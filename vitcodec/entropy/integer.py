@@ -30,7 +30,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def floor(x: Tensor) -> Tensor:
     """floor(x), in place; where gradients are wanted (see relaxed.py), they pass as if it were not there."""
-    return x + (x.floor() - x).detach() if torch.is_grad_enabled() else x.floor_()
+    return x.floor() + (x - x.detach()) if torch.is_grad_enabled() else x.floor_()
 
 
 class IntegerLinear(nn.Module):
