@@ -50,9 +50,8 @@ def main() -> None:
             seconds.append((time.perf_counter() - start, time.process_time() - cpu))
         wall, cpu = (statistics.median(s) for s in zip(*seconds, strict=True))
         whole = whole or (wall, cpu)
-        print(
-            f"{what}: {stream.total:,} bytes read, {wall:.2f} s ({cpu:.2f} s of CPU), {whole[0] / wall:.1f} times as fast ({whole[1] / cpu:.1f} in CPU)"
-        )
+        faster = f"{whole[0] / wall:.1f} times as fast ({whole[1] / cpu:.1f} in CPU)"
+        print(f"{what}: {stream.total:,} bytes read, {wall:.2f} s ({cpu:.2f} s of CPU), {faster}", flush=True)
 
 
 if __name__ == "__main__":

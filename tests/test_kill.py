@@ -44,6 +44,8 @@ main()
 
 def start(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
+    # a shell's background jobs ignore Ctrl-C, and so would their children
+    options = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} | options
     return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, **options)
 
 
