@@ -40,10 +40,9 @@ class Baseline:
 
         self._register()
         options = self.options(quality)
-        if picture.gray:
-            options.pop("mct", None)
+        gray = picture.gray and "mct" not in options  # with its colour transform, JPEG 2000 needs next to nothing for colours that are not there
         buffer = io.BytesIO()
-        Image.fromarray(picture.rgb[..., 0] if picture.gray else picture.rgb).save(buffer, format=self.format, **options)
+        Image.fromarray(picture.rgb[..., 0] if gray else picture.rgb).save(buffer, format=self.format, **options)
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Picture:

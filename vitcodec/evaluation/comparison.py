@@ -50,7 +50,7 @@ class Comparison:
     def complete(self) -> list[str]:
         """The files that every codec did at every quality at which it did any: over these alone are codecs compared."""
         done = [{(r.file, r.quality) for r in report.rows} for report in self.reports]
-        files = dict.fromkeys(file for d in done for file, _ in d)
+        files = dict.fromkeys(r.file for report in self.reports for r in report.rows)
         return [f for f in files if all((f, q) in d for d in done for q in {q for _, q in d})]
 
     def curves(self, measure: str) -> dict[str, list[Point]]:

@@ -110,8 +110,8 @@ def to_markdown(comparison: Comparison) -> str:
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> list[str]:
     """Lines of a Markdown table, numbers to the right."""
-    rule = ["---"] * text + ["---:"] * (len(headings) - text)
-    return ["| " + " | ".join(map(_cell, cells)) + " |" for cells in (headings, rule, *rows)]
+    lines = ["| " + " | ".join(map(_cell, cells)) + " |" for cells in (headings, *rows)]
+    return [lines[0], "|" + "---|" * text + "---:|" * (len(headings) - text), *lines[1:]]
 
 
 def _cell(text: str) -> str:
