@@ -81,7 +81,7 @@ def test_table_says_how_codecs_compare(photos):
 def test_markdown_has_a_cell_for_every_heading(photos):
     text = to_markdown(compared(photos))
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-        assert len({line.count(" |") for line in table.splitlines()}) == 1
+        assert len({line.count("|") for line in table.splitlines()}) == 1
     assert text.startswith("# rounding on 2 images\n") and "## Means" in text and "| ramp.png | 50 |" in text
 
 
@@ -339,6 +339,13 @@ def test_compare_matches_the_size_of_a_quality(run, tmp_path):
     picture = read_image(tmp_path / "photo.png")
     sizes = [len(JPEG.encode(picture, q)) for q in range(1, 101)]
     assert other["bytes"] == min(sizes, key=lambda s: abs(math.log(s / mine["bytes"])))
+
+
+def test_compare_says_what_cannot_be_matched(run, tmp_path):
+    Image.fromarray(make_rgb(64, 64)).save(tmp_path / "photo.png")
+    result = run("compare", tmp_path / "photo.png", "--match-bpp", "0.01", "--baselines", "jpeg")
+    assert result.exit_code == 0 and "JPEG: comes no nearer to 0.01 bits per pixel than" in result.stderr
+    assert "BD-rate" not in result.stdout and "photo.png" in result.stdout.splitlines()[0]
 
 
 def test_compare_refuses_what_makes_no_sense(run, tmp_path, photos):

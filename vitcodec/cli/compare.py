@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ from .output import Output
 if TYPE_CHECKING:
     from ..evaluation.engine import Failure, ImageCodec, Report, Row
     from ..evaluation.pictures import Render
+
+FAR = 0.1  # a size that is this far off, as the logarithm of a ratio, is said
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", show_default=False, help="The image to compare codecs on.")]
 Quality = Annotated[
@@ -104,5 +107,9 @@ def compare_command(
             size = size or next((r.bytes for r in reports[0].rows), None)
             if size:
                 measure(baseline.name, baseline, match_size(baseline, bare, size))
-    comparison = Comparison(reports, provenance(codec))
+    for report in reports:
+        for row in report.rows:
+            if size and abs(math.log(8 * size / pixels / row.bpp)) > FAR:
+                out.warn(f"{report.codec}: comes no nearer to {8 * size / pixels:.3g} bits per pixel than {row.bpp:.3g}")
+    comparison = Comparison(reports, provenance(codec), title=f"{image.name} at {8 * (size or 0) / pixels:.2g} bits per pixel")
     return reporting.finish(out, "compare", comparison, targets, renders, read, 1)

@@ -41,6 +41,7 @@ class Comparison:
     published: list[Published] = field(default_factory=list)
     anchors: Sequence[str] | None = None  # names of codecs and published curves; None: all but the first codec
     unreadable: list[Failure] = field(default_factory=list)  # inputs that are no files
+    title: str = ""  # for a page
 
     def failures(self) -> list[Failure]:
         """Each once: a file that cannot be read fails for every codec alike."""
@@ -68,8 +69,8 @@ class Comparison:
         return {name: points for name, points in curves.items() if points}
 
     def bd_rates(self, measure: str) -> list[BdRate]:
-        """Every measured codec against every anchor that is another."""
-        curves = self.curves(measure)
+        """Every measured codec against every anchor that is another; without those that have one point only."""
+        curves = {name: points for name, points in self.curves(measure).items() if len(points) > 1}
         anchors = [n for n in curves if n != self.reports[0].codec] if self.anchors is None else [n for n in self.anchors if n in curves]
         codecs = [r.codec for r in self.reports if r.codec in curves]
         return [_bd_rate(codec, anchor, measure, curves) for codec in codecs for anchor in anchors if anchor != codec]

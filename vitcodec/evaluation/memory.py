@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,6 @@ def peak_memory(work: Callable[[], Any], device: Any = None) -> tuple[Any, int |
     """
     if getattr(device, "type", "cpu") == "cuda":
         return _on_cuda(work, device)
-    gc.collect()
     with contextlib.suppress(AttributeError, OSError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
     try:

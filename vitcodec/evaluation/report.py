@@ -56,9 +56,10 @@ def sections(comparison: Comparison) -> list[Section]:
     names = shortened([r.file for r in first.rows])
     images = [(name, *figures(r, rated)) for name, r in zip(names, first.rows, strict=True)]
     means = [(r.codec, str(m.images), *figures(m, rated)) for r in comparison.reports for m in r.means()]
+    several = len({r.file for r in first.rows}) > 1
     found = [
-        Section(f"Images, {first.codec}", ("image", *headings), images),
-        Section("Means", ("codec", "images", *headings), means),
+        *([Section(f"Images, {first.codec}", ("image", *headings), images)] if several else []),
+        Section("Means" if several else ", ".join(dict.fromkeys(names)) or "Means", ("codec", "images", *headings), means),
         *(_bd_section(title, comparison.bd_rates(measure)) for measure, title in MEASURES.items()),
     ]
     return [s for s in found if s.rows]
@@ -119,6 +120,8 @@ def _cell(text: str) -> str:
 
 
 def title_of(comparison: Comparison) -> str:
+    if comparison.title:
+        return comparison.title
     count = len({r.file for report in comparison.reports for r in report.rows})
     return f"{comparison.reports[0].codec} on {count} {'image' if count == 1 else 'images'}"
 
@@ -135,7 +138,7 @@ def remarks(comparison: Comparison) -> list[str]:
         lines.append(f"PSNR: up to {identical} images came back identical (inf); they are left out of the mean unless all are.")
     if small := max((m.without_ms_ssim for m in means), default=0):
         lines.append(f"MS-SSIM needs sides of at least 176 pixels (SSIM 11): none for {small} images, which its mean leaves out.")
-    if len(comparison.reports) > 1 or comparison.published:
+    if any(comparison.bd_rates(measure) for measure in MEASURES):
         lines += _of_comparison(comparison)
     return lines + [f"{r.codec}: {r.description}." for r in comparison.reports if r.description]
 
