@@ -31,6 +31,7 @@ wheel: $(VENV)/developed
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -c 'import vitcodec; assert "installed" in vitcodec.__file__, vitcodec.__file__'
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec encode ../../examples/chelsea.png -o chelsea.vitc
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec decode chelsea.vitc
+	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec eval ../../examples/chelsea.png -q 50 --html report.html
 
 clean:
 	rm -rf $(VENV) demo build dist

@@ -5,7 +5,7 @@
 Every image is encoded and decoded by `vitcodec encode` and `vitcodec decode` in processes of their own, without metadata; the rate is the size
 of the file, PSNR that of the decoded PNG (RGB, 8 bits, per image, then the mean). JPEG, WebP, JPEG 2000 and AVIF run through Pillow on the same
 images; they never change, so their results are kept in the file that --baseline-cache names. BD-rate is by PCHIP over what both mean curves
-share of 0.1 to 2.5 bits per pixel. Beside the results (--out, JSON) come a table (.md) and a plot (.svg). Exit code 1: rate or PSNR falls
+share of 0.1 to 2.5 bits per pixel. `python benchmarks/readme.py` makes tables and the plot from the results. Exit code 1: rate or PSNR falls
 somewhere.
 """
 
@@ -26,7 +26,7 @@ from PIL import Image, features
 
 from vitcodec.evaluation.baselines import BASELINES, Baseline
 from vitcodec.evaluation.bdrate import Curve, bd_rate, overlap
-from vitcodec.evaluation.plot import rate_distortion_svg
+from vitcodec.evaluation.published import read_published
 from vitcodec.images import read_image
 from vitcodec.metrics import psnr
 
@@ -129,21 +129,15 @@ def compare(curve: Curve, anchors: dict[str, Curve]) -> list[dict[str, Any]]:
     return rows
 
 
-def table(points: Points, rows: list[dict[str, Any]], images: int) -> str:
-    lines = [f"Mean of {images} images: rate from the size of the files, PSNR of 8-bit RGB per image.", ""]
-    lines += ["| quality | bits per pixel | PSNR (dB) |", "|---:|---:|---:|"]
-    lines += [f"| {q} | {bpp:.4f} | {db:.2f} |" for q, (bpp, db) in zip(QUALITIES, mean_curve(points), strict=True)]
-    lines += ["", "BD-rate of vitcodec (RGB PSNR, PCHIP, 0.1 to 2.5 bits per pixel); negative: fewer bits than the anchor.", ""]
-    lines += ["| anchor | BD-rate (%) | over PSNR (dB) |", "|---|---:|---:|"]
-    lines += [f"| {r['anchor']} | {r['bd_rate']:+.1f} | {r['psnr_from']:.1f} to {r['psnr_to']:.1f} |" for r in rows]
-    return "\n".join([*lines, ""])
+def rounded(curve: Curve) -> list[dict[str, float]]:
+    return [{"bpp": round(bpp, 6), "psnr": round(psnr, 5)} for bpp, psnr in curve]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the folder of the Kodak images (PNG)")
     parser.add_argument("--curves", type=Path, help="published curves, JSON")
-    parser.add_argument("--out", type=Path, help="where the results go, JSON; a .md and a .svg are written beside it")
+    parser.add_argument("--out", type=Path, help="where the results go, JSON")
     parser.add_argument("--baseline-cache", type=Path, default=Path("docs/baselines-kodak.json"), help="results of the baselines, read and filled")
     parser.add_argument("--baselines-only", action="store_true", help="only fill the cache")
     parser.add_argument("--model", help="passed on to vitcodec")
@@ -155,39 +149,33 @@ def main() -> int:
     if not images:
         parser.error(f"{arguments.folder}: no PNG files there")
     cache = load_cache(arguments.baseline_cache)
-    baselines = {f"{b.name} (Pillow)": mean_curve(measure_baseline(b, images, cache, arguments.baseline_cache)) for b in BASELINES}
+    baselines = {b.name: mean_curve(measure_baseline(b, images, cache, arguments.baseline_cache)) for b in BASELINES}
     if arguments.baselines_only:
         return 0
 
     options = [f"--{name}={value}" for name in ("model", "device", "threads") if (value := getattr(arguments, name)) is not None]
     points = measure_vitcodec(images, options)
     curve = mean_curve(points)
-    published: dict[str, Curve] = {}
-    plotted: dict[str, Curve] = {"vitcodec": curve, **baselines}
-    if arguments.curves:
-        for entry in json.loads(arguments.curves.read_text())["curves"]:
-            if entry["id"] in ANCHORS:
-                published[entry["name"]] = [(p["bpp"], p["psnr_rgb"]) for p in entry["points"]]
-            if entry["id"] in PLOTTED:
-                plotted[entry["name"]] = published[entry["name"]]
-    rows = compare(curve, {**baselines, **published})
-    text, falling = table(points, rows, len(images)), falls(points)
-    print(text)
+    published = {p.id: p for p in read_published([arguments.curves])} if arguments.curves else {}
+    anchors: dict[str, Curve] = {published[i].name: published[i].psnr for i in ANCHORS if i in published}
+    rows, falling = compare(curve, {**baselines, **anchors}), falls(points)
+    for entry in rows:
+        print(f"{entry['bd_rate']:+6.1f} % against {entry['anchor']}")
     for line in falling:
         print(line)
     if arguments.out:
+        plotted = {"vitcodec": curve, **baselines, **{published[i].name: published[i].psnr for i in PLOTTED if i in published}}
         results = {
-            "schema_version": 1,
+            "schema_version": 2,
             "images": len(images),
             "options": options,
-            "mean": [{"quality": q, "bpp": round(b, 6), "psnr": round(d, 5)} for q, (b, d) in zip(QUALITIES, curve, strict=True)],
+            "mean": [{"quality": q, **point} for q, point in zip(QUALITIES, rounded(curve), strict=True)],
             "bd_rate": rows,
             "falls": falling,
+            "curves": {name: rounded(c) for name, c in plotted.items()},
             "points": points,
         }
         arguments.out.write_text(dumps(results))
-        arguments.out.with_suffix(".md").write_text(text)
-        arguments.out.with_suffix(".svg").write_text(rate_distortion_svg(plotted, f"Kodak: mean of {len(images)} images"))
     return 1 if falling else 0
 
 

@@ -57,7 +57,7 @@ def main() -> None:
             (f"decode --region {region}", ["decode", str(encoded), "-o", str(folder / "region.png"), "--region", region]),
             ("decode", ["decode", str(encoded), "-o", str(folder / "large.png")]),
         ):
-            memory, seconds, cpu = run(*command, *common)
+            memory, seconds, cpu = run("-m", "vitcodec", *command, *common, "--quiet")
             megapixels = width * height / 1e6
             print(f"{what}: peak {memory:.0f} MiB, {seconds:.1f} s with start-up ({cpu:.1f} s of CPU) for {megapixels:.1f} MP", flush=True)
         print(f"{encoded.stat().st_size:,} bytes, {8 * encoded.stat().st_size / (width * height):.3f} bpp")

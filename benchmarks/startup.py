@@ -1,6 +1,6 @@
 """Start-up time of the commands that need no model, and the heavy packages that they import.
 
-    python benchmarks/startup.py FILE.vitc [--repeat 9]
+    python benchmarks/startup.py FILE.vitc [--reps 9]
 
 There should be none of these; exit code 1 if there are.
 """
@@ -32,12 +32,12 @@ def heavy_imports(arguments: list[str]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="a .vitc file, for `info`")
-    parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--reps", type=int, default=9)
     arguments = parser.parse_args()
 
     found = False
     for command in (["--help"], ["--version"], ["info", arguments.file]):
-        median = statistics.median(seconds(command) for _ in range(arguments.repeat))
+        median = statistics.median(seconds(command) for _ in range(arguments.reps))
         heavy = heavy_imports(command)
         found |= bool(heavy)
         print(f"vitcodec {command[0]}: {median:.3f} s{', imports ' + ', '.join(heavy) if heavy else ''}", flush=True)

@@ -1,9 +1,15 @@
-"""Pictures made by a program, and the default model loaded once."""
+"""Pictures made by a program, a small codec to measure, and the default model loaded once."""
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
+from PIL import Image
+
+from vitcodec.errors import FormatError
+from vitcodec.images import Picture
 
 
 def make_rgb(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -27,6 +33,45 @@ def codec():
 
 @pytest.fixture(scope="session")
 def picture():
-    from vitcodec.images import Picture
-
     return Picture(make_rgb(200, 136), None, False, None, None, None, [])
+
+
+def picture_of(rgb):
+    return Picture(rgb=rgb, alpha=None, gray=False, icc=None, exif=None, xmp=None, notes=[])
+
+
+class Rounding:
+    """A small codec: pixels rounded to multiples of a step, then zlib. Quality 100 is lossless."""
+
+    name = "rounding"
+
+    def __init__(self, refuse=()):
+        self.refuse, self.calls = refuse, []
+
+    def encode(self, picture, quality):
+        self.calls.append(("encode", quality))
+        if quality in self.refuse:
+            raise FormatError(f"quality {quality} is broken")
+        step = 101 - quality
+        rounded = np.minimum(np.round(picture.rgb / step) * step, 255).astype(np.uint8)
+        return bytes([len(rounded.shape)]) + np.array(rounded.shape, ">u4").tobytes() + zlib.compress(rounded.tobytes())
+
+    def decode(self, data):
+        self.calls.append(("decode", len(data)))
+        shape = np.frombuffer(data[1:13], ">u4")
+        return picture_of(np.frombuffer(zlib.decompress(data[13:]), np.uint8).reshape(shape))
+
+
+def smooth(height, width):
+    return (np.add.outer(np.arange(height), np.arange(width))[..., None] // 2 + np.array([0, 10, 20])).astype(np.uint8)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two images of different size and difficulty, too small for MS-SSIM."""
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    files = [tmp_path / "photos" / "ramp.png", tmp_path / "photos" / "noise.png"]
+    files[0].parent.mkdir()
+    for file, pixels in zip(files, (smooth(40, 50), noise), strict=True):
+        Image.fromarray(pixels).save(file)
+    return files

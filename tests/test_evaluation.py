@@ -1,70 +1,18 @@
-"""Measuring: what is counted, what is averaged, what failures do, and how it is reported."""
+"""Measuring: what is counted, what is averaged, what failures do."""
 
-import csv
-import io
-import json
 import math
 import tempfile
-import zlib
 from pathlib import Path
 from types import SimpleNamespace
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from conftest import Rounding, picture_of, smooth
 from PIL import Image
-from typer.testing import CliRunner
 
 from vitcodec import metrics
-from vitcodec.cli import app
-from vitcodec.errors import FormatError
-from vitcodec.evaluation import engine
-from vitcodec.evaluation.baselines import BASELINES
-from vitcodec.evaluation.engine import Failure, evaluate
-from vitcodec.evaluation.plot import rate_distortion_svg
-from vitcodec.evaluation.report import row_record, summary, to_csv, to_table
-from vitcodec.images import Picture
-
-
-def picture_of(rgb):
-    return Picture(rgb=rgb, alpha=None, gray=False, icc=None, exif=None, xmp=None, notes=[])
-
-
-class Rounding:
-    """A small codec: pixels rounded to multiples of a step, then zlib. Quality 100 is lossless."""
-
-    name = "rounding"
-
-    def __init__(self, refuse=()):
-        self.refuse, self.calls = refuse, []
-
-    def encode(self, picture, quality):
-        self.calls.append(("encode", quality))
-        if quality in self.refuse:
-            raise FormatError(f"quality {quality} is broken")
-        step = 101 - quality
-        rounded = np.minimum(np.round(picture.rgb / step) * step, 255).astype(np.uint8)
-        return bytes([len(rounded.shape)]) + np.array(rounded.shape, ">u4").tobytes() + zlib.compress(rounded.tobytes())
-
-    def decode(self, data):
-        self.calls.append(("decode", len(data)))
-        shape = np.frombuffer(data[1:13], ">u4")
-        return picture_of(np.frombuffer(zlib.decompress(data[13:]), np.uint8).reshape(shape))
-
-
-def smooth(height, width):
-    return (np.add.outer(np.arange(height), np.arange(width))[..., None] // 2 + np.array([0, 10, 20])).astype(np.uint8)
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Two images of different size and difficulty, too small for MS-SSIM."""
-    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    files = [tmp_path / "photos" / "ramp.png", tmp_path / "photos" / "noise.png"]
-    files[0].parent.mkdir()
-    for file, pixels in zip(files, (smooth(40, 50), noise), strict=True):
-        Image.fromarray(pixels).save(file)
-    return files
+from vitcodec.evaluation import engine, memory
+from vitcodec.evaluation.engine import Failure, evaluate, judge
 
 
 def test_rows_hold_size_and_measures(photos):
@@ -87,7 +35,6 @@ def test_ms_ssim_of_the_images_that_have_one(photos, tmp_path):
     assert [math.isnan(r.ms_ssim) for r in report.rows] == [True, False]
     (mean,) = report.means()
     assert (mean.without_ms_ssim, mean.ms_ssim) == (1, report.rows[1].ms_ssim)
-    assert "none for 1 images" in to_table(report)
 
 
 def test_decoding_is_from_the_file_on_disk(photos, tmp_path, monkeypatch):
@@ -131,7 +78,7 @@ def test_a_failure_is_listed_and_stops_nothing(photos, tmp_path):
     report = evaluate(Rounding(refuse=[70]), [broken, photos[0], tmp_path / "missing.png"], [50, 70, 90])
     assert [r.quality for r in report.rows] == [50, 90]
     assert [(Path(f.file).name, f.quality) for f in report.failures] == [("broken.png", None), ("ramp.png", 70), ("missing.png", None)]
-    assert report.failures[1] == Failure(str(photos[0]), 70, f"{photos[0]}: quality 70 is broken")
+    assert report.failures[1] == Failure(str(photos[0]), 70, f"{photos[0]}: quality 70 is broken", "rounding")
     assert [m.quality for m in report.means()] == [50, 90]
 
 
@@ -172,7 +119,7 @@ def test_times_are_medians_after_one_warm_up(photos, monkeypatch):
             return super().decode(data)
 
     codec = Timed()
-    report = evaluate(codec, photos[:1], [50], repeat=3)
+    report = evaluate(codec, photos[:1], [50], reps=3)
     assert [name for name, _ in codec.calls] == ["encode", "decode", *["encode"] * 3, *["decode"] * 3]
     assert (report.rows[0].encode_seconds, report.rows[0].decode_seconds) == (2, 0.5)
     (mean,) = report.means()
@@ -185,116 +132,49 @@ def test_progress_hears_of_every_result(photos, tmp_path):
     assert len(heard) == len(report.rows) + len(report.failures) == 5
 
 
-def test_records_and_summary(photos):
-    report = evaluate(Rounding(refuse=[70]), photos, [50, 70, 100])
-    records = [row_record(r) for r in report.rows]
-    assert [(r["quality"], r["identical"], r["bpp"]) for r in records] == [(r.quality, r.quality == 100, r.bpp) for r in report.rows]
-    total = json.loads(json.dumps(summary(report)))
-    assert [(m["quality"], m["images"]) for m in total["means"]] == [(50, 2), (100, 2)]
+def test_colours_alone_are_encoded(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    Image.new("RGBA", (20, 20), (9, 9, 9, 128)).save(tmp_path / "tagged.png", exif=exif)
+    seen = []
+
+    class Watching(Rounding):
+        def encode(self, picture, quality):
+            seen.append(picture)
+            return super().encode(picture, quality)
+
+    evaluate(Watching(), [tmp_path / "tagged.png"], [50])
+    assert all(p.alpha is p.icc is p.exif is p.xmp is None for p in seen) and len(seen) == 2
 
 
-def test_csv_has_a_row_per_image_and_quality(photos):
-    report = evaluate(Rounding(), photos, [50, 100])
-    rows = list(csv.DictReader(io.StringIO(to_csv(report))))
-    assert [(Path(r["file"]).name, r["quality"], r["bytes"]) for r in rows] == [
-        (Path(r.file).name, str(r.quality), str(r.bytes)) for r in report.rows
-    ]
-    assert float(rows[0]["psnr"]) == report.rows[0].psnr
-    assert rows[1]["psnr"] == "inf"
-    assert rows[2]["ms_ssim"] == ""
-    empty = evaluate(Rounding(), [], [50])
-    assert to_csv(empty).rstrip("\n").split(",") == list(rows[0])
+def test_memory_is_what_the_work_holds(photos):
+    def hold():
+        return np.ones(64 << 20, np.uint8).sum()
+
+    result, peak = memory.peak_memory(hold)
+    assert result == 64 << 20
+    if peak is not None:  # Linux tells
+        assert 60 << 20 < peak < 90 << 20
+        assert 60 << 20 < memory.peak_memory(hold)[1] < 90 << 20  # again, though the memory has been used before
+        assert memory.peak_memory(lambda: None)[1] < 8 << 20
 
 
-def test_table_shows_images_means_and_what_is_missing(photos):
-    lines = to_table(evaluate(Rounding(), photos, [50, 100])).splitlines()
-    assert lines[0].split()[:4] == ["image", "quality", "bytes", "bpp"]
-    assert [line.split()[0] for line in lines[2:6]] == ["ramp.png", "ramp.png", "noise.png", "noise.png"]
-    assert [line.split()[:4] for line in lines[7:9]] == [["mean", "of", "2", "50"], ["mean", "of", "2", "100"]]
-    assert "inf" in lines[3].split()
-    assert any("2 images came back identical" in line for line in lines)
+def test_memory_unknown_elsewhere(monkeypatch, photos):
+    monkeypatch.setattr(memory, "_RESET", "/nonexistent/clear_refs")
+    assert memory.peak_memory(lambda: 5) == (5, None)
+    (row,) = evaluate(Rounding(), photos[:1], [50]).rows
+    assert row.encode_memory is row.decode_memory is None
 
 
-def test_table_without_results(tmp_path):
-    assert to_table(evaluate(Rounding(), [], [50])) == "no image was measured"
-
-
-@pytest.mark.parametrize("codec", BASELINES, ids=lambda c: c.name)
-def test_baselines_rise_in_rate_and_psnr(codec):
-    texture = np.random.default_rng(0).normal(0, 12, (72, 80, 1))
-    ramp = np.add.outer(np.arange(72), np.arange(80))[..., None] + np.array([0, 30, 60])
-    picture = picture_of(np.clip(ramp + texture, 0, 255).astype(np.uint8))
-    sizes, psnrs = [], []
-    for setting in (codec.settings[0], codec.settings[4], codec.settings[-1]):
-        data = codec.encode(picture, setting)
-        sizes.append(len(data))
-        psnrs.append(metrics.psnr(picture.rgb, codec.decode(data).rgb))
-    assert sizes == sorted(set(sizes))
-    assert psnrs == sorted(set(psnrs))
-
-
-def test_plot_is_xml_with_a_line_per_curve():
-    svg = rate_distortion_svg({"a <b>": [(0.2, 30), (1, 35), (9, 50)], "c": [(0.1, 28), (2, 38)]}, "R & D")
-    root = ElementTree.fromstring(svg)
-    lines = [e for e in root.iter() if e.tag.endswith("polyline")]
-    assert [len(line.attrib["points"].split()) for line in lines] == [2, 2]  # the point at 9 bits per pixel is outside
-    assert {"a <b>", "c", "R & D"} <= {e.text for e in root.iter() if e.tag.endswith("text")}
-    with pytest.raises(ValueError, match="no curve"):
-        rate_distortion_svg({"a": [(5, 50)]}, "empty")
-
-
-@pytest.fixture
-def run(monkeypatch):
-    """`vitcodec eval ARGUMENTS...` with the small codec in place of the model -> result."""
-    from vitcodec.codec import Codec
-
-    monkeypatch.setattr(Codec, "load", lambda *arguments: Rounding(refuse=[70]))
-    return lambda *arguments: CliRunner().invoke(app, ["eval", *map(str, arguments)])
-
-
-def test_command_prints_a_table(run, photos):
-    result = run(photos[0].parent, "-q", "50,90", "-q", "95")
-    assert result.exit_code == 0
-    lines = result.stdout.splitlines()
-    assert [line.split()[0] for line in lines[2:8]] == ["noise.png"] * 3 + ["ramp.png"] * 3
-    assert [line.split()[3] for line in lines[9:12]] == ["50", "90", "95"]
-
-
-def test_command_prints_json_lines(run, photos, tmp_path):
-    result = run(*photos, tmp_path / "missing.png", "-q", "70,100", "--json")
-    assert result.exit_code == 1
-    *records, total = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
-    assert [(Path(r["file"]).name, r["quality"], r["status"]) for r in records] == [
-        ("ramp.png", 100, "done"),
-        ("noise.png", 100, "done"),
-        ("missing.png", None, "failed"),
-        ("ramp.png", 70, "failed"),
-        ("noise.png", 70, "failed"),
-    ]
-    assert (records[0]["identical"], records[0]["psnr"]) == (True, None)
-    assert (total["schema_version"], total["done"], total["failed"], total["means"][0]["images"]) == (1, 2, 3, 2)
-    assert "missing.png: no such file" in result.stderr
-    assert "quality 70 is broken (at quality 70)" in result.stderr
-
-
-def test_command_writes_csv_and_replaces_only_when_told(run, photos, tmp_path):
-    target = tmp_path / "new" / "report.csv"
-    assert run(*photos, "-q", "50", "--csv", target).exit_code == 0
-    written = target.read_text()
-    assert len(written.splitlines()) == 3
-    result = run(*photos, "-q", "50,60", "--csv", target)
-    assert result.exit_code == 1
-    assert "exists already; use --overwrite" in result.stderr
-    assert target.read_text() == written
-    assert run(*photos, "-q", "50,60", "--csv", target, "--overwrite").exit_code == 0
-    assert len(target.read_text().splitlines()) == 5
-
-
-def test_command_refuses_what_makes_no_sense(run, photos, tmp_path):
-    for quality in ("0", "101", "good", "50,", "5.5", "-3"):
-        result = run(photos[0], "-q", quality)
-        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), quality
-    assert run("-").exit_code == 2
-    (tmp_path / "empty").mkdir()
-    assert run(tmp_path / "empty").exit_code == 3
-    assert run(tmp_path / "missing").exit_code == 1
+def test_decoded_pictures_are_judged_as_they_are(tmp_path, photos):
+    original = np.asarray(Image.open(photos[1]))
+    Image.fromarray(original ^ 4).save(tmp_path / "noise.png")
+    Image.fromarray(original[:-1]).save(tmp_path / "cut.png")
+    pairs = [(photos[1], tmp_path / "noise.png"), (photos[1], tmp_path / "cut.png"), (photos[1], photos[1])]
+    report = judge("other", pairs)
+    assert [r.psnr for r in report.rows] == [metrics.psnr(original, original ^ 4), math.inf]
+    assert all(r.bytes is None and r.quality is None and math.isnan(r.bpp) and math.isnan(r.encode_mps) for r in report.rows)
+    (failure,) = report.failures
+    assert failure.message == f"{tmp_path / 'cut.png'}: is 30x19 and its original 30x20 pixels; give pictures of the original's size"
+    (mean,) = report.means()
+    assert (mean.images, mean.identical, mean.bytes) == (2, 1, None)

@@ -19,6 +19,7 @@ COMMANDS = {
     "decode": ("decode", "decode_command", ".vitc files back to images."),
     "info": ("info", "info_command", "What .vitc files hold, without decoding them."),
     "eval": ("eval", "eval_command", "Measure rate, quality and speed on images."),
+    "compare": ("compare", "compare_command", "One image by several codecs at equal size, side by side."),
     "models": ("models", "app", "List models and show their layers."),
     "train": ("train", "train_command", "Train a model on folders or tars of images."),
     "export": ("train", "export_command", "Turn a training run into a model folder."),

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import OutputError, UsageError
-from ..files import IMAGE_SUFFIXES, STDIO, find_inputs, write_atomic
-from . import options
-from .output import DONE, FAILED, NOTHING, Output, explain
+from ..errors import UsageError
+from ..files import IMAGE_SUFFIXES, STDIO, find_inputs
+from . import options, reporting
+from .output import NOTHING, Output, explain
 
 if TYPE_CHECKING:
-    from ..evaluation.engine import Failure, Row
+    from ..evaluation.baselines import Baseline
+    from ..evaluation.engine import Failure, ImageCodec, Report, Row
+    from ..evaluation.pictures import Render
 
 Qualities = Annotated[list[str], typer.Option("-q", "--quality", metavar="1..100[,...]", help="One or several, as 10,50,90.")]
-Repeat = Annotated[int, typer.Option("--repeat", min=1, metavar="N", help="Runs of which the median time counts.")]
-Csv = Annotated[Path | None, typer.Option("--csv", metavar="PATH", show_default=False, help="Write a row per image and quality to this file.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the CSV file if it exists.")]
+Against = Annotated[
+    list[Path] | None, typer.Option("--against", metavar="JSON", show_default=False, help="Published curves to compare with; may be repeated.")
+]
+Anchor = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--anchor",
+        metavar="NAME[,...]",
+        show_default=False,
+        help="What BD-rates are taken against: baselines and names or ids of curves. [default: all]",
+    ),
+]
+Csv = Annotated[Path | None, typer.Option("--csv", metavar="PATH", show_default=False, help="Write a row per codec, image and quality to this file.")]
+Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="PATH", show_default=False, help="Write the tables to this file.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="PATH", show_default=False, help="Write a page with plots and pictures to this file.")]
+Pictures = Annotated[int, typer.Option("--pictures", min=0, metavar="N", help="Images with pictures in the page, the worst first.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace reports that exist.")]
 
 
 def parse_qualities(texts: list[str]) -> list[int]:
     """["10,50", "90"] -> [10, 50, 90], each once, in the order given. Raises UsageError."""
-    parts = [part.strip() for text in texts for part in text.split(",")]
+    parts = options.listed(texts)
     for part in parts:
         if not (part.isascii() and part.isdigit() and 1 <= int(part) <= 100):
             raise UsageError(f"quality '{part}' is no number from 1 to 100; give one or several, as -q 10,50,90")
@@ -33,9 +50,15 @@ def parse_qualities(texts: list[str]) -> list[int]:
 def eval_command(
     inputs: options.Inputs,
     quality: Qualities = ["10,30,50,70,90"],  # noqa: B006 (typer copies it)
+    baselines: reporting.Baselines = "",
+    against: Against = None,
+    anchor: Anchor = None,
     recursive: options.Recursive = False,
-    repeat: Repeat = 1,
+    reps: reporting.Reps = 1,
     csv: Csv = None,
+    markdown: Markdown = None,
+    html: Html = None,
+    pictures: Pictures = 24,
     overwrite: Overwrite = False,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -45,66 +68,102 @@ def eval_command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Encode images for real, decode them again, and report rate, quality and speed.
+    """Encode images for real, decode them again, and report rate, quality and speed, beside other codecs if asked for.
+
+    Two folders, and nothing else, are originals and what any codec made of them, matched by name: these are measured as they are.
 
     \b
     vitcodec eval photos/
-    vitcodec eval photos/ -r -q 40,80 --csv report.csv
+    vitcodec eval photos/ -r -q 10,30,50,70,90 --baselines jpeg,webp,avif --html report.html
+    vitcodec eval photos/ decoded-by-another-codec/
     """
     out = Output(json=json, quiet=quiet, verbose=verbose)
     qualities = parse_qualities(quality)
     if STDIO in inputs:
         raise UsageError("eval measures files; name files, folders or globs")
-    if csv is not None and csv.exists() and not overwrite:
-        raise OutputError(f"{csv}: exists already; use --overwrite or another --csv")
+    targets = reporting.Targets(csv, markdown, html, overwrite)
+    if len(inputs) == 2 and all(Path(i).is_dir() for i in inputs):
+        if baselines or against or anchor:
+            raise UsageError("two folders are measured as they are, without files or rates; leave --baselines, --against and --anchor out")
+        return _pairs(out, Path(inputs[0]), Path(inputs[1]), recursive, targets, pictures, max_pixels)
     found = find_inputs(inputs, IMAGE_SUFFIXES, recursive)
-    if not found.sources and not found.problems:
+    files = [s.path for s in found.sources if s.path is not None]
+    targets.check(files)
+    if not files and not found.problems:
         out.say("nothing to do: no input of a known kind was found (-r looks into folders below)")
         out.summary({"command": "eval", "done": 0, "failed": 0})
         return NOTHING
 
+    from ..evaluation import baselines as others
+    from ..evaluation.comparison import Comparison
+    from ..evaluation.engine import Failure, Report, evaluate
+    from ..evaluation.provenance import provenance
+    from ..evaluation.published import read_published
+
+    chosen = others.choose(options.listed([baselines]))
+    published = read_published(against or [])
+    anchors = _anchors(options.listed(anchor or []), chosen, [(p.id, p.name) for p in published]) if anchor else None
+    unreadable = [Failure(p.name, None, explain(p.error, p.name).line) for p in found.problems]
+    read = reporting.reader(out, max_pixels)
+    if not files:
+        comparison = Comparison([Report(model or "vitcodec", device, qualities, reps)], provenance(), unreadable=unreadable)
+        return reporting.finish(out, "eval", comparison, targets, {}, read, pictures)
+
     from ..codec import Codec
-    from ..evaluation.engine import Failure, Report, Row, evaluate
-    from ..evaluation.report import row_record, summary, to_csv, to_table
-    from ..images import MAX_PIXELS, Picture, read_image
 
-    said = set[str]()
+    codec = Codec.load(model, device, threads)
+    options.say_device(out, codec.name, device)
+    entrants: list[tuple[str, ImageCodec, tuple[float, ...]]] = [(reporting.title(codec), codec, tuple(qualities))]
+    entrants += [(b.name, b, b.settings) for b in chosen]
+    with out.progress(len(files) * sum(len(settings) for _, _, settings in entrants)) as progress:
 
-    def read(path: Path) -> Picture:
-        picture = read_image(path, max_pixels or MAX_PIXELS)
-        for note in picture.notes:
-            if note not in said or verbose:
-                out.warn(f"{path}: {note}")
-            said.add(note)
-        return picture
-
-    missing = [Failure(p.name, None, explain(p.error, p.name).line) for p in found.problems]
-    files = [s.path for s in found.sources if s.path is not None]
-    if files:
-        codec = Codec.load(model, device, threads)
-        options.say_device(out, codec.name, device)
-        with out.progress(len(files) * len(qualities)) as progress:
-
+        def measure(name: str, entrant: ImageCodec, settings: tuple[float, ...]) -> Report:
             def advance(result: Row | Failure) -> None:
-                if isinstance(result, Row):
-                    out.record({"status": "done", **row_record(result)})
-                    progress.advance(result.megapixels)
-                else:
-                    progress.advance(steps=len(qualities) if result.quality is None else 1)
+                reporting.record(out, result, name)
+                progress.advance(getattr(result, "megapixels", 0.0), len(settings) if _is_unreadable(result) else 1)
 
-            report = evaluate(codec, files, qualities, repeat, read, lambda error, file: explain(error, file).line, advance)
-        out.result(to_table(report))
-    else:
-        report = Report(model or "", device, tuple(qualities), repeat)
-    report.failures = missing + report.failures
-    for failure in report.failures:
-        out.record({"status": "failed", "file": failure.file, "quality": failure.quality, "error": failure.message})
-    if csv is not None:
-        write_atomic(csv, to_csv(report).encode(), overwrite)
-    out.summary({"command": "eval", "done": len(report.rows), "failed": len(report.failures), **summary(report)})
-    out.failures([_line(f) for f in report.failures], len(report.rows) + len(report.failures))
-    return FAILED if report.failures else DONE
+            return evaluate(entrant, files, settings, reps, read, reporting.describe, advance, name)
+
+        reports = [measure(*entrant) for entrant in entrants]
+    comparison = Comparison(reports, provenance(codec), published, anchors, unreadable)
+    return reporting.finish(out, "eval", comparison, targets, {name: reporting.renderer(c) for name, c, _ in entrants}, read, pictures)
 
 
-def _line(failure: Failure) -> str:
-    return failure.message if failure.quality is None else f"{failure.message} (at quality {failure.quality})"
+def _is_unreadable(result: Row | Failure) -> bool:
+    return not hasattr(result, "psnr") and result.quality is None
+
+
+def _anchors(names: list[str], baselines: list[Baseline], published: list[tuple[str, str]]) -> list[str]:
+    """The names of the codecs and curves that are meant, by key, id or name. Raises UsageError."""
+    known = [*((b.key, b.name) for b in baselines), *published]
+    anchors = []
+    for name in names:
+        meant = [full for short, full in known if name.lower() in (short.lower(), full.lower())]
+        if not meant:
+            there = ", ".join(dict.fromkeys(short for short, _ in known)) or "none, for lack of --baselines and --against"
+            raise UsageError(f"no anchor '{name}' among the baselines and published curves; there are {there}")
+        anchors += meant
+    return list(dict.fromkeys(anchors))
+
+
+def _pairs(out: Output, originals: Path, decoded: Path, recursive: bool, targets: reporting.Targets, pictures: int, max_pixels: int | None) -> int:
+    from ..evaluation import pairs
+    from ..evaluation.comparison import Comparison
+    from ..evaluation.engine import Failure, judge
+    from ..evaluation.provenance import provenance
+
+    matched, problems = pairs.match(originals, decoded, recursive)
+    targets.check([path for pair in matched for path in pair])
+    read, name = reporting.reader(out, max_pixels), str(decoded)
+    with out.progress(len(matched)) as progress:
+
+        def advance(result: Row | Failure) -> None:
+            reporting.record(out, result, name)
+            progress.advance(getattr(result, "megapixels", 0.0))
+
+        report = judge(name, matched, read, reporting.describe, advance)
+    unreadable = [Failure(p.name, None, explain(p.error, p.name).line) for p in problems]
+    partners = {str(a): b for a, b in matched}
+    render: Callable[[Path], Render] = lambda _: lambda row, _: read(partners[row.file]).rgb  # noqa: E731
+    comparison = Comparison([report], provenance(), unreadable=unreadable)
+    return reporting.finish(out, "eval", comparison, targets, {name: render(decoded)}, read, pictures)

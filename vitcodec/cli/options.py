@@ -55,6 +55,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Errors only.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 
 
+def listed(texts: list[str]) -> list[str]:
+    """["a,b", "c"] -> ["a", "b", "c"], of an option that may be repeated and takes commas."""
+    return [part.strip() for text in texts if text for part in text.split(",")]
+
+
 def is_stdout(inputs: list[str], output: Path | None) -> bool:
     """Whether the one output goes to standard output: `-o -`, or stdin without -o."""
     return str(output) == files.STDIO or (output is None and files.STDIO in inputs)

@@ -1,0 +1,238 @@
+"""The report's page in a real browser: the divider, the views, the tables, the keyboard, a phone's width. Skipped where there is none."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import shutil
+
+import numpy as np
+import pytest
+from conftest import Rounding, make_rgb
+from PIL import Image
+
+from vitcodec.cli.reporting import renderer
+from vitcodec.evaluation.baselines import JPEG, WEBP
+from vitcodec.evaluation.comparison import Comparison
+from vitcodec.evaluation.engine import Report, Row, evaluate
+from vitcodec.evaluation.page import to_html
+from vitcodec.evaluation.pictures import Scene, Shot, data_uri, scenes
+from vitcodec.images import read_image
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed; pip install '.[dev]'")
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",  # as root, in a container
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no Chromium with chromedriver is installed; apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A page of two images by three codecs."""
+    folder = tmp_path_factory.mktemp("report")
+    files = [folder / "first.png", folder / "second.png"]
+    for i, file in enumerate(files):
+        Image.fromarray(make_rgb(200, 180, seed=i)).save(file)
+    codecs = ((Rounding(), (60, 70, 90)), (JPEG, (20, 60, 90)), (WEBP, (20, 60, 90)))
+    comparison = Comparison([evaluate(c, files, qualities) for c, qualities in codecs], {"command": "vitcodec eval", "date": "today"})
+    page = folder / "report.html"
+    page.write_text(to_html(comparison, scenes(comparison, {c.name: renderer(c) for c, _ in codecs}, read_image, 2)), "utf-8")
+    return page.as_uri()
+
+
+@pytest.fixture
+def page(browser, report):
+    """The page, freshly loaded at a desktop's size; afterwards the console must hold no error."""
+    resize(browser, 1280, 900)
+    prefer(browser, "light")
+    browser.get(report)
+    yield browser
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def resize(browser, width, height, mobile=False):
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def prefer(browser, scheme):
+    """Light or dark, and no smooth scrolling, under which a click could miss."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def find(page, selector):
+    return page.find_element(By.CSS_SELECTOR, selector)
+
+
+def colour_at(page, selector, x, y):
+    """What is on the screen there, (red, green, blue), x and y as parts of the element's size."""
+    box = page.execute_script(
+        "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.x, b.y, b.width, b.height]", selector
+    )
+    shot = page.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB")).astype(int)
+    return pixels[int(box[1] + y * box[3]), int(box[0] + x * box[2])]
+
+
+def divider_at(page):
+    return int(find(page, "#picture-1 .divider").get_attribute("aria-valuenow"))
+
+
+def test_the_divider_follows_the_pointer(page):
+    stage, divider = find(page, "#picture-1 .stage"), find(page, "#picture-1 .divider")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", stage)
+    assert divider_at(page) == 50
+    width = stage.size["width"]
+    ActionChains(page, duration=20).move_to_element(divider).click_and_hold().move_by_offset(width // 4, 0).release().perform()
+    assert 73 <= divider_at(page) <= 77
+    clip = page.execute_script("return getComputedStyle(document.querySelector('#picture-1 .pic.left')).clipPath")
+    hidden = 1 - float(page.execute_script("return parseFloat(document.querySelector('#picture-1 .sheet').style.getPropertyValue('--cut'))")) / width
+    assert clip.startswith("inset(") and 0.2 < hidden < 0.3
+    ActionChains(page, duration=20).move_by_offset(-width // 2, 0).perform()  # released: it stays
+    assert 73 <= divider_at(page) <= 77
+
+
+def test_the_divider_shows_one_picture_on_each_side(browser, report, tmp_path):
+    comparison = Comparison([Report("blue", "cpu", (50,), 1, [Row("a", 50, 300, 200, 9, 9.0, 0.5, math.nan)])], {"date": "today"})
+    red, blue = (data_uri(np.full((200, 300, 3), colour, np.uint8)) for colour in ((255, 0, 0), (0, 0, 255)))
+    scene = Scene("a", (300, 200), 0, 0, 300, 200, red, [Shot("blue", 0, comparison.reports[0].rows[0], blue)])
+    (tmp_path / "page.html").write_text(to_html(comparison, [scene]), "utf-8")
+    resize(browser, 1280, 900)
+    browser.get((tmp_path / "page.html").as_uri())
+    browser.execute_script("document.querySelector('.stage').scrollIntoView({block: 'center', behavior: 'instant'})")
+    left, right = colour_at(browser, ".stage", 0.3, 0.8), colour_at(browser, ".stage", 0.7, 0.8)
+    assert left[0] > 200 > 50 > left[2] and right[2] > 200 > 50 > right[0]
+    find(browser, ".divider").send_keys(Keys.END)
+    right = colour_at(browser, ".stage", 0.7, 0.8)
+    assert right[0] > 200 > 50 > right[2]
+
+
+def test_keyboard(page):
+    divider = find(page, "#picture-1 .divider")
+    page.execute_script("arguments[0].focus()", divider)
+    divider.send_keys(Keys.ARROW_RIGHT * 3 + Keys.PAGE_UP)
+    assert divider_at(page) == 63
+    divider.send_keys(Keys.HOME)
+    assert divider_at(page) == 0
+    stage = find(page, "#picture-1 .stage")
+    divider.send_keys("z")
+    assert stage.get_attribute("data-zoom") == "1"
+    divider.send_keys("]")
+    assert find(page, "#picture-1 .tag.right").text.startswith("JPEG")
+    divider.send_keys("x")
+    assert find(page, "#picture-1 .tag.left").text.startswith("JPEG") and find(page, "#picture-1 .tag.right").text == "Original"
+    divider.send_keys("n")
+    assert page.execute_script("return document.activeElement.closest('.scene').id") == "picture-2"
+    page.switch_to.active_element.send_keys("b")
+    assert find(page, "#picture-2 .stage").get_attribute("data-mode") == "grid"
+    assert all(p.is_displayed() for p in page.find_elements(By.CSS_SELECTOR, "#picture-2 .pic"))
+    plot = find(page, ".plot")
+    page.execute_script("arguments[0].focus()", plot)
+    plot.send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
+    assert "quality 70" in find(page, ".tip").text
+
+
+def test_the_difference_is_that_of_the_pictures(page):
+    find(page, '#picture-1 [data-mode="heat"]').click()
+    shares = page.execute_async_script("""
+      const done = arguments[0], canvas = document.querySelector('#picture-1 .heat');
+      const right = document.querySelector('#picture-1 [data-side="right"]');
+      const light = () => {
+        const data = canvas.getContext('2d').getImageData(0, 0, 200, 180).data;
+        return data.filter((value, i) => i % 4 === 0 && value > 20).length / 36000;
+      };
+      setTimeout(() => {
+        const some = light();
+        right.value = '0';
+        right.dispatchEvent(new Event('change'));
+        setTimeout(() => done([some, light()]), 500);
+      }, 500);
+    """)
+    assert shares[0] > 0.5 and shares[1] == 0  # against itself, the original differs nowhere
+
+
+def test_one_to_one_is_a_pixel_for_a_pixel(page):
+    find(page, '#picture-1 [data-zoom="1"]').click()
+    box = page.execute_script("const b = document.querySelector('#picture-1 .pic.right img').getBoundingClientRect(); return [b.width, b.height]")
+    assert box == [200, 180]
+    find(page, '#picture-1 [data-zoom="4"]').click()
+    assert find(page, "#picture-1 .pic.right img").size == {"width": 800, "height": 720}
+
+
+def test_tables_sort_and_filter(page):
+    def column(n):
+        return [cell.text for cell in page.find_elements(By.CSS_SELECTOR, f"#rows tbody tr:not([hidden]) > :nth-child({n})")]
+
+    assert column(2) == ["rounding"] * 2 and column(3) == ["70"] * 2
+    psnrs = [float(v) for v in column(6)]
+    assert psnrs == sorted(psnrs)  # the worst first
+    page.execute_script(
+        "for (const id of ['by-codec', 'by-quality']) { const s = document.getElementById(id); s.value = ''; s.dispatchEvent(new Event('change')); }"
+    )
+    assert len(column(1)) == 18
+    heading = find(page, "#rows thead th:nth-child(6) button")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", heading)
+    for order in (False, True):
+        heading.click()
+        psnrs = [float(v) for v in column(6)]
+        assert psnrs == sorted(psnrs, reverse=order) and len(psnrs) == 18
+
+
+def test_plots_say_values_on_hovering_and_hide_curves(page):
+    circle = page.find_elements(By.CSS_SELECTOR, ".plot .curve[data-name='JPEG'] circle")[1]
+    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", circle)
+    ActionChains(page, duration=20).move_to_element(circle).perform()
+    tip = find(page, ".tip").text
+    assert tip.startswith("JPEG") and "quality 60" in tip and " bpp, " in tip and tip.endswith(" dB")
+    find(page, '.legend [data-curve="1"]').click()
+    assert not any(g.is_displayed() for g in page.find_elements(By.CSS_SELECTOR, ".curve[data-name='JPEG']"))
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_a_phones_width(page, width):
+    resize(page, width, 844, mobile=True)
+    page.refresh()
+    for mode in ("slide", "grid", "heat"):
+        page.execute_script(f"document.querySelector('#picture-1 [data-mode=\"{mode}\"]').click()")
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    assert find(page, "#picture-1 .stage").size["width"] <= width
+
+
+def test_dark_and_light(page):
+    def paper():
+        return sum(map(int, page.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3)")))
+
+    for scheme, dark in (("dark", True), ("light", False)):
+        prefer(page, scheme)
+        assert (paper() < 200) == dark
+    find(page, "#theme").click()
+    assert paper() < 200

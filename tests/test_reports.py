@@ -1,0 +1,363 @@
+"""Reports: tables, JSON, CSV, Markdown and the page, and the commands that make them, with a small codec in place of the model."""
+
+import csv
+import io
+import json
+import math
+import re
+import shlex
+import subprocess
+import sys
+from html.parser import HTMLParser
+from importlib import resources
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from conftest import Rounding, make_rgb, smooth
+from PIL import Image
+from typer.testing import CliRunner
+
+from vitcodec.cli import app
+from vitcodec.cli.reporting import renderer
+from vitcodec.evaluation.baselines import JPEG
+from vitcodec.evaluation.comparison import Comparison
+from vitcodec.evaluation.engine import evaluate
+from vitcodec.evaluation.page import to_html
+from vitcodec.evaluation.pictures import scenes, worst_part
+from vitcodec.evaluation.plot import rate_distortion_svg
+from vitcodec.evaluation.provenance import provenance
+from vitcodec.evaluation.report import row_record, summary, to_csv, to_markdown, to_table
+from vitcodec.images import read_image
+
+ORIGIN = {"command": "vitcodec eval <photos> | less", "machine": "a test", "date": "today"}
+
+
+def compared(photos, qualities=(50, 100), refuse=()):
+    return Comparison([evaluate(Rounding(refuse), photos, qualities), evaluate(JPEG, photos, [30, 60, 90])], ORIGIN)
+
+
+def alone(photos, qualities, refuse=()):
+    return Comparison([evaluate(Rounding(refuse), photos, qualities)], ORIGIN)
+
+
+def test_records_and_summary(photos):
+    comparison = alone(photos, [50, 70, 100], refuse=[70])
+    records = [row_record(r, "rounding") for r in comparison.reports[0].rows]
+    assert [(r["quality"], r["identical"], r["codec"]) for r in records] == [(50, False, "rounding"), (100, True, "rounding")] * 2
+    total = json.loads(json.dumps(summary(comparison)))
+    assert [(m["quality"], m["images"]) for m in total["codecs"][0]["means"]] == [(50, 2), (100, 2)]
+    assert total["provenance"] == ORIGIN
+
+
+def test_csv_has_a_row_per_codec_image_and_quality(photos):
+    comparison = compared(photos)
+    rows = list(csv.DictReader(io.StringIO(to_csv(comparison))))
+    measured = [(r.codec, x.file, str(x.quality), str(x.bytes)) for r in comparison.reports for x in r.rows]
+    assert [(r["codec"], r["file"], r["quality"], r["bytes"]) for r in rows] == measured
+    assert float(rows[0]["psnr"]) == comparison.reports[0].rows[0].psnr
+    assert (rows[1]["psnr"], rows[2]["ms_ssim"], rows[0]["command"]) == ("inf", "", ORIGIN["command"])
+    assert to_csv(alone([], [50])).rstrip("\n").split(",") == list(rows[0])
+
+
+def test_table_shows_images_means_and_what_is_missing(photos):
+    text = to_table(alone(photos, [50, 100]))
+    lines = text.splitlines()
+    assert lines[0] == "Images, rounding" and lines[2].split()[:4] == ["image", "quality", "bytes", "bpp"]
+    assert [line.split()[0] for line in lines[4:8]] == ["ramp.png", "ramp.png", "noise.png", "noise.png"]
+    assert [line.split()[:3] for line in lines[13:15]] == [["rounding", "2", "50"], ["rounding", "2", "100"]]
+    assert "inf" in lines[5].split()
+    assert "2 images came back identical" in text and "none for 2 images" in text and "Machine: a test" in text
+    assert to_table(alone([], [50])) == "no image was measured"
+
+
+def test_table_says_how_codecs_compare(photos):
+    text = to_table(compared(photos, [30, 60, 95]))
+    assert "BD-rate for PSNR" in text and re.search(r"^rounding +JPEG +[+-][\d.]+ % +[\d.]+ to [\d.]+$", text, re.MULTILINE)
+    assert "JPEG: 4:2:0" in text
+
+
+def test_markdown_has_a_cell_for_every_heading(photos):
+    text = to_markdown(compared(photos))
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+    assert text.startswith("# rounding on 2 images\n") and "## Means" in text and "| ramp.png | 50 |" in text
+
+
+def test_plot_is_xml_with_a_line_per_curve():
+    svg = rate_distortion_svg({"a <b>": [(0.2, 30), (1, 35), (9, 50)], "c": [(0.1, 28), (2, 38)]}, "R & D")
+    root = ElementTree.fromstring(svg)
+    lines = [e for e in root.iter() if e.tag.endswith("polyline")]
+    assert [len(line.attrib["points"].split()) for line in lines] == [2, 2]  # the point at 9 bits per pixel is outside
+    assert {"a <b>", "c", "R & D"} <= {e.text for e in root.iter() if e.tag.endswith("text")}
+    with pytest.raises(ValueError, match="no curve"):
+        rate_distortion_svg({"a": [(5, 50)]}, "empty")
+
+
+def test_plot_over_all_rates_is_logarithmic():
+    curves = {"a": [(0.1, 28), (0.4, 32), (1.6, 36)]}
+    root = ElementTree.fromstring(rate_distortion_svg(curves, "", None, labels={"a": ["x & y", "2", "3"]}, key=False))
+    circles = [e for e in root.iter() if e.tag.endswith("circle")]
+    x = [float(c.attrib["cx"]) for c in circles]
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=0.2)  # equal ratios, equal distances
+    assert [c.attrib["data-text"] for c in circles] == ["x & y", "2", "3"]
+
+
+# the page
+
+
+class Page(HTMLParser):
+    """Every element's attributes by tag."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def all(self, tag, **wanted):
+        return [a for t, a in self.elements if t == tag and all(a.get(k.replace("_", "-")) == v for k, v in wanted.items())]
+
+
+def page_of(comparison, codecs, count=24):
+    shown = scenes(comparison, {c.name: renderer(c) for c in codecs}, read_image, count)
+    return to_html(comparison, shown)
+
+
+def test_page_asks_for_nothing_else(photos):
+    text = page_of(compared(photos), [Rounding(), JPEG])
+    sources = [value for _, a in Page(text).elements for key, value in a.items() if key in ("src", "href", "srcset", "action", "data")]
+    assert sources and all(s.startswith(("data:", "#")) for s in sources)
+    assert not re.search(r"@import|url\(|https?://(?!www\.w3\.org/2000/svg)", text)
+    assert Page(text).all("meta", http_equiv="Content-Security-Policy")[0]["content"].startswith("default-src 'none'")
+
+
+def test_page_shows_the_worst_first_as_it_was_measured(photos):
+    comparison = compared(photos, [40, 60, 80])
+    found = scenes(comparison, {"rounding": renderer(Rounding()), "JPEG": renderer(JPEG)}, read_image, 24)
+    rows = {r.file: r.psnr for r in comparison.reports[0].rows if r.quality == 60}
+    assert [Path(f).name for f in sorted(rows, key=rows.get)] == [s.name for s in found]
+    for scene in found:
+        original, mine, other = (np.asarray(_image(uri)) for uri in (scene.original, *(s.uri for s in scene.shots)))
+        file = next(f for f in rows if f.endswith(scene.name))
+        assert np.array_equal(original, np.asarray(Image.open(file)))
+        codec = Rounding()
+        assert np.array_equal(mine, codec.decode(codec.encode(read_image(Path(file)), 60)).rgb)
+        assert np.array_equal(other, JPEG.decode(JPEG.encode(read_image(Path(file)), scene.shots[1].row.quality)).rgb)
+        mine_bytes = scene.shots[0].row.bytes
+        nearest = min((r for r in comparison.reports[1].rows if r.file == file), key=lambda r: abs(math.log(r.bytes / mine_bytes)))
+        assert scene.shots[1].row == nearest
+    assert len(scenes(comparison, {"rounding": renderer(Rounding()), "JPEG": renderer(JPEG)}, read_image, 1)) == 1
+
+
+def _image(uri):
+    import base64
+
+    head, data = uri.split(",", 1)
+    assert head == "data:image/webp;base64"
+    return Image.open(io.BytesIO(base64.b64decode(data)), formats=["WEBP"])
+
+
+def test_page_escapes_names(tmp_path):
+    name = tmp_path / '<img src=x onerror="alert(1)">&.png'
+    Image.fromarray(smooth(20, 20)).save(name)
+    text = page_of(alone([name, tmp_path / "<b>missing</b>.png"], [50, 80]), [Rounding()])
+    assert not Page(text).all("b", style=None, src="x") and "<img src=x" not in text and "<b>missing" not in text
+    assert "&lt;img src=x" in text and "missing" in text
+
+
+def test_page_without_pictures_or_curves(photos):
+    text = page_of(alone(photos, [50]), [Rounding()], count=0)
+    assert not Page(text).all("section", id="pictures") and Page(text).all("table", id="rows")
+
+
+def test_a_large_image_is_shown_where_it_differs_most():
+    original = np.zeros((300, 500, 3), np.uint8)
+    decoded = original.copy()
+    decoded[200:230, 390:420] = 90
+    top, left, height, width = worst_part(original, decoded, 128)
+    assert (height, width) == (128, 128) and top <= 200 and top + 128 >= 230 and left <= 390 and left + 128 >= 420
+    assert worst_part(original, decoded, 500) == (0, 0, 300, 500)
+    decoded[299, 499] = 255
+    decoded[:280] = 0
+    top, left, _, _ = worst_part(original, decoded, 128)
+    assert (top, left) == (172, 372)
+    assert worst_part(original[:100], decoded[:100], 128)[2:] == (100, 128)
+
+
+def test_template_is_package_data():
+    names = {p.name for p in (resources.files("vitcodec.evaluation") / "templates").iterdir()}
+    assert {"report.html", "report.css", "report.js"} <= names
+
+
+def test_provenance_names_machine_versions_and_command():
+    facts = provenance()
+    assert facts["command"] == shlex.join(["vitcodec", *sys.argv[1:]])
+    assert {"machine", "system", "threads", "versions", "date"} <= set(facts)
+    assert "torch" in facts["versions"] and "pillow" in facts["versions"] and "libavif" in facts["versions"]
+
+
+def test_provenance_names_the_model(codec):
+    facts = provenance(codec)
+    assert facts["model"] == f"{codec.name}, SHA-256 {codec.card.sha256}" and facts["device"] == "cpu"
+
+
+# the commands
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """`vitcodec ARGUMENTS...` with the small codec in place of the model -> result."""
+    from vitcodec.codec import Codec
+
+    monkeypatch.setattr(Codec, "load", lambda *arguments: Rounding(refuse=[70]))
+    return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_eval_prints_a_table(run, photos):
+    result = run("eval", photos[0].parent, "-q", "50,90", "-q", "95")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[4:10]] == ["noise.png"] * 3 + ["ramp.png"] * 3
+
+
+def test_eval_prints_json_lines(run, photos, tmp_path):
+    result = run("eval", *photos, tmp_path / "missing.png", "-q", "70,100", "--baselines", "jpeg", "--json")
+    assert result.exit_code == 1
+    *records, total = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
+    done, failed = ([r for r in records if r["status"] == status] for status in ("done", "failed"))
+    assert [(r["codec"], Path(r["file"]).name, r["quality"]) for r in done[:3]] == [
+        ("vitcodec rounding", "ramp.png", 100),
+        ("vitcodec rounding", "noise.png", 100),
+        ("JPEG", "ramp.png", 5),
+    ]
+    assert [(Path(r["file"]).name, r["quality"]) for r in failed] == [("missing.png", None), ("ramp.png", 70), ("noise.png", 70)]
+    assert (done[0]["identical"], done[0]["psnr"]) == (True, None)
+    assert (total["schema_version"], total["done"], total["failed"]) == (1, 2 + 16, 3)
+    assert [c["codec"] for c in total["codecs"]] == ["vitcodec rounding", "JPEG"] and total["provenance"]["model"] == "rounding"
+    assert "missing.png: no such file" in result.stderr and "quality 70 is broken (at quality 70, vitcodec rounding)" in result.stderr
+
+
+def test_eval_writes_reports_and_replaces_only_when_told(run, photos, tmp_path):
+    paths = {kind: tmp_path / "new" / f"report.{kind}" for kind in ("csv", "markdown", "html")}
+    options = [part for kind, path in paths.items() for part in (f"--{kind}", path)]
+    assert run("eval", *photos, "-q", "50,80", "--baselines", "jpeg", *options).exit_code == 0
+    written = {path: path.read_bytes() for path in paths.values()}
+    assert len(written[paths["csv"]].splitlines()) == 1 + 2 * (2 + 8)
+    assert b"<!doctype html>" in written[paths["html"]] and written[paths["markdown"]].startswith(b"# vitcodec rounding on 2 images")
+    for kind, path in paths.items():
+        result = run("eval", *photos, "-q", "50", f"--{kind}", path)
+        assert result.exit_code == 1 and "exists already; use --overwrite" in result.stderr
+    assert {path: path.read_bytes() for path in paths.values()} == written
+    assert run("eval", *photos, "-q", "50,60", "--csv", paths["csv"], "--overwrite").exit_code == 0
+    assert len(paths["csv"].read_text().splitlines()) == 5
+
+
+def test_eval_never_replaces_an_input_or_another_report(run, photos, tmp_path):
+    before = photos[0].read_bytes()
+    for options in (["--html", photos[0]], ["--csv", tmp_path / "x", "--markdown", tmp_path / "x"]):
+        result = run("eval", photos[0].parent, "-q", "50", *options, "--overwrite")
+        assert result.exit_code == 2 and "would replace" in result.stderr
+    assert photos[0].read_bytes() == before and run("eval", *photos, "--html", tmp_path).exit_code == 1
+
+
+def test_eval_against_published_curves(run, photos, tmp_path):
+    points = [{"bpp": b, "psnr": p} for b, p in ((0.5, 20), (2, 30), (6, 40), (20, 60))]
+    (tmp_path / "curves.json").write_text(json.dumps({"curves": [{"id": "x", "name": "Codec X", "points": points}]}))
+    curves = ["--against", tmp_path / "curves.json"]
+    result = run("eval", *photos, "-q", "40,60,80,90", "--baselines", "jpeg,webp", *curves, "--anchor", "x,JPEG")
+    assert result.exit_code == 0
+    rates = re.findall(r"^(vitcodec rounding|JPEG|WebP)  +(Codec X|JPEG|WebP) +[+-]", result.stdout, re.MULTILINE)
+    assert rates == [("vitcodec rounding", "Codec X"), ("vitcodec rounding", "JPEG"), ("JPEG", "Codec X"), ("WebP", "Codec X"), ("WebP", "JPEG")]
+    assert "Published, not measured here" in result.stdout
+    result = run("eval", *photos, *curves, "--anchor", "nonsense")
+    assert result.exit_code == 2 and "there are x" in result.stderr
+
+
+def test_eval_of_two_folders(run, photos, tmp_path):
+    others = tmp_path / "others"
+    others.mkdir()
+    for photo in photos:
+        Image.fromarray(np.asarray(Image.open(photo)) ^ 3).save(others / f"{photo.stem}.bmp")
+    Image.new("RGB", (9, 9)).save(others / "lonely.png")
+    result = run("eval", photos[0].parent, others, "--html", tmp_path / "pairs.html", "--csv", tmp_path / "pairs.csv")
+    assert result.exit_code == 1 and "lonely.png: has no partner" in result.stderr
+    rows = list(csv.DictReader((tmp_path / "pairs.csv").open()))
+    assert [(Path(r["file"]).name, r["quality"], r["bytes"], r["bpp"]) for r in rows] == [("noise.png", "", "", ""), ("ramp.png", "", "", "")]
+    assert all(math.isfinite(float(r["psnr"])) for r in rows)
+    page = Page((tmp_path / "pairs.html").read_text())
+    assert len(page.all("figure", id="picture-1")) == 1 and not page.all("section", id="curves")
+    assert "bpp" not in result.stdout.split("\n")[2]
+    (others / "lonely.png").unlink()
+    assert run("eval", photos[0].parent, others).exit_code == 0
+    (others / "ramp.jpg").write_bytes((others / "ramp.bmp").read_bytes())
+    result = run("eval", photos[0].parent, others)
+    assert result.exit_code == 1 and "differs in its suffix only" in result.stderr
+
+
+def test_eval_of_two_folders_that_share_nothing(run, photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = run("eval", photos[0].parent, tmp_path / "empty")
+    assert result.exit_code == 2 and "share none" in result.stderr and result.stderr.count("\n") == 1
+    assert run("eval", photos[0].parent, photos[0].parent, "--baselines", "jpeg").exit_code == 2
+
+
+def test_eval_refuses_what_makes_no_sense(run, photos, tmp_path):
+    for quality in ("0", "101", "good", "50,", "5.5", "-3"):
+        result = run("eval", photos[0], "-q", quality)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), quality
+    for options in (["-"], [photos[0], "--baselines", "gif"], [photos[0], "--reps", "0"], [photos[0], "--repeat", "2"]):
+        result = run("eval", *options)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), options
+    (tmp_path / "empty").mkdir()
+    assert run("eval", tmp_path / "empty").exit_code == 3
+    assert run("eval", tmp_path / "missing").exit_code == 1
+
+
+def test_compare_at_equal_size(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(make_rgb(120, 90)).save("photo.png")
+    result = run("compare", "photo.png", "--match-bpp", "3", "--baselines", "jpeg,webp", "--json")
+    assert result.exit_code == 0, result.stderr
+    *rows, total = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [r["codec"] for r in rows] == ["vitcodec rounding", "JPEG", "WebP"] and total["command"] == "compare"
+    assert all(0.85 < r["bpp"] / 3 < 1.15 for r in rows), rows
+    assert Page(Path("photo-compare.html").read_text()).all("figure", id="picture-1")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photo-compare.html", "photo.png"]
+    again = run("compare", "photo.png", "-q", "50")
+    assert again.exit_code == 1 and "exists already" in again.stderr
+
+
+def test_compare_matches_the_size_of_a_quality(run, tmp_path):
+    Image.fromarray(make_rgb(60, 50)).save(tmp_path / "photo.png")
+    result = run("compare", tmp_path / "photo.png", "-q", "60", "--baselines", "jpeg", "-o", tmp_path / "page.html", "--json")
+    mine, other = [json.loads(line) for line in result.stdout.splitlines()][:2]
+    assert mine["quality"] == 60 and (tmp_path / "page.html").exists()
+    picture = read_image(tmp_path / "photo.png")
+    sizes = [len(JPEG.encode(picture, q)) for q in range(1, 101)]
+    assert other["bytes"] == min(sizes, key=lambda s: abs(math.log(s / mine["bytes"])))
+
+
+def test_compare_says_what_cannot_be_matched(run, tmp_path):
+    Image.fromarray(make_rgb(64, 64)).save(tmp_path / "photo.png")
+    result = run("compare", tmp_path / "photo.png", "--match-bpp", "0.01", "--baselines", "jpeg")
+    assert result.exit_code == 0 and "JPEG: comes no nearer to 0.01 bits per pixel than" in result.stderr
+    assert "BD-rate" not in result.stdout and "photo.png" in result.stdout.splitlines()[0]
+
+
+def test_compare_refuses_what_makes_no_sense(run, tmp_path, photos):
+    for options in (["-q", "5", "--match-bpp", "1"], ["--match-bpp", "0"], ["--match-bpp", "25"], ["--baselines", "x"], ["-o", photos[0]]):
+        result = run("compare", photos[0], *options)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), options
+    assert run("compare", tmp_path / "missing.png").exit_code == 1
+    assert run("compare", "-").exit_code == 2
+
+
+def test_help_starts_without_heavy_imports():
+    script = "import sys; from vitcodec.cli import main; sys.argv = ['vitcodec', 'compare', '--help']\ntry: main()\nexcept SystemExit: pass\n"
+    script += "print('heavy:', *sorted({'torch', 'numpy', 'PIL', 'jinja2', 'scipy'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "heavy:" and "--match-bpp" in result.stdout

@@ -1,0 +1,138 @@
+"""What `eval` and `compare` have in common: reading images, saying results, and writing reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import OutputError, UsageError
+from ..files import write_atomic
+from .batch import size
+from .output import DONE, FAILED, Output, explain
+
+if TYPE_CHECKING:
+    from ..evaluation.comparison import Comparison
+    from ..evaluation.engine import Failure, ImageCodec, Row
+    from ..evaluation.pictures import Render
+    from ..images import Picture
+
+Baselines = Annotated[
+    str, typer.Option("--baselines", metavar="NAME[,...]", show_default=False, help="Measure these too: jpeg, webp, jpeg2000, avif, jxl, or all.")
+]
+Reps = Annotated[int, typer.Option("--reps", min=1, metavar="N", help="Runs of which the median time counts.")]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where reports go."""
+
+    csv: Path | None = None
+    markdown: Path | None = None
+    html: Path | None = None
+    overwrite: bool = False
+
+    def check(self, inputs: Sequence[Path]) -> None:
+        """Before the work, so that none is done in vain. Raises OutputError, UsageError."""
+        taken = {path.resolve() for path in inputs}
+        for path in (p for p in (self.csv, self.markdown, self.html) if p is not None):
+            if path.resolve() in taken:
+                raise UsageError(f"{path}: would replace an input or another report; give another name")
+            taken.add(path.resolve())
+            if path.is_dir():
+                raise OutputError(f"{path}: is a folder; give the name of a file")
+            if path.exists() and not self.overwrite:
+                raise OutputError(f"{path}: exists already; use --overwrite or another name")
+
+
+def reader(out: Output, max_pixels: int | None) -> Callable[[Path], Picture]:
+    """Reads images; each kind of note is said once, with -v for every file."""
+    from ..images import MAX_PIXELS, read_image
+
+    said = set[Any]()
+
+    def read(path: Path) -> Picture:
+        picture = read_image(path, max_pixels or MAX_PIXELS)
+        for note in picture.notes:
+            key = (path, note) if out.verbose else note
+            if key not in said:
+                out.warn(f"{path}: {note}")
+            said.add(key)
+        return picture
+
+    return read
+
+
+def describe(error: Exception, file: str) -> str:
+    return explain(error, file).line
+
+
+def record(out: Output, result: Row | Failure, codec: str) -> None:
+    """A result for --json; failures come at the end."""
+    from ..evaluation.engine import Row
+    from ..evaluation.report import row_record
+
+    if isinstance(result, Row):
+        out.record({"status": "done", **row_record(result, codec)})
+
+
+def title(codec: ImageCodec) -> str:
+    """What reports call a model of vitcodec's."""
+    return f"vitcodec {codec.name}"
+
+
+def renderer(codec: ImageCodec) -> Render:
+    """Makes a codec's picture of a row again."""
+    from ..evaluation.engine import colours_of
+
+    return lambda row, picture: codec.decode(codec.encode(colours_of(picture), row.quality)).rgb
+
+
+def finish(
+    out: Output,
+    command: str,
+    comparison: Comparison,
+    targets: Targets,
+    renders: Mapping[str, Render],
+    read: Callable[[Path], Picture],
+    pictures: int,
+) -> int:
+    """Say and write everything; returns the exit code."""
+    from ..evaluation import report
+
+    done, failures = sum(len(r.rows) for r in comparison.reports), comparison.failures()
+    if done:
+        out.result(report.to_table(comparison))
+    for failure in failures:
+        out.record({"status": "failed", "codec": failure.codec, "file": failure.file, "quality": failure.quality, "error": failure.message})
+    if targets.csv is not None:
+        _write(out, targets.csv, report.to_csv(comparison), targets.overwrite)
+    if targets.markdown is not None:
+        _write(out, targets.markdown, report.to_markdown(comparison), targets.overwrite)
+    if targets.html is not None:
+        _write(out, targets.html, _page(out, comparison, renders, read, pictures), targets.overwrite)
+    out.summary({"command": command, "done": done, "failed": len(failures), **report.summary(comparison)})
+    out.failures([_line(f) for f in failures], done + len(failures))
+    return FAILED if failures else DONE
+
+
+def _write(out: Output, path: Path, text: str, overwrite: bool) -> None:
+    data = text.encode()
+    write_atomic(path, data, overwrite)
+    out.say(f"{path}: {size(len(data))}")
+
+
+def _page(out: Output, comparison: Comparison, renders: Mapping[str, Render], read: Callable[[Path], Picture], count: int) -> str:
+    from ..evaluation.page import to_html
+    from ..evaluation.pictures import scenes, worst_first
+
+    with out.progress(min(count, len(worst_first(comparison)))) as progress:
+        shown = scenes(comparison, renders, read, count, lambda row: progress.advance(row.megapixels))
+    return to_html(comparison, shown)
+
+
+def _line(failure: Failure) -> str:
+    return failure.message if failure.quality is None else f"{failure.message} (at quality {failure.quality:g}, {failure.codec})"

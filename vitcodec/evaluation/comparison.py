@@ -1,0 +1,102 @@
+"""Several codecs on the same images: their mean curves, and BD-rates between them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .bdrate import bd_rate, overlap
+from .engine import Failure, Report, Row
+from .published import Published
+
+MEASURES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
+
+
+@dataclass(frozen=True)
+class Point:
+    bpp: float
+    value: float  # PSNR in dB; MS-SSIM as -10 log10(1 - MS-SSIM), in dB, in which its curves are about as straight
+    quality: float | None = None  # on the codec's own scale; None on published curves
+
+
+@dataclass(frozen=True)
+class BdRate:
+    codec: str
+    anchor: str
+    measure: str  # "psnr" or "ms_ssim"
+    percent: float | None  # None: the curves cannot be compared; `reason` says why
+    low: float  # the range of the measure, in dB, over which it is taken
+    high: float
+    reason: str = ""
+
+
+@dataclass
+class Comparison:
+    """What one run measured, vitcodec first if it is among the codecs, and what that is compared with."""
+
+    reports: list[Report]
+    provenance: dict[str, str]
+    published: list[Published] = field(default_factory=list)
+    anchors: Sequence[str] | None = None  # names of codecs and published curves; None: all but the first codec
+    unreadable: list[Failure] = field(default_factory=list)  # inputs that are no files
+    title: str = ""  # for a page
+
+    def failures(self) -> list[Failure]:
+        """Each once: a file that cannot be read fails for every codec alike."""
+        found = [*self.unreadable, *(f for r in self.reports for f in r.failures)]
+        return list({(f.message, f.quality, f.codec if f.quality is not None else ""): f for f in found}.values())
+
+    def complete(self) -> list[str]:
+        """The files that every codec did at every quality at which it did any: over these alone are codecs compared."""
+        done = [{(r.file, r.quality) for r in report.rows} for report in self.reports]
+        files = dict.fromkeys(r.file for report in self.reports for r in report.rows)
+        return [f for f in files if all((f, q) in d for d in done for q in {q for _, q in d})]
+
+    def curves(self, measure: str) -> dict[str, list[Point]]:
+        """Mean points by name of codec or published curve, in order of rising rate; codecs and curves without a point are left out.
+
+        The means are over the files that are complete and that all have the measure (small ones have no MS-SSIM).
+        """
+        rows = {report.codec: report.rows for report in self.reports}
+        files = set(self.complete())
+        files -= {r.file for report in self.reports for r in report.rows if math.isnan(getattr(r, measure))}
+        curves = {name: _points([r for r in found if r.file in files], measure) for name, found in rows.items()}
+        for entry in self.published:
+            points = [Point(bpp, _decibels(value, measure)) for bpp, value in getattr(entry, measure)]
+            curves.setdefault(entry.name, _sorted(points))
+        return {name: points for name, points in curves.items() if points}
+
+    def bd_rates(self, measure: str) -> list[BdRate]:
+        """Every measured codec against every anchor that is another; without those that have one point only."""
+        curves = {name: points for name, points in self.curves(measure).items() if len(points) > 1}
+        anchors = [n for n in curves if n != self.reports[0].codec] if self.anchors is None else [n for n in self.anchors if n in curves]
+        codecs = [r.codec for r in self.reports if r.codec in curves]
+        return [_bd_rate(codec, anchor, measure, curves) for codec in codecs for anchor in anchors if anchor != codec]
+
+
+def _points(rows: list[Row], measure: str) -> list[Point]:
+    groups = {q: [r for r in rows if r.quality == q] for q in dict.fromkeys(r.quality for r in rows)}
+    means = ((statistics.fmean(r.bpp for r in g), statistics.fmean(getattr(r, measure) for r in g), q) for q, g in groups.items())
+    return _sorted([Point(bpp, _decibels(value, measure), q) for bpp, value, q in means])
+
+
+def _sorted(points: list[Point]) -> list[Point]:
+    """Without those that are no point of a curve: identical images have infinite PSNR, decoded pictures without files no rate."""
+    return sorted((p for p in points if math.isfinite(p.bpp) and math.isfinite(p.value)), key=lambda p: p.bpp)
+
+
+def _decibels(value: float, measure: str) -> float:
+    if measure == "psnr":
+        return value
+    return -10 * math.log10(1 - value) if value < 1 else math.inf
+
+
+def _bd_rate(codec: str, anchor: str, measure: str, curves: dict[str, list[Point]]) -> BdRate:
+    one, other = ([(p.bpp, p.value) for p in curves[name]] for name in (anchor, codec))
+    try:
+        percent, (low, high) = bd_rate(one, other), overlap(one, other)
+    except ValueError as error:
+        return BdRate(codec, anchor, measure, None, math.nan, math.nan, str(error))
+    return BdRate(codec, anchor, measure, percent, float(low), float(high))
