@@ -13,6 +13,7 @@ from ..quantisation import QUALITIES, rate_position, step_of
 from ..wavelet import Subbands
 from .missing import fill
 
+HALO = 128  # pixels around a part of a large picture that its transform sees
 KNOTS = 5  # rate positions between which the gains are interpolated
 
 
@@ -28,12 +29,17 @@ class Autoencoder(nn.Module):
 
     # large pictures are transformed in parts; all in pixels
     tile = 1024  # side of what is transformed at once, a multiple of the grid
-    grid = 128  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
-    halo = 128  # surroundings that a part has to see, a multiple of the grid
+    grid: int  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
+    halo: int  # surroundings that a part has to see, a multiple of the grid
 
     def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):
         super().__init__()
         self.analysis, self.synthesis = analysis, synthesis
+        parts = [part for part in (analysis, synthesis) if part is not None]
+        self.grid = math.lcm(32, *(part.tile for part in parts))
+        # farther away than this next to nothing is seen: under one level of difference, measured (docs/images.md)
+        needed = max((HALO if part.halo is None else min(part.halo, HALO) for part in parts), default=HALO)
+        self.halo = -(-needed // self.grid) * self.grid
         # the step of each quality; a model file holds its own, so that a later change of the scale leaves old files readable
         self.register_buffer("steps", torch.tensor([step_of(q) for q in QUALITIES]), persistent=False)
         bands = 3 + 9 * wavelet.LEVELS  # the low band's three colours, then nine details a level, finest first
