@@ -343,7 +343,18 @@ def test_info(photos):
 
 
 def test_help_of_every_command_has_an_example():
-    for command in (["encode"], ["decode"], ["info"], ["eval"], ["models", "list"], ["models", "show"], ["models", "push"], ["train"], ["export"], ["doctor"]):
+    for command in (
+        ["encode"],
+        ["decode"],
+        ["info"],
+        ["eval"],
+        ["models", "list"],
+        ["models", "show"],
+        ["models", "push"],
+        ["train"],
+        ["export"],
+        ["doctor"],
+    ):
         result = call(*command, "--help")
         assert result.exit_code == 0 and f"\n  vitcodec {' '.join(command)} " in result.stdout.replace(
             "\n  vitcodec doctor\n", "\n  vitcodec doctor \n"
