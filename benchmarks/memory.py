@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 
-def run(*arguments: str) -> tuple[float, float]:
-    """Run the command line; returns (peak resident memory in MiB, seconds)."""
+def run(*arguments: str) -> tuple[float, float, float]:
+    """Run the command line; returns (peak resident memory in MiB, seconds, seconds of CPU)."""
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "vitcodec", *arguments, "--quiet"])
     # wait4 and not getrusage: the latter keeps the largest of all children so far
@@ -26,7 +26,7 @@ def run(*arguments: str) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"vitcodec {arguments[0]} ended with {process.returncode}")
-    return usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10), seconds
+    return usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10), seconds, usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
@@ -44,8 +44,8 @@ def main() -> None:
             ("encode", ["encode", str(arguments.image), "-o", encoded, "-q", str(arguments.quality)]),
             ("decode", ["decode", encoded, "-o", decoded]),
         ):
-            memory, seconds = run(*command, *options)
-            print(f"{what}: peak {memory:.0f} MiB, {seconds:.2f} s with start-up", flush=True)
+            memory, seconds, cpu = run(*command, *options)
+            print(f"{what}: peak {memory:.0f} MiB, {seconds:.2f} s with start-up ({cpu:.2f} s of CPU)", flush=True)
 
 
 if __name__ == "__main__":

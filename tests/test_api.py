@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import vitcodec
-from vitcodec.cli.encode import DEFAULT_QUALITY
+from vitcodec.cli.encode import DEFAULT_EFFORT, DEFAULT_QUALITY
 from vitcodec.errors import OutputError, UsageError, WeightsError
 
 
@@ -30,7 +30,8 @@ def test_one_file_there_and_back(tmp_path):
         vitcodec.encode(source, tmp_path / "c.vitc", model="nope")
 
 
-def test_the_command_line_has_the_same_default_quality():
-    from vitcodec import codec
+def test_the_command_line_has_the_same_defaults():
+    from vitcodec import codec, effort
 
     assert DEFAULT_QUALITY == codec.DEFAULT_QUALITY
+    assert DEFAULT_EFFORT == effort.DEFAULT_EFFORT

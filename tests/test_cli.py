@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -44,7 +45,10 @@ class StoringCodec:
             raise WeightsError(f"unknown model '{model}'; shipped: stored")
         return cls("stored")
 
-    def encode(self, picture, quality):
+    def coded(self, path, quality):
+        return container.unpack(self.encode(Picture(np.asarray(Image.open(path))), quality))
+
+    def encode(self, picture, quality, effort=3, error_weight=1.0):
         buffer = io.BytesIO()
         Image.fromarray(picture.rgb).save(buffer, "PNG")
         height, width = picture.rgb.shape[:2]
@@ -52,8 +56,9 @@ class StoringCodec:
         metadata = {key: data for key, data in (("ICCP", picture.icc), ("EXIF", picture.exif)) if data}
         return container.pack(Contents(Header(width, height, quality, picture.gray, "stored", bytes(8), 128 * 255), metadata, tokens))
 
-    def decode(self, contents, reduce=0):
-        assert set(contents.tokens) == {(level, 0) for level in LEVELS if level == 0 or level > reduce}
+    def decode(self, contents, reduce=0, region=None):
+        contents = container.unpack(contents) if isinstance(contents, bytes) else contents
+        assert contents.tokens.keys() | contents.missing == {(level, 0) for level in LEVELS if level == 0 or level > reduce}
         image = Image.open(io.BytesIO(contents.tokens[0, 0]))
         rgb = np.asarray(image.reduce(2**reduce) if reduce else image)
         return Picture(rgb, None, contents.header.gray, contents.metadata.get("ICCP"), contents.metadata.get("EXIF"))
@@ -150,6 +155,82 @@ def test_strip(photos):
     assert Image.open("kept.png").getexif()[0x010F] == "Maker" and not Image.open("stripped.png").getexif()
 
 
+def test_fit_takes_the_smallest_reduction_that_fills_the_box(photos):
+    call("encode", "photos/a.png", "-o", "a.vitc")  # 30x20
+    for box, size, reduce in (("15x99", (15, 10), 1), ("14x14", (14, 9), 1), ("16x16", (16, 11), 0), ("4000x1", (2, 1), 4), ("99x99", (30, 20), 0)):
+        (row, _) = lines(call("decode", "a.vitc", "--fit", box, "-o", "small.png", "--overwrite", "--json"))
+        assert (row["width"], row["height"]) == size and row["reduce"] == reduce, box
+    one_line(call("decode", "a.vitc", "--fit", "12", "-o", "x.png"), 2, "--fit '12'")
+    one_line(call("decode", "a.vitc", "--fit", "12x12", "--reduce", 1, "-o", "x.png"), 2, "--reduce")
+
+
+def test_region_is_parsed(photos):
+    call("encode", "photos/a.png", "-o", "a.vitc")
+    for text in ("1,2,3", "1,2,0,4", "-1,0,5,5", "a,b,c,d"):
+        one_line(call("decode", "a.vitc", f"--region={text}", "-o", "x.png"), 2, "--region")
+    one_line(call("decode", "a.vitc", "--region", "30,0,5,5", "-o", "x.png"), 1, "a.vitc", "outside the picture of 30x20")
+
+
+def test_salvage(photos):
+    call("encode", "photos/a.png", "-o", "a.vitc")
+    data = Path("a.vitc").read_bytes()
+    Path("cut.vitc").write_bytes(data[:-20])
+    one_line(call("decode", "cut.vitc"), 1, "--salvage")
+    result = call("decode", "cut.vitc", "--salvage", "--json", "-o", "cut.png")
+    assert result.exit_code == 0 and lines(result)[0]["lost"] == ["lost: the details of level 1"] and "lost: the details" in result.stderr
+    assert lines(call("decode", "a.vitc", "--salvage", "--json", "-o", "a.png"))[0]["lost"] == []
+    Path("gone.vitc").write_bytes(data[:60])
+    one_line(call("decode", "gone.vitc", "--salvage"), 1, "gone.vitc", "nothing can be salvaged")
+
+
+def test_targets(photos, monkeypatch):
+    one_line(call("encode", "photos/a.png", "-q", 5, "--target-bpp", 1), 2, "--quality and --target-bpp")
+    one_line(call("encode", "photos/a.png", "--target-bpp", -1), 2, "more than 0")
+    one_line(call("encode", "photos/a.png", "--target-size", "tiny"), 2, "tiny")
+    Image.open("photos/a.png").save("a.png")
+    size = len(container.pack(StoringCodec("stored").coded("a.png", 50)))
+    (row, _) = lines(call("encode", "a.png", "--target-size", str(size), "--json"))
+    assert row["quality"] == 50 and row["bytes_out"] == size
+    (row, _) = lines(call("encode", "a.png", "--target-bpp", str(8 * size / 600), "--json", "--overwrite"))
+    assert row["quality"] == 50
+    (row, _) = lines(call("encode", "a.png", "--target-size", "10", "--json", "--overwrite"))
+    assert row["quality"] == 1 and "cannot be reached" in row["notes"][0]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_jobs_keep_the_order_and_survive_bad_files(photos, jobs):
+    rng = np.random.default_rng(1)
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(f"photos/n{number:02}.png")
+    Path("photos/n05.png").write_bytes(b"no image")
+    Path("out").mkdir()
+    Path("out/n07.vitc").mkdir()
+    *rows, summary = lines(call("encode", "photos", "-o", "out", "-j", jobs, "--json"))
+    done = [row["file"] for row in rows if row["status"] == "done"]
+    assert done == sorted(done) and len(done) == 12 and summary["failed"] == 2
+    assert lines(call("decode", "out", "-o", "back", "-j", jobs, "--json"))[-1]["done"] == 12
+
+
+def test_a_file_of_another_model_or_version_says_what_it_needs(photos):
+    call("encode", "photos/a.png", "-o", "a.vitc")
+    contents = container.unpack(Path("a.vitc").read_bytes())
+    contents.header = replace(contents.header, model="elsewhere-2", weights=bytes.fromhex("0011223344556677"))
+    Path("b.vitc").write_bytes(container.pack(contents))
+    one_line(call("decode", "b.vitc"), 1, "b.vitc", "needs the model 'elsewhere-2' (weights 0011223344556677)")
+    data = Path("a.vitc").read_bytes()
+    Path("c.vitc").write_bytes(data[:8] + bytes([3]) + data[9:])
+    one_line(call("decode", "c.vitc"), 1, "c.vitc: needs vitcodec >= 3.0")
+
+
+def test_a_header_that_claims_much_is_refused_at_once(photos):
+    call("encode", "photos/a.png", "-o", "a.vitc")
+    contents = container.unpack(Path("a.vitc").read_bytes())
+    contents.header = replace(contents.header, width=13_500, height=13_500, tile=1024)
+    contents.tokens = dict.fromkeys(container.order(contents.header), b"")
+    Path("large.vitc").write_bytes(container.pack(contents))
+    one_line(call("decode", "large.vitc"), 1, "large.vitc: 13500x13500", "--max-pixels")
+
+
 def test_pipes(photos):
     source = Path("photos/a.png").read_bytes()
     encoded = call("encode", "-", "-o", "-", input=source)
@@ -191,11 +272,12 @@ def test_collisions_and_own_inputs_are_refused_before_any_work(photos):
 
 
 def test_interrupted(photos, monkeypatch):
-    encode = StoringCodec.encode
+    encode, calls = StoringCodec.encode, []
 
     def encode_once(self, picture, quality):
-        if list(Path("out").glob("*")):
+        if calls:
             raise KeyboardInterrupt
+        calls.append(quality)
         return encode(self, picture, quality)
 
     monkeypatch.setattr(StoringCodec, "encode", encode_once)

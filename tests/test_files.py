@@ -159,7 +159,7 @@ def test_write_refuses_what_appeared_meanwhile(tmp_path):
 
 
 def test_write_without_hard_links(tmp_path, monkeypatch):
-    def no_links(*_):
+    def no_links(*_, **__):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", no_links)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from vitcodec.errors import InputError, LimitError, OutputError, UsageError
-from vitcodec.images import Picture, _reset_orientation, format_of, read_image, write_image
+from vitcodec.images import Picture, _reset_orientation, format_of, read_image, resized, write_image
 
 ORIENTATION = 0x0112
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -351,6 +351,18 @@ def test_writing_to_a_path_is_atomic_and_needs_a_known_suffix(tmp_path):
         write_image(Picture(rgb), tmp_path / "a.xyz")
     assert [p.name for p in tmp_path.iterdir()] == ["a.PNG"]
     assert format_of("x", "jpeg") == format_of("x.JPG") == "JPEG"
+
+
+@pytest.mark.parametrize("size", [(12, 8), (5, 8), (24, 16), (1, 1)])
+def test_resized(size):
+    alpha = np.zeros((16, 24), np.uint8)
+    alpha[:, :12] = 255
+    rgb = make()
+    rgb[:, 12:] = 0  # what hides behind transparent pixels does not darken the others
+    rgb[:, :12] = 200
+    small = resized(Picture(rgb, alpha), *size)
+    assert small.rgb.shape[1::-1] == small.alpha.shape[::-1] == size
+    assert (np.abs(small.rgb[small.alpha > 100].astype(int) - 200) <= 20).all()  # but for ringing
 
 
 def test_a_size_that_the_format_cannot_hold(tmp_path):

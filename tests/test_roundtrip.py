@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import make_rgb
+from PIL import Image
 
 from vitcodec import codec as codec_module
 from vitcodec import container, wavelet
@@ -77,7 +82,7 @@ def test_reduced_sizes(codec, reduce):
 
 
 def test_tiles_decode_on_their_own(codec, monkeypatch):
-    monkeypatch.setattr(codec_module, "TILE", 128)
+    monkeypatch.setattr(codec.autoencoder, "tile", 128)
     picture = make_picture(300, 140)
     data = codec.encode(picture, 60)
     contents = container.unpack(data)
@@ -109,6 +114,19 @@ def test_damaged_tokens_behind_a_right_checksum(codec, level):
         contents.tokens[level, 0] = payload
         with contextlib.suppress(VitcodecError):
             assert codec.decode(container.pack(contents)).rgb.shape == (64, 64, 3)
+
+
+def test_a_pipe_of_real_processes(tmp_path):
+    """cat x.png | vitcodec encode - -o - | vitcodec decode - -o out.png"""
+    rgb = make_rgb(60, 40)
+    Image.fromarray(rgb).save(tmp_path / "x.png")
+    vitcodec = [sys.executable, "-m", "vitcodec"]
+    environment = os.environ | {"PYTHONPATH": str(Path(codec_module.__file__).parent.parent)}
+    with open(tmp_path / "x.png", "rb") as source:
+        first = subprocess.Popen([*vitcodec, "encode", "-", "-o", "-", "-q", "90"], stdin=source, stdout=subprocess.PIPE, env=environment)
+    second = subprocess.run([*vitcodec, "decode", "-", "-o", str(tmp_path / "out.png")], stdin=first.stdout, env=environment, timeout=300)
+    assert first.wait(300) == second.returncode == 0
+    assert psnr(rgb, np.asarray(Image.open(tmp_path / "out.png"))) > 35
 
 
 def test_wrong_weights_are_refused(codec, picture):

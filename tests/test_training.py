@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -23,7 +26,9 @@ from vitcodec.errors import UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.models import build_autoencoder
-from vitcodec.training import loop, shipping
+from vitcodec.training import shipping, validation
+from vitcodec.training.curve import training_svg
+from vitcodec.training.data import Crops
 from vitcodec.training.export import to_integers
 from vitcodec.training.optimiser import orthogonalise
 
@@ -95,7 +100,7 @@ def invoke(*arguments: object) -> None:
 
 @pytest.fixture(autouse=True)
 def few_validation_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "VALIDATION_STEPS", (64.0, 8.0))
+    monkeypatch.setattr(validation, "VALIDATION_STEPS", (64.0, 8.0))
 
 
 def test_train_resume_export_use(shard, tmp_path, monkeypatch):
@@ -127,3 +132,80 @@ def test_training_goes_on_from_shipped_weights(shard, tmp_path, family):
     """A new family takes the entropy model of the old one."""
     invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 1, "--init", "swin", *family)
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_training_in_bfloat16(shard, tmp_path):
+    invoke(
+        "train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--crop", 64, "--steps", 2, "--precision", "bfloat16", "--device", "cpu"
+    )
+    entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert all(-90 < e["bd_rate"] < 300 for e in entries if "bd_rate" in e)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--precision", "float8"], "unknown precision"), (["--crop", "100"], "no multiple of 32"), (["--device", "tpu"], "unknown device")],
+)
+def test_wrong_usage(shard, tmp_path, arguments, message):
+    result = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "run"), *arguments])
+    assert result.exit_code in (1, 2) and message in result.output
+
+
+def test_two_processes_train_one_model(shard, tmp_path):
+    """torchrun with accelerate: gradients are averaged, one process writes."""
+    run, held_out = tmp_path / "run", tmp_path / "held-out"
+    held_out.mkdir()
+    Image.fromarray(make_rgb(256, 256)).save(held_out / "one.png")
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29571",
+        "-m",
+        "vitcodec",
+        "train",
+        str(shard),
+    ]
+    command += ["--val", str(held_out), "-o", str(run), "--batch", "1", "--crop", "64", "--steps", "2", "--device", "cpu", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in entries] == [0, 2]  # one start and one end: the other process logs nothing
+
+
+def test_crops_are_cut_from_the_images():
+    """Every crop is somewhere in its image, perhaps mirrored or turned; small images are passed over."""
+    image = np.arange(40 * 50 * 3, dtype=np.uint32).reshape(40, 50, 3).astype(np.uint8)
+    small = np.full((20, 60, 3), 255, np.uint8)
+    windows = {image[y : y + 32, x : x + 32].tobytes() for y in range(9) for x in range(19)}
+    for crop in Crops([small, image], 3).batch(20, 32).byte().numpy():
+        forms = [np.ascontiguousarray(f) for turned in (crop, crop.transpose(1, 0, 2)) for f in (turned, turned[:, ::-1], turned[::-1])]
+        assert any(f.tobytes() in windows for f in forms)
+
+
+def test_reduced_crops_are_means_of_larger_ones():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    (crop,) = Crops([image], 0, reduced=1.0).batch(1, 32)
+    assert crop.shape == (32, 32, 3)
+    halved = image.reshape(32, 2, 32, 2, 3).mean((1, 3)).round()
+    assert sorted(crop.numpy().ravel()) == sorted(halved.ravel())
+
+
+def test_the_reference_curve_rises():
+    curve = validation.reference_curve([make_rgb(128, 128)])
+    assert all(a < b and p < q for (a, p), (b, q) in itertools.pairwise(curve))
+
+
+def test_a_picture_of_the_log(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 0, "minutes": 0, "bd_rate": -3.0}\n{"step": 100, "minutes": 5, "loss": 1.5}\n')
+    training_svg(log, tmp_path / "curve.svg")
+    assert not (tmp_path / "curve.svg").exists()  # nothing has two points yet
+    with log.open("a") as file:
+        file.write('{"step": 200, "minutes": 10, "loss": 1.25, "bd_rate": -4.5}\n')
+    training_svg(log, tmp_path / "curve.svg")
+    svg = (tmp_path / "curve.svg").read_text()
+    assert svg.count("<polyline") == 1 and "-4.5" in svg and "-3" in svg

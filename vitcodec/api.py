@@ -6,22 +6,26 @@ from os import PathLike
 from pathlib import Path
 
 from . import container, files, images, weights
-from .codec import DEFAULT_QUALITY, Codec
+from .codec import DEFAULT_EFFORT, DEFAULT_QUALITY, Codec
 
 
 def encode(
     source: str | PathLike[str],
     target: str | PathLike[str],
     quality: int = DEFAULT_QUALITY,
+    effort: int = DEFAULT_EFFORT,
     model: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
 ) -> None:
-    """Encode an image file into a .vitc file at quality 1..100. Raises VitcodecError, OutputError if the target exists and `overwrite` is off."""
+    """Encode an image file into a .vitc file at quality 1..100 and effort 1..9.
+
+    Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
+    """
     if not overwrite:
         files.refuse_existing(Path(target))
     picture = images.read_image(Path(source))
-    files.write_atomic(Path(target), Codec.load(model, device).encode(picture, quality), overwrite)
+    files.write_atomic(Path(target), Codec.load(model, device).encode(picture, quality, effort), overwrite)
 
 
 def decode(

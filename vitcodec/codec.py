@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import container, loading, weights
+from . import container, loading, tiling, weights
 from .container import Contents, Header
 from .devices import choose
+from .effort import DEFAULT_EFFORT, ROUNDS, Refiner, refine, rounded
 from .entropy.coding import ORDER
 from .errors import FormatError, UsageError, WeightsError
 from .images import Picture
-from .quantisation import LAGRANGIAN
+from .tiling import SITE, Area, Region
 from .wavelet import LEVELS, Subbands
 
 DEFAULT_QUALITY = 50
-PAD = 32  # sides are padded to multiples of this
-SITE = 1 << LEVELS  # pixels along a side of a site of the low band
-TILE = 1024  # pixels along a side of a tile of tokens
-ERROR_WEIGHT = 1.2  # of the rate-distortion optimised rounding: a value moved to zero also makes its neighbours look smaller
+WORKERS = 4  # tiles that are entropy-coded at the same time at most, each with a memory of its own
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Codec:
     """A model on a device, ready to encode and decode.
 
     Every method may be called from several threads at once; the work itself is done by one at a time, as torch already uses all cores.
+    Large pictures are worked on tile by tile, so that memory beyond the picture itself depends on the size of a tile only.
     """
 
     def __init__(self, card: weights.ModelCard, device: torch.device):
@@ -46,90 +52,177 @@ class Codec:
             torch.set_num_threads(threads)
         return cls(weights.find(model), choose(device)[0])
 
-    def encode(self, picture: Picture, quality: int = DEFAULT_QUALITY) -> bytes:
-        """A .vitc file of the picture at quality 1..100. Raises UsageError, LimitError."""
+    # encoding
+
+    def encode(self, picture: Picture, quality: int = DEFAULT_QUALITY, effort: int = DEFAULT_EFFORT, error_weight: float = 1.0) -> bytes:
+        """A .vitc file of the picture at quality 1..100.
+
+        effort: 1..9, time spent on the choice of integers, see effort.py. error_weight: what an error is worth to that choice, 1 as it is best; less
+        makes a smaller and worse file.
+        Raises UsageError, LimitError.
+        """
         header = self._header(picture, quality)
+        container.check_limits(header, "the image")
         with self._lock:
-            tokens, _ = self._code(picture.rgb, header)
+            coded = self._code(picture.rgb, header, effort, error_weight)
+            tokens = {(level, index): data for index, payloads, _ in coded for level, data in payloads.items()}
         metadata = {"ICCP": picture.icc, "EXIF": picture.exif, "XMP ": picture.xmp, "ALPH": _pack_alpha(picture.alpha)}
         return container.pack(Contents(header, {k: v for k, v in metadata.items() if v is not None}, tokens))
 
-    def coded_tokens(self, picture: Picture, quality: int = DEFAULT_QUALITY) -> Subbands:
+    def coded_tokens(self, picture: Picture, quality: int = DEFAULT_QUALITY, effort: int = DEFAULT_EFFORT) -> Subbands:
         """The integers that `encode` writes, as the encoder knows them: what `tokens` reads back."""
+        header = self._header(picture, quality)
         with self._lock:
-            return self._code(picture.rgb, self._header(picture, quality))[1]
+            parts = {index: coded for index, _, coded in self._code(picture.rgb, header, effort)}
+        return tiling.gather(parts, header, tiling.whole_area(header))
 
     def _header(self, picture: Picture, quality: int) -> Header:
         if not 1 <= quality <= 100:
             raise UsageError(f"quality {quality} is out of range; give 1 to 100")
         height, width = picture.rgb.shape[:2]
-        return Header(width, height, quality, picture.gray, self.name, self.card.identity, TILE)
+        return Header(width, height, quality, picture.gray, self.name, self.card.identity, self.autoencoder.tile)
 
-    def _code(self, rgb: np.ndarray, header: Header) -> tuple[dict[tuple[int, int], bytes], Subbands]:
-        """The payloads of every level and tile, and the integers in them."""
-        latents = self.latents(rgb, header.quality)
-        integers = latents.map(lambda t: torch.empty_like(t, dtype=torch.int32))
-        error_weights = self._error_weights(header.quality)
-        tokens: dict[tuple[int, int], bytes] = {}
-        for index, tile in enumerate(tiles(header)):
-            payloads, coded = self.entropy.encode(_cut(latents, *tile), header.quality, error_weights)
-            tokens |= {(level, index): data for level, data in payloads.items()}
-            _paste(integers, coded, *tile)
-        return tokens, integers
-
-    @torch.no_grad()
-    def _error_weights(self, quality: int) -> np.ndarray:
-        gains = self.autoencoder.error_gains(self._step(quality))[0].cpu().numpy()
-        return ERROR_WEIGHT * LAGRANGIAN * gains**2
+    def _code(self, rgb: np.ndarray, header: Header, effort: int, error_weight: float = 1.0) -> Iterator[tuple[int, dict[int, bytes], Subbands]]:
+        """Of every tile: its number, its payloads, and the integers in them."""
+        if effort not in ROUNDS:
+            raise UsageError(f"effort {effort} is out of range; give {min(ROUNDS)} to {max(ROUNDS)}")
+        refiner = Refiner(self.autoencoder, self.entropy, header.quality, error_weight)
+        tiles, workers = range(header.tiles), self._workers()
+        for group in (tiles[i : i + workers] for i in range(0, header.tiles, workers)):
+            chosen = []
+            for area in (tiling.token_tile(header, index) for index in group):
+                integers = rounded(self.tile_latents(rgb, header, area), self.card.config["dead_zone"])
+                image = torch.from_numpy(tiling.pixels(rgb, area)).to(self.device)[None]
+                chosen.append(refine(refiner, image, integers, ROUNDS[effort]))
+            coded = self._map(lambda integers: self.entropy.encode(integers, header.quality), chosen)
+            yield from ((index, payloads, integers) for index, (payloads, integers) in zip(group, coded, strict=True))
 
     @torch.no_grad()
-    def latents(self, rgb: np.ndarray, quality: int) -> Subbands:
-        """(H, W, 3) uint8 -> the latents before rounding, batch of one."""
-        image = torch.from_numpy(_pad(rgb)).to(self.device)[None].float()
-        return self.autoencoder.encode(image, self._step(quality))
+    def tile_latents(self, rgb: np.ndarray, header: Header, area: Area) -> Subbands:
+        """(H, W, 3) uint8, the whole picture -> the latents of one tile before rounding, batch of one: analysis with a halo around the tile."""
+        wide = area.grown(self.autoencoder.halo // SITE, tiling.whole_area(header))
+        image = torch.from_numpy(tiling.pixels(rgb, wide)).to(self.device)[None].float()
+        return tiling.cut(self.autoencoder.encode(image, self._step(header.quality)), area.within(wide))
+
+    # decoding
+
+    def read(self, source: container.Source, reduce: int = 0, region: Region | None = None, name: str = "<bytes>") -> Contents:
+        """The parts of a .vitc file that `decode` needs for the same reduce and region, and no others. Raises as decode does."""
+        if region is None:
+            return container.unpack(source, reduce + 1, name)
+        stream: BinaryIO = io.BytesIO(source) if isinstance(source, bytes | bytearray | memoryview) else source
+        start = stream.tell()
+        header = container.read_header(stream, name)
+        stream.seek(start)
+        whole = tiling.whole_area(header)
+        needed = [self._wide(block, whole) for block in self._blocks(header, region.clipped(header))]
+        tiles = {tile for area in needed for tile in tiling.tiles_under(header, area)}
+        return container.unpack(stream, reduce + 1, name, tiles)
 
     def tokens(self, data: bytes | Contents, reduce: int = 0) -> Subbands:
         """The integers of a file, exact on every device: int32, batch of one; levels that `reduce` leaves out are missing from the details."""
         contents = container.unpack(data, reduce + 1) if isinstance(data, bytes) else data
-        header = contents.header
-        self._check(header)
-        rows, columns = (-(-n // PAD) * PAD // SITE for n in (header.height, header.width))
-        low = torch.zeros(1, rows, columns, 3, dtype=torch.int32, device=self.device)
-        finest = reduce + 1
-        details = [low.new_zeros(1, rows << (LEVELS - l), columns << (LEVELS - l), 9) for l in range(finest, LEVELS + 1)]
-        whole = Subbands(low, tuple(details))
-        for index, (y, x, h, w) in enumerate(tiles(header)):
-            payloads = {level: contents.tokens[level, index] for level in ORDER if level == 0 or level >= finest}
-            part = self.entropy.decode(payloads, header.quality, h, w, finest)
-            _paste(whole, part, y, x, h, w)
-        return whole
+        self._check(contents.header)
+        parts = self._decode_tiles(contents, range(contents.header.tiles), reduce)
+        return tiling.gather(parts, contents.header, tiling.whole_area(contents.header))
 
-    @torch.no_grad()
-    def decode(self, data: bytes | Contents, reduce: int = 0) -> Picture:
-        """The picture of a .vitc file; reduce = 1..4 halves its sides that many times and reads only the coarser levels.
+    def decode(self, data: container.Source | Contents, reduce: int = 0, region: Region | None = None) -> Picture:
+        """The picture of a .vitc file.
 
-        Raises FormatError, UnsupportedError, LimitError, WeightsError.
+        reduce: 1..4 halves its sides that many times and reads only the coarser levels. region: the part to decode, in pixels of the whole picture,
+        for which only the tiles that it needs are read. What contents.missing lists (see salvage.unpack) is concealed.
+        Raises FormatError, UnsupportedError, LimitError, WeightsError, UsageError.
         """
         if not 0 <= reduce <= LEVELS:
             raise UsageError(f"reduce {reduce} is out of range; give 0 to {LEVELS}")
-        contents = container.unpack(data, reduce + 1) if isinstance(data, bytes) else data
+        contents = data if isinstance(data, Contents) else self.read(data, reduce, region)
         header = contents.header
+        self._check(header)
+        region = region.clipped(header) if region else Region(0, 0, header.width, header.height)
         with self._lock:
-            latents = self.tokens(contents, reduce).map(Tensor.float)
-            step = self._step(header.quality)
-            if reduce:
-                latents = Subbands(latents.low, (*(latents.low.new_zeros(1, 0, 0, 9),) * reduce, *latents.details))
-                image = self.autoencoder.decode_reduced(latents, step, reduce)
-            else:
-                image = self.autoencoder.decode(latents, step)
-            height, width = (-(-n // (1 << reduce)) for n in (header.height, header.width))
-            image = image[0, :height, :width]
-            if header.gray:
-                image = image.mean(-1, keepdim=True).expand(-1, -1, 3)
-            rgb = image.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+            rgb = self._synthesise(contents, region, reduce)
         m = contents.metadata
-        alpha = _unpack_alpha(m["ALPH"], header, reduce) if "ALPH" in m else None
+        alpha = _unpack_alpha(m["ALPH"], header, region, reduce) if "ALPH" in m else None
         return Picture(rgb, alpha, header.gray, m.get("ICCP"), m.get("EXIF"), m.get("XMP "), [])
+
+    def _blocks(self, header: Header, region: Region) -> list[Area]:
+        """What is synthesised at once for a region: parts of the model's tiles, beginning and ending where the transform allows."""
+        area = region.area(header).rounded(self.autoencoder.grid // SITE, tiling.whole_area(header))
+        return area.blocks(self.autoencoder.tile // SITE)
+
+    def _wide(self, block: Area, whole: Area) -> Area:
+        return block.grown(self.autoencoder.halo // SITE, whole)
+
+    def _synthesise(self, contents: Contents, region: Region, reduce: int) -> np.ndarray:
+        """(H, W, 3) uint8 of a region in pixels of the reduced picture."""
+        header, whole = contents.header, tiling.whole_area(contents.header)
+        shown, size = region.reduced(reduce), SITE >> reduce
+        out = np.empty((shown.height, shown.width, 3), np.uint8)
+        parts: dict[int, Subbands] = {}
+        for _, row in itertools.groupby(self._blocks(header, region), lambda block: block.y):
+            blocks = list(row)
+            wide = [self._wide(block, whole) for block in blocks]
+            needed = sorted({tile for area in wide for tile in tiling.tiles_under(header, area)})
+            parts = {tile: parts[tile] for tile in needed if tile in parts}  # of the row above, what this one sees too
+            new = self._decode_tiles(contents, [tile for tile in needed if tile not in parts], reduce)
+            parts |= new
+            conceal(parts, new, header, contents.missing)
+            for block, area in zip(blocks, wide, strict=True):
+                image = self._image(tiling.gather(parts, header, area), header, reduce)
+                y, x = block.y * size - shown.y, block.x * size - shown.x
+                part = image[(block.y - area.y) * size :, (block.x - area.x) * size :]
+                part = part[max(-y, 0) : block.h * size, max(-x, 0) : block.w * size]
+                target = out[max(y, 0) :, max(x, 0) :][: part.shape[0], : part.shape[1]]
+                target[:] = part[: target.shape[0], : target.shape[1]]
+        return out
+
+    @torch.no_grad()
+    def _image(self, tokens: Subbands, header: Header, reduce: int) -> np.ndarray:
+        """The pixels of tokens, uint8, without what `reduce` leaves out."""
+        latents, step = tokens.map(Tensor.float), self._step(header.quality)
+        if reduce:
+            latents = Subbands(latents.low, (*(latents.low.new_zeros(1, 0, 0, 9),) * reduce, *latents.details))
+            image = self.autoencoder.decode_reduced(latents, step, reduce)[0]
+        else:
+            image = self.autoencoder.decode(latents, step)[0]
+        if header.gray:
+            image = image.mean(-1, keepdim=True).expand(-1, -1, 3)
+        return image.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+    def _decode_tiles(self, contents: Contents, tiles: Sequence[int], reduce: int) -> dict[int, Subbands]:
+        """The integers of tiles, zero where contents.missing says so."""
+        return dict(zip(tiles, self._map(lambda tile: self._decode_tile(contents, tile, reduce + 1), tiles), strict=True))
+
+    def _decode_tile(self, contents: Contents, tile: int, finest: int) -> Subbands:
+        header = contents.header
+        _, _, h, w = tiling.token_tile(header, tile)
+        levels = [level for level in ORDER if level == 0 or level >= finest]
+        # a level is predicted from the coarser ones, so that without one of them it cannot be read
+        there = list(itertools.takewhile(lambda level: (level, tile) not in contents.missing, levels))
+        if not there:
+            low = torch.zeros(1, h, w, 3, dtype=torch.int32, device=self.device)
+            details: tuple[Tensor, ...] = ()
+        else:
+            payloads = {level: contents.tokens[level, tile] for level in there}
+            low, details = self.entropy.decode(payloads, header.quality, h, w, there[-1] or LEVELS + 1)
+        lost = [low.new_zeros(1, h << (LEVELS - l), w << (LEVELS - l), 9) for l in range(finest, LEVELS + 1 - len(details))]
+        return Subbands(low, (*lost, *details))
+
+    # both
+
+    def _workers(self) -> int:
+        return min(torch.get_num_threads(), WORKERS) if self.device.type == "cpu" else 1
+
+    def _map(self, function: Callable[[A], B], items: Sequence[A]) -> list[B]:
+        """function of every item, at the same time where that pays: much of entropy coding runs in one thread."""
+        workers, threads = min(self._workers(), len(items)), torch.get_num_threads()
+        if workers < 2:
+            return [function(item) for item in items]
+        try:
+            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+                return list(pool.map(function, items))
+        finally:
+            torch.set_num_threads(threads)
 
     def _step(self, quality: int) -> Tensor:
         return self.autoencoder.steps[quality - 1 : quality]
@@ -138,35 +231,22 @@ class Codec:
         if header.weights != self.card.identity:
             raise WeightsError(
                 f"the file was made with other weights (model '{header.model}', {header.weights.hex()}), not with '{self.name}' "
-                f"({self.card.identity.hex()}); decode it with the model that made it"
+                f"({self.card.identity.hex()}); get that version of '{header.model}' and give it as -m local-dir:PATH"
             )
 
 
-def tiles(header: Header) -> list[tuple[int, int, int, int]]:
-    """(y, x, h, w) of every tile in sites of the low band, in raster order."""
-    side = header.tile // SITE
-    rows, columns = (-(-n // PAD) * PAD // SITE for n in (header.height, header.width))
-    return [(y, x, min(side, rows - y), min(side, columns - x)) for y in range(0, rows, side) for x in range(0, columns, side)]
+def conceal(parts: dict[int, Subbands], tiles: Iterable[int], header: Header, missing: Collection[tuple[int, int]]) -> None:
+    """Put something likely in the place of missing tokens in some of the `tiles` of `parts`, which hold zeros there.
 
-
-def _area(t: Tensor, rows: int, y: int, x: int, h: int, w: int) -> Tensor:
-    """The part of a subband that belongs to sites (y, x) to (y + h, x + w) of a low band of `rows` rows."""
-    k = t.shape[1] // rows
-    return t[:, y * k : (y + h) * k, x * k : (x + w) * k]
-
-
-def _cut(bands: Subbands, y: int, x: int, h: int, w: int) -> Subbands:
-    return bands.map(lambda t: _area(t, bands.low.shape[1], y, x, h, w))
-
-
-def _paste(bands: Subbands, part: Subbands, y: int, x: int, h: int, w: int) -> None:
-    for target, source in zip((bands.low, *bands.details), (part.low, *part.details), strict=True):
-        _area(target, bands.low.shape[1], y, x, h, w).copy_(source)
-
-
-def _pad(rgb: np.ndarray) -> np.ndarray:
-    """Repeat the last row and column until both sides are multiples of 32."""
-    return np.pad(rgb, ((0, -rgb.shape[0] % PAD), (0, -rgb.shape[1] % PAD), (0, 0)), mode="edge")
+    For details zeros are likely enough: the picture is less sharp. A tile without a low band gets the mean colour of the tiles around it, as far as
+    they are in `parts`. A model that infers tokens from others would do so here.
+    """
+    for tile in tiles:
+        if (0, tile) in missing:
+            around = tiling.tiles_under(header, tiling.token_tile(header, tile).grown(1, tiling.whole_area(header)))
+            known = [parts[n].low.float().mean((0, 1, 2)) for n in around if n in parts and (0, n) not in missing]
+            if known:
+                parts[tile].low[:] = torch.stack(known).mean(0).round().int()
 
 
 def _pack_alpha(alpha: np.ndarray | None) -> bytes | None:
@@ -179,7 +259,7 @@ def _pack_alpha(alpha: np.ndarray | None) -> bytes | None:
     return buffer.getvalue()
 
 
-def _unpack_alpha(data: bytes, header: Header, reduce: int) -> np.ndarray:
+def _unpack_alpha(data: bytes, header: Header, region: Region, reduce: int) -> np.ndarray:
     from PIL import Image
 
     try:
@@ -187,6 +267,8 @@ def _unpack_alpha(data: bytes, header: Header, reduce: int) -> np.ndarray:
             if image.size != (header.width, header.height) or image.mode != "L":
                 raise ValueError(f"it is {image.size[0]}x{image.size[1]} {image.mode}")
             image.load()
-            return np.asarray(image.reduce(1 << reduce) if reduce else image)
+            part = image.reduce(1 << reduce) if reduce else image
+            x, y, width, height = region.reduced(reduce)
+            return np.asarray(part.crop((x, y, x + width, y + height)))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FormatError(f"the alpha channel is damaged ({error})") from error

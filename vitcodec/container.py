@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NoReturn
 
+from . import __version__
 from .errors import FormatError, LimitError, UnsupportedError
 
 # a byte above 127, a CR LF, a Ctrl-Z and an LF: each kind of text-mode transfer changes one of them
@@ -29,6 +30,7 @@ TILE_UNIT = 128
 MAX_SIDE = 65535
 MAX_PIXELS = 1 << 28
 MAX_TILES = 1 << 14
+MAX_TILE_PIXELS = 1 << 22  # what a decoder has to hold of the entropy model at once
 MAX_METADATA = 64 << 20  # bytes of all chunks between HEAD and the index
 MAX_MODEL = 64
 HASH_SIZE = 8
@@ -37,9 +39,9 @@ MAX_VARINT = 5  # bytes
 _GRAY = 1
 _CRC_SIZE = 4
 _MAX_HEAD = 2 * MAX_VARINT + 4 + MAX_MODEL + HASH_SIZE  # the 4: quality, flags, tile, length of the model id
-_KEYS = {type: key for key, type in METADATA.items()}
-_KNOWN = {HEAD, INDEX, *TOKENS.values(), *_KEYS}
-_COPY = "get a complete and undamaged copy"
+KEYS = {type: key for key, type in METADATA.items()}
+_KNOWN = {HEAD, INDEX, *TOKENS.values(), *KEYS}
+_COPY = "get a complete and undamaged copy, or decode what is left with --salvage"
 
 Source = bytes | bytearray | memoryview | BinaryIO
 
@@ -90,11 +92,13 @@ class Contents:
 
     metadata: keys among "ICCP", "EXIF", "XMP " and "ALPH".
     tokens: (level, tile) -> payload, with a level of LEVELS and the tile's index in row-major order.
+    missing: (level, tile) of what is damaged or cut off; only salvage.unpack leaves any.
     """
 
     header: Header
     metadata: dict[str, bytes] = field(default_factory=dict)
     tokens: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    missing: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -132,46 +136,47 @@ def pack(contents: Contents) -> bytes:
     too many, or a metadata key is unknown.
     """
     header, metadata, tokens = contents.header, contents.metadata, contents.tokens
-    _check_limits(header, "the image")
+    check_limits(header, "the image")
     if unknown := metadata.keys() - METADATA.keys():
         raise ValueError(f"unknown metadata {sorted(unknown)}; known are {list(METADATA)}")
     _check_metadata(sum(map(len, metadata.values())), "the image")
-    order = list(_order(header))
-    if tokens.keys() != set(order):
+    keys = list(order(header))
+    if tokens.keys() != set(keys):
         raise ValueError(f"tokens for {len(tokens)} pairs of level and tile, not exactly those of {len(LEVELS)} levels and {header.tiles} tiles")
 
     parts = [MAGIC, bytes([VERSION]), _chunk(HEAD, _head_payload(header))]
     parts += [_chunk(type, _deflate(key, metadata[key])) for key, type in METADATA.items() if key in metadata]
     if header.tiles > 1:
-        parts.append(_chunk(INDEX, b"".join(_varint(len(tokens[key])) for key in order)))
-    parts += [_chunk(TOKENS[level], tokens[level, tile]) for level, tile in order]
+        parts.append(_chunk(INDEX, b"".join(_varint(len(tokens[key])) for key in keys)))
+    parts += [_chunk(TOKENS[level], tokens[level, tile]) for level, tile in keys]
     return b"".join(parts)
 
 
-def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Contents:
+def unpack(source: Source, finest: int = 1, name: str = "<bytes>", tiles: Collection[int] | None = None) -> Contents:
     """Read and check a .vitc file.
 
     source: the bytes, or a seekable binary stream, read from where it stands to its end.
     finest: 1..5; detail levels below it are neither read nor checked (2 leaves out level 1; 5 reads the low band alone).
     name: how messages call the file.
+    tiles: which tiles to read, None for all; the tokens of the others are neither read nor checked.
 
     Raises FormatError, UnsupportedError or LimitError; OSError only where the stream itself does.
     """
-    return _read(source, finest, name)[0]
+    return _read(source, finest, name, tiles)[0]
 
 
 def read_header(source: Source, name: str = "<bytes>") -> Header:
     """The header alone: reads and checks at most about 100 bytes. Raises as unpack does."""
-    return _read_head(_Reader(source, name))[0]
+    return read_head(Reader(source, name))[0]
 
 
 def describe(source: Source, name: str = "<bytes>") -> Layout:
     """Where every chunk lies, unknown ones too; the whole file is checked. Raises as unpack does."""
-    contents, chunks = _read(source, 1, name)
+    contents, chunks = _read(source, 1, name, None)
     return Layout(contents.header, chunks)
 
 
-class _Reader:
+class Reader:
     """Reads exactly what is asked for, or says that the file is truncated before anything is allocated."""
 
     def __init__(self, source: Source, name: str):
@@ -181,7 +186,7 @@ class _Reader:
         self.stream.seek(start)
 
     def damaged(self, what: str) -> FormatError:
-        return FormatError(f"{self.name}: damaged: {what}; {_COPY}")
+        return _damaged(self.name, what)
 
     def truncated(self) -> FormatError:
         return FormatError(f"{self.name}: truncated: it ends too early, after {self.position + self.remaining} bytes; {_COPY}")
@@ -211,6 +216,13 @@ class _Reader:
                 return value
         raise self.damaged(f"no valid number before byte {self.position}")
 
+    def skip(self, count: int) -> None:
+        if count > self.remaining:
+            raise self.truncated()
+        self.stream.seek(count, io.SEEK_CUR)
+        self.position += count
+        self.remaining -= count
+
     def chunk(self) -> Chunk:
         """The type and length of the next chunk; its payload, which is there in full, comes next."""
         offset, type = self.position, self.read(4)
@@ -232,21 +244,23 @@ class _Reader:
         self.payload(chunk)
         if chunk.type in _KNOWN or not _critical(chunk.type):
             raise self.damaged(f"chunk {chunk.type} at byte {chunk.offset} is out of place")
-        raise UnsupportedError(f"{self.name}: needs a newer vitcodec: chunk {chunk.type} is unknown to this one; upgrade vitcodec")
+        raise UnsupportedError(f"{self.name}: needs vitcodec > {__version__}: chunk {chunk.type} is unknown to this one; upgrade vitcodec")
 
 
-def _read(source: Source, finest: int, name: str) -> tuple[Contents, list[Chunk]]:
+def _read(source: Source, finest: int, name: str, tiles: Collection[int] | None) -> tuple[Contents, list[Chunk]]:
     if finest not in range(1, 6):
         raise ValueError(f"the finest level to read is {finest}, not in 1..5")
-    reader = _Reader(source, name)
-    header, chunk = _read_head(reader)
+    reader = Reader(source, name)
+    header, chunk = read_head(reader)
     contents, chunks = Contents(header), [chunk]
-    sizes, chunk = _read_until_tokens(reader, contents, chunks)
-    for number, (level, tile) in enumerate(_order(header)):
+    sizes, first = _read_until_tokens(reader, contents, chunks)
+    for number, (level, tile) in enumerate(order(header)):
         if 0 < level < finest:
             break
-        if number:
-            chunk = reader.chunk()
+        if tiles is not None and tile not in tiles and sizes:
+            reader.skip(chunk_size(sizes[number]))
+            continue
+        chunk, first = first or reader.chunk(), None
         if chunk.type != TOKENS[level]:
             reader.refuse(chunk)
         if sizes and chunk.length != sizes[number]:
@@ -259,7 +273,7 @@ def _read(source: Source, finest: int, name: str) -> tuple[Contents, list[Chunk]
     return contents, chunks
 
 
-def _read_head(reader: _Reader) -> tuple[Header, Chunk]:
+def read_head(reader: Reader) -> tuple[Header, Chunk]:
     name, magic = reader.name, reader.read(min(len(MAGIC), reader.remaining))
     if magic != MAGIC:
         if MAGIC.startswith(magic):
@@ -269,72 +283,84 @@ def _read_head(reader: _Reader) -> tuple[Header, Chunk]:
         raise FormatError(f"{name}: not a .vitc file; only files that vitcodec has encoded can be decoded")
     version = reader.read(1)[0]
     if version > VERSION:
-        raise UnsupportedError(f"{name}: needs a newer vitcodec: format version {version}, this one reads up to {VERSION}; upgrade vitcodec")
+        # format N is first read by vitcodec N.0, see docs/format.md
+        raise UnsupportedError(f"{name}: needs vitcodec >= {version}.0 for format version {version}; this is {__version__}; upgrade vitcodec")
     chunk = reader.chunk()
     if chunk.type != HEAD or chunk.length > _MAX_HEAD:
         raise reader.damaged("it does not begin with a header")
-    header = _parse_head(_Reader(reader.payload(chunk), f"{name}: header"))
-    _check_limits(header, name)
+    header = _parse_head(Reader(reader.payload(chunk), f"{name}: header"))
+    check_limits(header, name)
     return header, chunk
 
 
-def _parse_head(fields: _Reader) -> Header:
+def _parse_head(fields: Reader) -> Header:
     width, height = fields.varint(), fields.varint()
     quality, flags, tile, model_length = fields.read(4)
     model, weights = fields.read(model_length), fields.read(HASH_SIZE)
     if fields.remaining:
         raise fields.damaged("it is too long")
     if flags & ~_GRAY:
-        raise UnsupportedError(f"{fields.name}: needs a newer vitcodec: flags {flags:#04x} are unknown to this one; upgrade vitcodec")
+        raise UnsupportedError(f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; upgrade vitcodec")
     try:
         return Header(width, height, quality, bool(flags & _GRAY), model.decode("latin-1"), weights, tile * TILE_UNIT)
     except ValueError as error:
         raise FormatError(f"{fields.name}: invalid: {error}; {_COPY}") from None
 
 
-def _read_until_tokens(reader: _Reader, contents: Contents, chunks: list[Chunk]) -> tuple[list[int], Chunk]:
-    """Read what stands between HEAD and the tokens. Returns the index, empty if there is one tile only, and the first token chunk, not yet read."""
+def _read_until_tokens(reader: Reader, contents: Contents, chunks: list[Chunk]) -> tuple[list[int], Chunk | None]:
+    """Read what stands between HEAD and the tokens.
+
+    Returns the index, or, if there is one tile only, an empty one and the first token chunk, of which type and length have been read.
+    """
     spent, inflated, tiles = 0, 0, contents.header.tiles
     last = INDEX if tiles > 1 else TOKENS[LEVELS[0]]
     while (chunk := reader.chunk()).type != last:
-        key = _KEYS.get(chunk.type)
+        key = KEYS.get(chunk.type)
         if key in contents.metadata or (key is None and _critical(chunk.type)):
             reader.refuse(chunk)
         spent += chunk.length
         _check_metadata(spent, reader.name)
         payload = reader.payload(chunk)
         if key is not None:
-            contents.metadata[key] = payload if key in STORED else _inflate(payload, MAX_METADATA - inflated, reader, chunk)
+            contents.metadata[key] = read_metadata(key, payload, MAX_METADATA - inflated, reader.name, chunk)
             inflated += len(contents.metadata[key])
         chunks.append(chunk)
     if tiles == 1:
         return [], chunk
     chunks.append(chunk)
-    return _read_index(reader, chunk, tiles), reader.chunk()
+    return read_index(reader, chunk, tiles), None
 
 
-def _read_index(reader: _Reader, chunk: Chunk, tiles: int) -> list[int]:
+def read_metadata(key: str, payload: bytes, limit: int, name: str, chunk: Chunk) -> bytes:
+    """The metadata in a chunk's payload, of which at most `limit` bytes are inflated."""
+    return payload if key in STORED else _inflate(payload, limit, name, chunk)
+
+
+def read_index(reader: Reader, chunk: Chunk, tiles: int) -> list[int]:
     count = len(LEVELS) * tiles
     if not count <= chunk.length <= MAX_VARINT * count:
         raise reader.damaged(f"its index of {chunk.length} bytes cannot hold {count} sizes")
-    fields = _Reader(reader.payload(chunk), f"{reader.name}: index")
+    fields = Reader(reader.payload(chunk), f"{reader.name}: index")
     sizes = [fields.varint() for _ in range(count)]
     if fields.remaining:
         raise fields.damaged("it is too long")
     return sizes
 
 
-def _order(header: Header) -> Iterator[tuple[int, int]]:
+def order(header: Header) -> Iterator[tuple[int, int]]:
     """(level, tile) of every token chunk, in the file's order."""
     return ((level, tile) for level in LEVELS for tile in range(header.tiles))
 
 
-def _check_limits(header: Header, name: str) -> None:
+def check_limits(header: Header, name: str) -> None:
+    """Raises LimitError."""
     size = f"{name}: {header.width}x{header.height} pixels"
     if max(header.width, header.height) > MAX_SIDE or header.width * header.height > MAX_PIXELS:
         raise LimitError(f"{size} exceed the limit of {MAX_SIDE} a side and {MAX_PIXELS} in all; split the image")
     if header.tiles > MAX_TILES:
         raise LimitError(f"{size} are {header.tiles} tiles, more than {MAX_TILES}; use larger tiles")
+    if min(header.width, header.tile) * min(header.height, header.tile) > MAX_TILE_PIXELS:
+        raise LimitError(f"{size} in tiles of {header.tile} exceed the limit of {MAX_TILE_PIXELS} pixels a tile; use smaller tiles")
 
 
 def _check_metadata(size: int, name: str) -> None:
@@ -346,18 +372,22 @@ def _deflate(key: str, data: bytes) -> bytes:
     return data if key in STORED else zlib.compress(data, 9)
 
 
-def _inflate(data: bytes, limit: int, reader: _Reader, chunk: Chunk) -> bytes:
+def _inflate(data: bytes, limit: int, name: str, chunk: Chunk) -> bytes:
     """The content of a deflated chunk, at most `limit` bytes: more is never allocated."""
     inflater = zlib.decompressobj()
     try:
         out = inflater.decompress(data, limit + 1)
     except zlib.error:
-        raise reader.damaged(f"chunk {chunk.type} at byte {chunk.offset} is not a zlib stream") from None
+        raise _damaged(name, f"chunk {chunk.type} at byte {chunk.offset} is not a zlib stream") from None
     if len(out) > limit:
-        _check_metadata(MAX_METADATA + 1, reader.name)
+        _check_metadata(MAX_METADATA + 1, name)
     if not inflater.eof or inflater.unused_data:
-        raise reader.damaged(f"chunk {chunk.type} at byte {chunk.offset} is not one whole zlib stream")
+        raise _damaged(name, f"chunk {chunk.type} at byte {chunk.offset} is not one whole zlib stream")
     return out
+
+
+def _damaged(name: str, what: str) -> FormatError:
+    return FormatError(f"{name}: damaged: {what}; {_COPY}")
 
 
 def _critical(type: str) -> bool:
@@ -377,6 +407,11 @@ def _varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
+
+
+def chunk_size(length: int) -> int:
+    """Bytes of a whole chunk with a payload of `length` bytes."""
+    return 4 + len(_varint(length)) + length + _CRC_SIZE
 
 
 def _start(type: str, length: int) -> bytes:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import InputError, OutputError, UsageError, VitcodecError
 
@@ -226,7 +227,7 @@ def unreadable(path: Path | str, error: OSError) -> InputError:
 
 
 def write_atomic(path: Path, data: bytes, overwrite: bool = False) -> None:
-    """Write a file whole or not at all: a temporary file in the same folder, flushed to the disk, takes the name at the end.
+    """Write a file whole or not at all: it is written under no name, or a temporary one in the same folder, flushed to the disk, and then named.
 
     Folders above it are made. Without `overwrite` a file that has appeared meanwhile is left alone. Raises OutputError.
     """
@@ -234,21 +235,50 @@ def write_atomic(path: Path, data: bytes, overwrite: bool = False) -> None:
     try:
         _make_folder(path.parent)
         try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            if not _write_nameless(temporary if overwrite else path, data):
+                with open(temporary, "xb") as file:
+                    _write_through(file, data)
+                if not overwrite:
+                    _name(temporary, path)
             if overwrite:
                 _keep_mode(path, temporary)
                 os.replace(temporary, path)
-            else:
-                _name(temporary, path)
         finally:  # also after Ctrl-C
             temporary.unlink(missing_ok=True)
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions and free space") from error
+
+
+def _write_nameless(path: Path, data: bytes) -> bool:
+    """Where the system can (Linux), write a file that has no name before it is whole: not even `kill -9` or a power cut leaves a part of it.
+
+    False: it cannot. Raises FileExistsError, and OSError if the data cannot be written.
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        return False
+    try:
+        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError:  # the file system cannot, or nothing may be written there, which the other way will tell
+        return False
+    with open(descriptor, "wb") as file:
+        _write_through(file, data)
+        try:
+            # with a folder's descriptor, linkat follows the link to the open file
+            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
+        except FileExistsError:
+            raise
+        except OSError:  # no /proc, or no hard links
+            return False
+    return True
+
+
+def _write_through(file: BinaryIO, data: bytes) -> None:
+    """To the disk itself."""
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _make_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ import re
 import struct
 import threading
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -286,6 +286,17 @@ def _xmp(image: Image.Image) -> bytes | None:
     if not isinstance(xmp, bytes) or not xmp:
         return None
     return re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
+
+
+def resized(picture: Picture, width: int, height: int) -> Picture:
+    """The picture in another size (Lanczos); its colours are weighted by its alpha."""
+    if picture.rgb.shape[:2] == (height, width):
+        return picture
+    image = Image.fromarray(np.ascontiguousarray(picture.rgb))
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))
+    small = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    return replace(picture, rgb=small[..., :3].copy(), alpha=None if picture.alpha is None else small[..., 3].copy())
 
 
 def format_of(target: str | os.PathLike[str], format: str | None = None) -> str:

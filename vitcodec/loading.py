@@ -58,4 +58,4 @@ def load(card: ModelCard, device: torch.device) -> tuple[Autoencoder, EntropyMod
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         summary = str(error).splitlines()[0]
         raise WeightsError(f"{card.folder}: config.json and model.safetensors do not fit together ({summary}); reinstall the weights") from error
-    return autoencoder.to(device).eval(), entropy
+    return autoencoder.to(device).eval().requires_grad_(False), entropy

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .. import files
 from ..files import Job, Plan
 from .output import DONE, FAILED, INTERRUPTED, NOTHING, Output, debugging, explain
 
-Work = Callable[[Job], "Result"]
+Loaded = TypeVar("Loaded")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Work(Generic[Loaded, Made]):
+    """What is done with a file, in three steps. Reading and writing run in threads beside the model, which does one file at a time, in order."""
+
+    read: Callable[[Job], Loaded]
+    compute: Callable[[Job, Loaded], Made]
+    write: Callable[[Job, Made], Result]
 
 
 @dataclass(frozen=True)
@@ -32,17 +44,17 @@ class Result:
         return self.width * self.height / 1e6
 
 
-def run(out: Output, command: str, plan: Plan, dry_run: bool, start: Callable[[], Work]) -> int:
+def run(out: Output, command: str, plan: Plan, dry_run: bool, start: Callable[[], Work], ahead: int = 1) -> int:
     """Do the jobs of a plan and say what became of each; returns the exit code.
 
     start: loads what the work needs and returns the work; called once, and only if there is a job. What it raises ends the command; what the work
-    raises fails that file.
+    raises fails that file. ahead: how many files at most are read ahead of the model, and written behind it, at the same time.
     """
     if dry_run:
         return _show(out, command, plan)
     if any(job.target is None for job in plan.jobs):
         files.check_stdout()
-    return _Batch(out, command, plan).run(start)
+    return _Batch(out, command, plan).run(start, ahead)
 
 
 def _show(out: Output, command: str, plan: Plan) -> int:
@@ -60,37 +72,53 @@ class _Batch:
         self.said = set[str]()
         self.seconds = 0.0
 
-    def run(self, start: Callable[[], Work]) -> int:
+    def run(self, start: Callable[[], Work], ahead: int) -> int:
         code = None
         if not debugging():
             warnings.filterwarnings("ignore", module="PIL")  # what matters to the user comes as a note or an error
         try:
             if self.plan.jobs:
-                self.work(start())
+                self.work(start(), ahead)
         except KeyboardInterrupt:
             self.out.error(f"interrupted, {len(self.done)} of {len(self.plan.jobs)} done; the others are untouched")
             code = INTERRUPTED
         result = self.finish()
         return result if code is None else code
 
-    def work(self, work: Work) -> None:
+    def work(self, work: Work, ahead: int) -> None:
         began = time.perf_counter()
+        written: deque[tuple[Job, Future[_Timed]]] = deque()
+        readers, writers = ThreadPoolExecutor(ahead), ThreadPoolExecutor(ahead)
         try:
             with self.out.progress(len(self.plan.jobs)) as bar:
-                for job in self.plan.jobs:
-                    bar.advance(self.one(work, job))
+                try:
+                    for job, loading in _read_ahead(readers, work, self.plan.jobs, ahead):
+                        try:
+                            loaded = loading.result()
+                            made = _timed(work.compute, job, loaded)
+                        except Exception as error:
+                            self.fail(job.source.name, error)
+                            bar.advance()
+                            continue
+                        written.append((job, writers.submit(_timed, work.write, job, made)))
+                        while len(written) > ahead or (written and written[0][1].done()):
+                            bar.advance(self.one(*written.popleft()))
+                finally:  # also after Ctrl-C: what is computed is written whole
+                    readers.shutdown(cancel_futures=True)
+                    while written:
+                        bar.advance(self.one(*written.popleft()))
         finally:
+            writers.shutdown(cancel_futures=True)
             self.seconds = time.perf_counter() - began
 
-    def one(self, work: Work, job: Job) -> float:
-        """Returns the megapixels done."""
-        began = time.perf_counter()
+    def one(self, job: Job, written: Future[_Timed]) -> float:
+        """Tell of a file that is written. Returns its megapixels."""
         try:
-            result = work(job)
+            timed = written.result()
         except Exception as error:
             self.fail(job.source.name, error)
             return 0.0
-        seconds = time.perf_counter() - began
+        result: Result = timed.value
         self.done.append(result)
         for note in result.notes:
             self.note(job, note)
@@ -105,7 +133,7 @@ class _Batch:
                 "bytes_in": result.bytes_in,
                 "bytes_out": result.bytes_out,
                 **result.fields,
-                "seconds": round(seconds, 4),
+                "seconds": round(timed.seconds, 4),
                 "notes": result.notes,
             }
         )
@@ -155,6 +183,41 @@ class _Batch:
         )
         self.out.failures(self.failed, total)
         return code
+
+
+@dataclass(frozen=True)
+class _Timed:
+    value: Any
+    seconds: float  # of this step and those before it
+
+
+def _timed(step: Callable[..., Any], job: Job, before: _Timed | None = None) -> _Timed:
+    began = time.perf_counter()
+    value = step(job, before.value) if before else step(job)
+    return _Timed(value, time.perf_counter() - began + (before.seconds if before else 0.0))
+
+
+def _read_ahead(pool: ThreadPoolExecutor, work: Work, jobs: list[Job], ahead: int) -> Iterator[tuple[Job, Future[_Timed]]]:
+    """Every job in order, with its input, being read or read."""
+    queue: deque[tuple[Job, Future[_Timed]]] = deque()
+    for job in jobs:
+        queue.append((job, _read(pool, work, job)))
+        if len(queue) > ahead:
+            yield queue.popleft()
+    while queue:
+        yield queue.popleft()
+
+
+def _read(pool: ThreadPoolExecutor, work: Work, job: Job) -> Future[_Timed]:
+    if job.source.path is not None:
+        return pool.submit(_timed, work.read, job)
+    # stdin here and now, so that Ctrl-C ends the wait for it
+    future: Future[_Timed] = Future()
+    try:
+        future.set_result(_timed(work.read, job))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def size(count: float) -> str:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from .. import container, files, weights
-from ..errors import LimitError
+from .. import container, files, salvage, weights
+from ..errors import LimitError, UsageError, WeightsError
 from . import batch, options
 from .output import Output
+
+if TYPE_CHECKING:
+    from ..codec import Codec
+    from ..images import Picture
 
 Reduce = Annotated[int, typer.Option("--reduce", min=0, max=4, metavar="0..4", help="Halve the size N times, reading only the coarser levels.")]
 Format = Annotated[
@@ -30,21 +39,41 @@ MadeBy = Annotated[
         help="A model's name, local-dir:PATH or hf-hub:ORG/NAME. [default: the one that the file names]",
     ),
 ]
+Part = Annotated[
+    str | None, typer.Option("--region", metavar="X,Y,W,H", show_default=False, help="Decode this part alone, in pixels of the whole picture.")
+]
+Fit = Annotated[
+    str | None, typer.Option("--fit", metavar="WxH", show_default=False, help="Make it fit into so many pixels, reading only the levels needed.")
+]
+Salvage = Annotated[bool, typer.Option("--salvage", help="Decode what is intact of damaged files, and say what is missing.")]
 DEFAULT_FORMAT = "png"
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    contents: container.Contents
+    size: int  # bytes of the whole file
+    reduce: int
+    fitted: tuple[int, int] | None  # the size that is asked for
+    lost: list[str]
 
 
 def decode_command(
     inputs: options.Inputs,
     output: options.Target = None,
     reduce: Reduce = 0,
+    fit: Fit = None,
+    region: Part = None,
     format: Format = None,
     recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
+    salvage: Salvage = False,
     strip: options.Strip = False,
     model: MadeBy = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    jobs: options.Jobs = 1,
     max_pixels: options.MaxPixels = None,
     dry_run: options.DryRun = False,
     json: options.Json = False,
@@ -56,9 +85,12 @@ def decode_command(
     \b
     vitcodec decode photo.vitc                    photo.png, beside it
     vitcodec decode small/ -r -o back/ --format jpg
-    vitcodec decode photo.vitc --reduce 3 -o thumbnail.png
+    vitcodec decode photo.vitc --fit 320x240 -o thumbnail.png
+    vitcodec decode photo.vitc --region 100,200,640,480 -o part.png
+    vitcodec decode damaged.vitc --salvage
     """
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
+    box, part = _box(fit, reduce), _region(region)
     found = files.find_inputs(inputs, {files.SUFFIX}, recursive)
     suffix = "." + (format or DEFAULT_FORMAT).lower().lstrip(".")
     plan = files.plan_outputs(found, output, suffix, overwrite, skip_existing)
@@ -66,33 +98,97 @@ def decode_command(
 
     def start() -> batch.Work:
         from ..codec import Codec
-        from ..images import write_image
+        from ..images import MAX_PIXELS, resized, write_image
+        from ..tiling import Region
 
+        wanted = Region(*part) if part else None
         codecs: dict[str, Codec] = {}
+        loading = threading.Lock()
 
         def codec_for(header: container.Header) -> Codec:
             name = model or weights.made_by(header.model, header.weights)
-            if name not in codecs:
-                codecs[name] = Codec.load(name, device, threads)
-                options.say_device(out, codecs[name].name, device)
+            with loading:
+                if name not in codecs:
+                    codecs[name] = _load(Codec.load, header, name, model is not None, device, threads)
+                    options.say_device(out, codecs[name].name, device)
             return codecs[name]
 
-        def work(job: files.Job) -> batch.Result:
-            contents, size = _unpack(job.source, reduce + 1, max_pixels)
-            header = contents.header
-            picture = codec_for(header).decode(contents, reduce)
+        def read(job: files.Job) -> _Loaded:
+            with _stream(job.source) as stream:
+                name, size = job.source.name, stream.seek(0, io.SEEK_END)
+                stream.seek(0)
+                header = container.read_header(stream, name)
+                stream.seek(0)
+                _limit(header, max_pixels or MAX_PIXELS, name)
+                shown = wanted.clipped(header) if wanted else Region(0, 0, header.width, header.height)
+                used, fitted = _fit(shown.width, shown.height, box) if box else (reduce, None)
+                if salvage:
+                    found = _salvage(stream, used + 1, name)
+                    return _Loaded(found.contents, size, used, fitted, found.lost)
+                contents = codec_for(header).read(stream, used, wanted, name) if wanted else container.unpack(stream, used + 1, name)
+                return _Loaded(contents, size, used, fitted, [])
+
+        def compute(job: files.Job, loaded: _Loaded) -> tuple[_Loaded, Picture]:
+            picture = codec_for(loaded.contents.header).decode(loaded.contents, loaded.reduce, wanted)
+            return loaded, resized(picture, *loaded.fitted) if loaded.fitted else picture
+
+        def write(job: files.Job, made: tuple[_Loaded, Picture]) -> batch.Result:
+            loaded, picture = made
             buffer = io.BytesIO()
             notes = write_image(picture, buffer, formats[job], strip)
             image = buffer.getvalue()
             options.write(job, image, overwrite)
             height, width = picture.rgb.shape[:2]
-            text = f"{width}x{height}, {batch.size(size)} -> {batch.size(len(image))}"
-            fields: dict[str, Any] = {"quality": header.quality, "model": header.model, "reduce": reduce, "format": formats[job]}
-            return batch.Result(size, len(image), width, height, text, [*picture.notes, *notes], fields)
+            text = f"{width}x{height}, {batch.size(loaded.size)} -> {batch.size(len(image))}"
+            header = loaded.contents.header
+            fields: dict[str, Any] = {"quality": header.quality, "model": header.model, "reduce": loaded.reduce, "format": formats[job]}
+            if salvage:
+                fields["lost"] = loaded.lost
+            return batch.Result(loaded.size, len(image), width, height, text, [*loaded.lost, *picture.notes, *notes], fields)
 
-        return work
+        return batch.Work(read, compute, write)
 
-    return batch.run(out, "decode", plan, dry_run, start)
+    return batch.run(out, "decode", plan, dry_run, start, jobs)
+
+
+_salvage = salvage.unpack  # the option has the module's name
+
+
+def _box(fit: str | None, reduce: int) -> tuple[int, int] | None:
+    if fit is None:
+        return None
+    if reduce:
+        raise UsageError("--fit chooses the reduction itself; leave --reduce out")
+    match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", fit)
+    if not match:
+        raise UsageError(f"--fit '{fit}' is not understood; write it as 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def _region(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5}),(\d{1,5}),([1-9]\d{0,4}),([1-9]\d{0,4})", text)
+    if not match:
+        raise UsageError(f"--region '{text}' is not understood; write it as X,Y,WIDTH,HEIGHT in pixels")
+    x, y, width, height = map(int, match.groups())
+    return x, y, width, height
+
+
+def _fit(width: int, height: int, box: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    """The size of a picture in a box, no larger than it is, and how often it can be halved and still be as large as that."""
+    scale = min(box[0] / width, box[1] / height, 1)
+    return max(n for n in range(5) if 2**-n >= scale), (max(1, round(scale * width)), max(1, round(scale * height)))
+
+
+def _load(load: Callable[..., Codec], header: container.Header, name: str, asked: bool, device: str, threads: int | None) -> Codec:
+    """The codec for a file. asked: whether the user named the model. Raises WeightsError."""
+    try:
+        return load(name, device, threads)
+    except WeightsError as error:
+        if asked:
+            raise
+        raise WeightsError(f"it needs the model '{header.model}' (weights {header.weights.hex()}): {error}") from error
 
 
 def _formats(plan: files.Plan, format: str | None) -> dict[files.Job, str]:
@@ -104,21 +200,19 @@ def _formats(plan: files.Plan, format: str | None) -> dict[files.Job, str]:
     return {job: format_of(job.target or Path("stdout.png"), format) for job in plan.jobs}
 
 
-def _unpack(source: files.Source, finest: int, max_pixels: int | None) -> tuple[container.Contents, int]:
-    """The parts of a file that are needed, and the bytes in the whole file."""
+@contextmanager
+def _stream(source: files.Source) -> Iterator[BinaryIO]:
+    """What a file is read from, seekable. Raises InputError."""
     if source.path is None:
-        data = files.read_stdin()
-        return _limited(io.BytesIO(data), finest, max_pixels, source.name), len(data)
+        yield io.BytesIO(files.read_stdin())
+        return
     try:
         with open(source.path, "rb") as stream:
-            return _limited(stream, finest, max_pixels, source.name), source.path.stat().st_size
+            yield stream
     except OSError as error:
         raise files.unreadable(source.path, error) from error
 
 
-def _limited(stream: Any, finest: int, max_pixels: int | None, name: str) -> container.Contents:
-    header = container.read_header(stream, name)
-    if max_pixels is not None and header.width * header.height > max_pixels:
+def _limit(header: container.Header, max_pixels: int, name: str) -> None:
+    if header.width * header.height > max_pixels:
         raise LimitError(f"{name}: {header.width}x{header.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it")
-    stream.seek(0)
-    return container.unpack(stream, finest, name)

@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
-from .. import files
+import typer
+
+from .. import files, target
+from ..errors import UsageError
 from . import batch, options
 from .output import Output
 
-DEFAULT_QUALITY = 50  # codec.DEFAULT_QUALITY, which imports torch; a test compares them
+if TYPE_CHECKING:
+    from ..images import Picture
+
+DEFAULT_QUALITY, DEFAULT_EFFORT = 50, 3  # codec.DEFAULT_QUALITY and effort.DEFAULT_EFFORT, which import torch; a test compares them
+
+Effort = Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="Time spent on smaller files; decoding is not affected.")]
+TargetBpp = Annotated[float | None, typer.Option("--target-bpp", metavar="BPP", show_default=False, help="At most so many bits per pixel.")]
+TargetSize = Annotated[str | None, typer.Option("--target-size", metavar="SIZE", show_default=False, help="At most so large a file: 60k, 1.5M.")]
+TargetPsnr = Annotated[float | None, typer.Option("--target-psnr", metavar="DB", show_default=False, help="At least so good a picture.")]
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    data: bytes
+    quality: int
+    size_before: int
+    width: int
+    height: int
+    notes: list[str]
 
 
 def encode_command(
     inputs: options.Inputs,
     output: options.Target = None,
-    quality: options.Quality = DEFAULT_QUALITY,
+    quality: options.Quality = None,
+    target_bpp: TargetBpp = None,
+    target_size: TargetSize = None,
+    target_psnr: TargetPsnr = None,
+    effort: Effort = DEFAULT_EFFORT,
     recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
@@ -23,6 +49,7 @@ def encode_command(
     model: options.Model = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
+    jobs: options.Jobs = 1,
     max_pixels: options.MaxPixels = None,
     dry_run: options.DryRun = False,
     json: options.Json = False,
@@ -34,9 +61,11 @@ def encode_command(
     \b
     vitcodec encode photo.jpg                     photo.vitc, beside it
     vitcodec encode photos/ -r -o small/ -q 40    a tree of photos, mirrored
+    vitcodec encode photo.jpg --target-size 60k   the best quality that fits
     vitcodec encode - -o - < a.png > a.vitc       through a pipe
     """
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
+    wanted = _target(quality, target_bpp, target_size, target_psnr)
     found = files.find_inputs(inputs, files.IMAGE_SUFFIXES, recursive)
     plan = files.plan_outputs(found, output, files.SUFFIX, overwrite, skip_existing)
 
@@ -47,19 +76,45 @@ def encode_command(
         codec = Codec.load(model, device, threads)
         options.say_device(out, codec.name, device)
 
-        def work(job: files.Job) -> batch.Result:
+        def read(job: files.Job) -> tuple[Picture, int]:
             data = options.read(job.source)
             picture = read_image(io.BytesIO(data), max_pixels or MAX_PIXELS, job.source.name)
-            if strip:
-                picture = replace(picture, icc=None, exif=None, xmp=None)
+            return replace(picture, icc=None, exif=None, xmp=None) if strip else picture, len(data)
+
+        def compute(job: files.Job, loaded: tuple[Picture, int]) -> _Encoded:
+            picture, size_before = loaded
             height, width = picture.rgb.shape[:2]
-            encoded = codec.encode(picture, quality)
-            options.write(job, encoded, overwrite)
-            bpp = 8 * len(encoded) / (width * height)
-            text = f"{width}x{height}, {batch.size(len(data))} -> {batch.size(len(encoded))}, {bpp:.3f} bpp"
-            fields = {"quality": quality, "model": codec.name, "bpp": round(bpp, 5)}
-            return batch.Result(len(data), len(encoded), width, height, text, picture.notes, fields)
+            if wanted is None:
+                used = quality or DEFAULT_QUALITY
+                return _Encoded(codec.encode(picture, used, effort), used, size_before, width, height, picture.notes)
+            hit = target.encode(codec, picture, wanted(width * height), effort)
+            return _Encoded(hit.data, hit.quality, size_before, width, height, [*picture.notes, *([hit.note] if hit.note else [])])
 
-        return work
+        def write(job: files.Job, made: _Encoded) -> batch.Result:
+            options.write(job, made.data, overwrite)
+            bpp = 8 * len(made.data) / (made.width * made.height)
+            text = f"{made.width}x{made.height}, {batch.size(made.size_before)} -> {batch.size(len(made.data))}, {bpp:.3f} bpp"
+            text += f", quality {made.quality}" if wanted else ""
+            fields: dict[str, Any] = {"quality": made.quality, "model": codec.name, "bpp": round(bpp, 5)}
+            return batch.Result(made.size_before, len(made.data), made.width, made.height, text, made.notes, fields)
 
-    return batch.run(out, "encode", plan, dry_run, start)
+        return batch.Work(read, compute, write)
+
+    return batch.run(out, "encode", plan, dry_run, start, jobs)
+
+
+def _target(quality: int | None, bpp: float | None, size: str | None, psnr: float | None) -> target.Pixels | None:
+    """What to aim at, by the number of pixels; None for a quality. Raises UsageError."""
+    given = [
+        name for name, value in (("--quality", quality), ("--target-bpp", bpp), ("--target-size", size), ("--target-psnr", psnr)) if value is not None
+    ]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} contradict each other; give one")
+    if any(value is not None and not value > 0 for value in (bpp, psnr)):
+        raise UsageError(f"{given[0]} has to be more than 0")
+    if bpp is not None:
+        return lambda pixels: target.Target(size=bpp * pixels / 8)
+    if size is not None:
+        parsed = target.parse_size(size)
+        return lambda pixels: target.Target(size=parsed)
+    return (lambda pixels: target.Target(psnr=psnr)) if psnr is not None else None

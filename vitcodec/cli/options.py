@@ -22,7 +22,10 @@ Target = Annotated[
     ),
 ]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Folders with everything below them.")]
-Quality = Annotated[int, typer.Option("-q", "--quality", min=1, max=100, metavar="1..100", help="Higher is better and larger.")]
+Quality = Annotated[
+    int | None,
+    typer.Option("-q", "--quality", min=1, max=100, metavar="1..100", show_default=False, help="Higher is better and larger. [default: 50]"),
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -36,6 +39,9 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", envvar="VITCODEC_DEVICE", metavar="NAME", help="auto, cpu, cuda[:N] or mps.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", show_default=False, help="CPU threads. [default: all cores]")]
+Jobs = Annotated[
+    int, typer.Option("-j", "--jobs", min=1, max=64, metavar="N", help="Files read ahead of the model, and written behind it, at the same time.")
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option("--max-pixels", min=1, metavar="N", show_default=False, help="Refuse larger images. [default: 179 million]"),

@@ -39,7 +39,11 @@ Validation = Annotated[
 ]
 EntropyOnly = Annotated[bool, typer.Option("--entropy-only", help="Train the entropy model alone, on fixed transforms.")]
 LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops of 128 pixels a step; a quarter as many of 256 in the second half.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step; a quarter as many, of twice the side, in the second half.")]
+Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop in the first half, a multiple of 32.")]
+Reduced = Annotated[float, typer.Option("--reduced", metavar="SHARE", min=0, max=1, help="Of batches cut twice as large and halved.")]
+Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="float32, or bfloat16 for the matrix products (GPUs).")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; minutes on a CPU).")]
 Seed = Annotated[int, typer.Option("--seed", help="For crops, steps and noise.")]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", show_default=False, help="The model's name. [default: the folder's]")]
 DeadZone = Annotated[float, typer.Option("--dead-zone", min=0, max=0.4, help="Of the encoder's rounding.")]
@@ -65,11 +69,18 @@ def train_command(
     entropy_only: EntropyOnly = False,
     lr: LearningRate = 1.5e-3,
     batch: Batch = 8,
+    crop: Crop = 128,
+    reduced: Reduced = 0.0,
     seed: Seed = 0,
+    device: options.Device = "auto",
+    precision: Precision = "float32",
+    compile: Compile = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model. Ctrl-C stops with a checkpoint; --resume goes on.
+
+    The run's folder gets checkpoint.safetensors, log.jsonl and curve.svg. With several GPUs: torchrun --nproc-per-node N -m vitcodec train ...
 
     \b
     vitcodec train photos/ shard-*.tar --val val.tar -o runs/a --time-limit 20m --entropy-only
@@ -77,6 +88,8 @@ def train_command(
     """
     out = Output(quiet=quiet)
     minutes = parse_time(time_limit)
+    if crop % 32:
+        raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
 
     import signal
 
@@ -85,21 +98,34 @@ def train_command(
 
     from .. import weights
     from ..training.data import Crops, read_images, validation_crops
+    from ..training.engine import engine
     from ..training.loop import Run, TrainingConfig, initialise_base
     from ..training.shipping import load_pretrained_encoder, load_training_model, new_model
+    from ..training.validation import reference_curve
 
     if threads:
         torch.set_num_threads(threads)
+    where = engine(device, precision)
     images = list(read_images(data))
     if val is None:
         # every 20th image, so that what is validated on was not trained on
         held_out, images = images[::20], [image for k, image in enumerate(images) if k % 20]
     else:
         held_out = list(read_images([val]))
-    config = TrainingConfig(minutes=minutes, learning_rate=lr, batch=batch, late_batch=max(1, batch // 4), entropy_only=entropy_only, seed=seed)
+    config = TrainingConfig(
+        minutes=minutes,
+        learning_rate=lr,
+        batch=batch,
+        crop=crop,
+        late_batch=max(1, batch // 4),
+        late_crop=2 * crop,
+        entropy_only=entropy_only,
+        compile=compile,
+        seed=seed,
+    )
     usable = [image for image in images if min(image.shape[:2]) >= config.late_crop]
     if not usable:
-        raise UsageError(f"no training image has sides of at least {config.late_crop} pixels; give larger ones")
+        raise UsageError(f"no training image has sides of at least {config.late_crop} pixels; give larger ones or a smaller --crop")
     torch.manual_seed(seed)
     if init in ("wavelet", "timm"):
         trained = new_model(model or weights.DEFAULT_MODEL)
@@ -108,7 +134,7 @@ def train_command(
             load_pretrained_encoder(trained, model or weights.DEFAULT_MODEL)
     else:
         trained = load_training_model(weights.find(init), model)
-    run = Run(trained, config, output)
+    run = Run(trained, config, output, where)
     if run.checkpoint.exists() and not resume:
         raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")
     if resume:
@@ -116,13 +142,25 @@ def train_command(
     stopped: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stopped.append(number))
-    out.say(f"{len(usable)} images, {len(held_out)} for validation, {torch.get_num_threads()} threads")
-    run.train(
-        Crops(usable, seed + run.steps),
-        validation_crops(iter(held_out), 256, 12),
-        out.say,
-        lambda: bool(stopped) or (steps is not None and run.steps >= steps),
-    )
+    out.say(f"{len(usable)} images, {len(held_out)} for validation, on {where.device} in {precision}, {torch.get_num_threads()} threads")
+    held = validation_crops(iter(held_out), 256, 12)
+    crops = Crops(usable, seed + run.steps + 1_000_003 * where.rank, where.device, reduced)
+    del images, usable
+    with out.progress(int(60 * minutes), "s") as bar:
+        shown = 0
+
+        def advance(seconds: float) -> None:
+            nonlocal shown
+            bar.advance(steps=int(seconds) - shown)
+            shown = int(seconds)
+
+        run.train(
+            crops,
+            (held, reference_curve([image.numpy().astype(np.uint8) for image in held])),
+            out.say,
+            lambda: bool(stopped) or (steps is not None and run.steps >= steps),
+            advance,
+        )
     if stopped:
         out.say(f"stopped; go on with --resume -o {output}")
         raise typer.Exit(130)

@@ -43,13 +43,13 @@ class EntropyModel:
         return self.context.walk(self.arithmetic, rate, height, width, visit, finest)
 
     @torch.no_grad()
-    def encode(self, latents: Subbands, quality: int, error_weights: np.ndarray) -> tuple[dict[int, bytes], Subbands]:
-        """latents: before rounding, (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded, int32).
+    def encode(self, integers: Subbands, quality: int) -> tuple[dict[int, bytes], Subbands]:
+        """integers: int32, (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded).
 
-        error_weights: see optimised_integers.
+        A value that is next to certain to be zero is not coded, and so becomes zero.
         """
-        writer = _Writer(self, quality, latents, error_weights)
-        coded = self._walk(quality, latents.low.shape[1], latents.low.shape[2], writer, 1)
+        writer = _Writer(self, quality, integers)
+        coded = self._walk(quality, integers.low.shape[1], integers.low.shape[2], writer, 1)
         return writer.finish(), coded
 
     @torch.no_grad()
@@ -61,44 +61,22 @@ class EntropyModel:
         return latents
 
 
-def optimised_integers(site: Site, y: np.ndarray, choice: Choice, tables: Tables, error_weights: np.ndarray) -> np.ndarray:
-    """Rate-distortion optimised rounding: y (N,), in the order of `choice` -> int32.
-
-    Every value may move one towards zero where that lowers D + R, by the table that it would be coded with. error_weights (5, 9): bits that a squared
-    error of one in each band is worth.
-    """
-    q = _limited(np.rint(y))
-    place = np.flatnonzero(q)
-    y, far, part = y[place], q[place], choice.select(place)
-    near = far - np.sign(far)
-    weights = error_weights[site.level, site.channels]
-    lost = weights[place % len(weights)] * ((y - near) ** 2 - (y - far) ** 2)
-    saved = tables.bits(part, centred(part, far)) - tables.bits(part, centred(part, near))
-    q[place] = np.where(saved > lost, near, far)
-    return q
-
-
-def _limited(q: np.ndarray) -> np.ndarray:
-    return np.clip(q, -COEFFICIENT_LIMIT, COEFFICIENT_LIMIT).astype(np.int32)
-
-
 class _Writer:
-    def __init__(self, model: EntropyModel, quality: int, latents: Subbands, error_weights: np.ndarray):
-        self.model, self.quality, self.latents, self.error_weights = model, quality, latents, error_weights
+    def __init__(self, model: EntropyModel, quality: int, integers: Subbands):
+        self.model, self.quality, self.integers = model, quality, integers
         self.encoders = {level: Encoder() for level in ORDER}
 
     def __call__(self, site: Site, parameters: Tensor) -> Tensor:
         choice = self.model.choice(self.quality, site, parameters)
-        y = site.take(self.latents)
-        q = optimised_integers(site, y.cpu().numpy().ravel(), choice, self.model.tables, self.error_weights)
-        values = centred(choice, q)
+        q = site.take(self.integers)
+        values = centred(choice, np.clip(q.cpu().numpy().ravel(), -COEFFICIENT_LIMIT, COEFFICIENT_LIMIT))
         # what a table leaves no room for stays zero
         coded = np.zeros_like(values)
         coder = self.encoders[site.level]
         for place, tables, rows, largest in self.model.tables.split(choice):
             coded[place] = values[place]
             self._write(coder, choice.select(place), values[place], tables, rows, largest)
-        return torch.from_numpy(uncentred(choice, coded)).view(y.shape).to(y.device)
+        return torch.from_numpy(uncentred(choice, coded)).view(q.shape).to(q.device)
 
     @staticmethod
     def _write(coder: Encoder, choice: Choice, values: np.ndarray, tables: np.ndarray, rows: np.ndarray, largest: int) -> None:

@@ -1,7 +1,8 @@
 """The context model: which value is coded when, and what each prediction sees.
 
-No hyperprior: what is already decoded is the side information, from the coarsest level to the finest. At each level the luma details are coded in
-four steps, one position of every 2x2 block at a time, then the chroma details, which see the luma.
+No hyperprior: what is already decoded is the side information, from the coarsest level to the finest. The low band is interlaced, a sparse grid and
+then the sites between, each predicted from the mean of its known neighbours. At each level the luma details are coded in four steps, one position of
+every 2x2 block at a time, then the chroma details, which see the luma.
 
 The same walk serves training (float layers, all integers known), encoding and decoding (integer layers, values made or read on the way): `visit` is
 called for each group of values with the parameters predicted for them and returns their integers. Only matrix products, ReLU, neighbourhoods and
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,13 +26,16 @@ from ..wavelet import Subbands
 PHASES = (0, 0), (1, 1), (0, 1), (1, 0)  # the order of the four positions of each 2x2 block
 LUMA, CHROMA = slice(0, 3), slice(3, 9)
 RATE_FEATURES = 16
+LOW_SIZE = 5  # sites along a side of the neighbourhood that is seen of the low band
+NEAREST = F.pad(torch.ones(3, 3), (1, 1, 1, 1)).view(LOW_SIZE**2, 1)  # 1 for the middle 3x3 of that neighbourhood
 
 
 @dataclass(frozen=True)
 class ContextConfig:
-    features: tuple[int, ...] = (64, 96, 128, 128)  # width of the features at levels 1 to 4
-    heads: tuple[int, ...] = (40, 56, 80, 80)  # width of the luma heads at levels 1 to 4; twice that for chroma at levels 1 and 2
-    low_head: int = 64  # width of the low band's heads
+    features: tuple[int, ...] = (96, 128, 128, 128)  # width of the features at levels 1 to 4
+    heads: tuple[int, ...] = (64, 80, 80, 80)  # width of the luma heads at levels 1 to 4; twice that for chroma at levels 1 and 2
+    low_head: int = 48  # width of the low band's heads
+    low_scales: int = 3  # how often the low band's grid is halved: its first sites are 2^low_scales apart
     parameters: int = 3  # predicted per value: mean, log scale, mixture logit
 
 
@@ -41,14 +45,23 @@ class Site:
 
     level: int  # 0: the low band; 1 (finest) to 4: details
     channels: slice
-    phase: tuple[int, int] | None  # the position in each 2x2 block; None: all four, folded into channels
+    phase: tuple[int, int] | None  # the position in each block; None: all four of 2x2, folded into channels
+    stride: int = 2  # side of a block
 
     def take(self, bands: Subbands) -> Tensor:
         """The group's values (B, h, w, n) out of whole subbands."""
         x = (bands.details[self.level - 1] if self.level else bands.low)[..., self.channels]
         if self.phase is None:
             return fold(x.contiguous())
-        return x[:, self.phase[0] :: 2, self.phase[1] :: 2]
+        return x[:, self.phase[0] :: self.stride, self.phase[1] :: self.stride]
+
+    def put(self, bands: Subbands, values: Tensor) -> None:
+        """The inverse of take, into whole subbands."""
+        x = (bands.details[self.level - 1] if self.level else bands.low)[..., self.channels]
+        if self.phase is None:
+            x.copy_(unfold(values))
+        else:
+            x[:, self.phase[0] :: self.stride, self.phase[1] :: self.stride] = values
 
 
 Visit = Callable[[Site, Tensor], Tensor]
@@ -58,17 +71,27 @@ class Arithmetic(Protocol):
     """How decoded integers enter the networks: in floating point for training, in integers for coding."""
 
     def zeros(self, *shape: int) -> Tensor: ...
+    def integers(self, *shape: int) -> Tensor: ...
     def embed(self, q: Tensor) -> Tensor: ...
     def lowpass(self, q: Tensor) -> Tensor: ...
     def merge(self, low: Tensor, details: Tensor) -> Tensor: ...
     def contrast(self, low: Tensor) -> Tensor: ...
+    def quotient(self, total: Tensor, count: Tensor) -> Tensor: ...
+    def relative(self, q: Tensor, centre: Tensor) -> Tensor: ...
+    def shifted(self, mean: Tensor, centre: Tensor) -> Tensor: ...
 
 
 class FloatArithmetic:
     """Every integer q enters as two numbers, sign(q) log(1 + |q|) and log(1 + |q|)."""
 
+    def __init__(self, device: torch.device | str | None = None):
+        self.device = device
+
     def zeros(self, *shape: int) -> Tensor:
-        return torch.zeros(shape)
+        return torch.zeros(shape, device=self.device)
+
+    def integers(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, device=self.device)
 
     def embed(self, q: Tensor) -> Tensor:
         return torch.cat((signed_log(q), torch.log1p(q.abs())), -1)
@@ -81,6 +104,15 @@ class FloatArithmetic:
 
     def contrast(self, low: Tensor) -> Tensor:
         return self.embed(local_contrast(low))
+
+    def quotient(self, total: Tensor, count: Tensor) -> Tensor:
+        return total / count
+
+    def relative(self, q: Tensor, centre: Tensor) -> Tensor:
+        return self.embed(q - centre)
+
+    def shifted(self, mean: Tensor, centre: Tensor) -> Tensor:
+        return mean + centre
 
 
 def around(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1) -> Tensor:
@@ -142,6 +174,58 @@ class Steps(nn.Module):
         return values
 
 
+class Interlaced(nn.Module):
+    """The low band from a sparse grid to the whole: at each scale the grid's 2x2 blocks are filled in the order of PHASES, luma before chroma.
+
+    What is seen of a value's surroundings is taken relative to the mean of its known neighbours, and so is the mean that is predicted: a constant
+    added to the low band changes nothing. Only the sparsest grid's first sites are coded without neighbours.
+    """
+
+    def __init__(self, features: int, width: int, scales: int, parameters: int):
+        super().__init__()
+        seen = features + 2 * 3 * LOW_SIZE**2
+        self.scales = scales
+
+        def heads(scale: int, inputs: int, channels: int) -> nn.ModuleList:
+            return nn.ModuleList(Head(inputs, width, parameters * channels) for _ in PHASES[scale < scales - 1 :])
+
+        self.luma = nn.ModuleList(heads(s, seen, 1) for s in range(scales))
+        self.chroma = nn.ModuleList(heads(s, seen + 2, 2) for s in range(scales))
+
+    def forward(self, num: Arithmetic, rate: Tensor, height: int, width: int, visit: Visit) -> Tensor:
+        """rate (B, 16) -> all values, (B, height, width, 3)."""
+        values = num.integers(len(rate), height, width, 3)
+        known = num.integers(1, height, width, 1)
+        for scale in reversed(range(self.scales)):
+            luma_heads, chroma_heads = cast(nn.ModuleList, self.luma[scale]), cast(nn.ModuleList, self.chroma[scale])
+            for (i, j), luma, chroma in zip(PHASES[-len(luma_heads) :], luma_heads, chroma_heads, strict=True):
+                phase, stride = (i << scale, j << scale), 2 << scale
+                here = (slice(None), slice(phase[0], None, stride), slice(phase[1], None, stride))
+                if not known[here].numel():
+                    continue
+                q, mask = (self._neighbours(t[:, :: 1 << scale, :: 1 << scale], i, j) for t in (values, known))
+                near = mask * NEAREST.to(mask)
+                centre = num.quotient((q * near).sum(3), near.sum(3).clamp_min(1))
+                seen = (num.relative(q, centre[:, :, :, None]) * mask).flatten(3)
+                inputs = torch.cat((rate[:, None, None].expand(-1, *seen.shape[1:3], -1), seen), -1)
+                y = visit(Site(0, slice(0, 1), phase, stride), self._moved(num, luma(inputs), centre[..., :1]))
+                inputs = torch.cat((inputs, num.relative(y, centre[..., :1])), -1)
+                c = visit(Site(0, slice(1, 3), phase, stride), self._moved(num, chroma(inputs), centre[..., 1:]))
+                values[here], known[here] = torch.cat((y, c), -1), 1
+        return values
+
+    def _neighbours(self, grid: Tensor, i: int, j: int) -> Tensor:
+        """What lies around the sites (i::2, j::2) of a grid of any size: (B, h, w, size * size, C), zero outside."""
+        _, height, width, channels = grid.shape
+        grid = F.pad(grid, (0, 0, 0, width % 2 * (1 - j), 0, height % 2 * (1 - i)))
+        return around(grid, LOW_SIZE, i, j, 2).unflatten(3, (-1, channels))
+
+    @staticmethod
+    def _moved(num: Arithmetic, parameters: Tensor, centre: Tensor) -> Tensor:
+        n = centre.shape[-1]
+        return torch.cat((num.shifted(parameters[..., :n], centre), parameters[..., n:]), -1)
+
+
 class Level(nn.Module):
     """One level's details: features on the grid of 2x2 blocks, luma heads, chroma heads, and features for the next finer level."""
 
@@ -176,7 +260,7 @@ class ContextModel(nn.Module):
     def __init__(self, config: ContextConfig = ContextConfig()):
         super().__init__()
         self.config = config
-        self.low = Steps(3, 0, RATE_FEATURES, config.low_head, 5, config.parameters)
+        self.low = Interlaced(RATE_FEATURES, config.low_head, config.low_scales, config.parameters)
         inherited = (*config.features[1:], RATE_FEATURES)
         self.levels = nn.ModuleList(Level(l, inherited[l - 1], config) for l in range(wavelet.LEVELS, 0, -1))  # coarsest first
         self.rate = Dense(1, RATE_FEATURES)
@@ -192,7 +276,7 @@ class ContextModel(nn.Module):
         rate (B, 16); height and width are the low band's, even. Returns all values visited; levels below `finest` are left out.
         """
         features = rate[:, None, None].expand(-1, height // 2, width // 2, -1)
-        q_low = self.low(num, features, None, visit, 0, LUMA)
+        q_low = self.low(num, rate, height, width, visit)
         low, parent, details = num.lowpass(q_low), None, []
         levels: Sequence[Level] = [m for m in self.levels if isinstance(m, Level) and m.level >= finest]
         for level in levels:

@@ -43,7 +43,7 @@ class RateMeter:
 
     def __call__(self, site: Site, parameters: Tensor) -> Tensor:
         q, y = site.take(self.integers), site.take(self.soft)
-        mean, log_scale, logit = parameters.chunk(3, -1)
+        mean, log_scale, logit = parameters.float().chunk(3, -1)
         base = self.base[site.level, site.channels]
         base = base if site.phase else base.repeat(4)
         self.gathered.append(tuple(t.flatten(1) for t in (q, y, mean, log_scale + (base - self.log_step), logit)))

@@ -28,6 +28,11 @@ def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addmm(bias, x.flatten(0, -2), weight.T).unflatten(0, x.shape[:-1])
 
 
+def floor(x: Tensor) -> Tensor:
+    """floor(x), in place; where gradients are wanted (see relaxed.py), they pass as if it were not there."""
+    return x.floor() + (x - x.detach()) if torch.is_grad_enabled() else x.floor_()
+
+
 class IntegerLinear(nn.Module):
     """floor((x W^T + b) 2^-shift): no clamp, for the last layer of a head. The bias holds the half that makes the floor a rounding."""
 
@@ -49,7 +54,7 @@ class IntegerLinear(nn.Module):
             raise WeightsError(f"layer {name}: not an exact integer layer; the weights are damaged or were exported wrongly")
 
     def forward(self, x: Tensor) -> Tensor:
-        return product(x, self.weight, self.bias).mul_(self.scale).floor_()
+        return floor(product(x, self.weight, self.bias).mul_(self.scale))
 
 
 class IntegerDense(IntegerLinear):
@@ -74,7 +79,7 @@ class IntegerResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = product(self.expand(x), self.reduce.weight, self.reduce.bias)
-        return y.add_(x * self.identity).mul_(self.reduce.scale).floor_().clamp_(0, ACTIVATION_LIMIT)
+        return floor(y.add_(x * self.identity).mul_(self.reduce.scale)).clamp_(0, ACTIVATION_LIMIT)
 
 
 def skeleton(config: ContextConfig) -> ContextModel:
@@ -116,13 +121,16 @@ class IntegerArithmetic:
     def zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, device=self.device)
 
-    def _look_up(self, x: Tensor) -> Tensor:
+    def integers(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.int32, device=self.device)
+
+    def look_up(self, x: Tensor) -> Tensor:
         # clamped first: the magnitude of the smallest int32 is not an int32
         magnitude = self.table[x.clamp(-self.limit, self.limit).abs()]
         return torch.cat((magnitude * x.sign(), magnitude), -1)
 
     def embed(self, q: Tensor) -> Tensor:
-        return self._look_up(q << FRACTION_BITS)
+        return self.look_up(q << FRACTION_BITS)
 
     def lowpass(self, q: Tensor) -> Tensor:
         return q << FRACTION_BITS
@@ -131,13 +139,27 @@ class IntegerArithmetic:
         return wavelet.merge(low, details << FRACTION_BITS, wavelet.times_fixed_point)
 
     def contrast(self, low: Tensor) -> Tensor:
+        return self.look_up(self.difference(low))
+
+    def difference(self, low: Tensor) -> Tensor:
         """The low band less its mean over 5x5 sites, borders replicated, floored to sixteenths."""
         total = low
         for dim in (1, 2):
             n = total.shape[dim]
             place = torch.arange(n, device=low.device)
             total = sum((total.index_select(dim, (place + k).clamp(0, n - 1)) for k in range(-2, 3)), torch.zeros_like(total))
-        return self._look_up(torch.div(25 * low - total, 25, rounding_mode="floor"))
+        return torch.div(25 * low - total, 25, rounding_mode="floor")
+
+    def quotient(self, total: Tensor, count: Tensor) -> Tensor:
+        """Sixteenths."""
+        return torch.div(total.int() << FRACTION_BITS, count.int(), rounding_mode="floor")
+
+    def relative(self, q: Tensor, centre: Tensor) -> Tensor:
+        return self.look_up((q << FRACTION_BITS) - centre)
+
+    def shifted(self, mean: Tensor, centre: Tensor) -> Tensor:
+        """mean in eighths, centre in sixteenths."""
+        return mean + (centre >> 1)
 
 
 def log_thresholds() -> Tensor:

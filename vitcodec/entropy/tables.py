@@ -19,6 +19,7 @@ MEAN_LIMIT = MEAN_UNIT << 15
 SCALES = 64
 SCALE_LOW, SCALE_HIGH = -3.0, 7.0  # log of the scale at index 0 and 63
 SCALE_UNIT = 4  # the networks predict quarters of an index
+LOG_SCALE_UNIT = (SCALE_HIGH - SCALE_LOW) / (SCALES - 1) / SCALE_UNIT
 NARROW, WIDE = 7, 31  # largest magnitude in a table; beyond it the escape symbol, the last
 NARROW_SCALES = 20  # scale indices below this have narrow tables
 PRECISION = 16  # bits of a frequency
@@ -75,7 +76,6 @@ class Tables:
         skipped = np.zeros((SHAPES, MEANS, SCALES), bool)
         skipped[:, :NEAR, :NARROW_SCALES] = narrow[:, :NEAR, :, NARROW] >= SKIP
         self.skipped = skipped.ravel()
-        self._bits = [_bits(self.narrow), _bits(self.wide)]
 
     def split(self, choice: Choice) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude) of each."""
@@ -86,17 +86,3 @@ class Tables:
         near_rows = rest[near] * NARROW_SCALES + scale[near]
         far_rows = rest[far] * (SCALES - NARROW_SCALES) + scale[far] - NARROW_SCALES
         return [(near, self.narrow, near_rows, NARROW), (far, self.wide, far_rows, WIDE)]
-
-    def bits(self, choice: Choice, v: np.ndarray) -> np.ndarray:
-        """The cost of centred values in bits, but for their plain low bits. Escapes are estimated: two bits for each digit beyond the table."""
-        out = np.zeros(len(v), np.float32)
-        high = (v + ((1 << choice.low_bits) >> 1)) >> choice.low_bits
-        for (place, _, rows, largest), bits in zip(self.split(choice), self._bits, strict=True):
-            h = np.abs(high[place])
-            symbols = np.where(h > largest, 2 * largest + 1, high[place] + largest)
-            out[place] = bits[rows, symbols] + 2 * np.log2(np.maximum(h - largest, 1))
-        return out
-
-
-def _bits(frequencies: np.ndarray) -> np.ndarray:
-    return -np.log2(np.maximum(frequencies, 1) / frequencies.sum(1, keepdims=True))

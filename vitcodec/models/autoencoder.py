@@ -26,6 +26,11 @@ class Autoencoder(nn.Module):
     family: str = ""  # and the settings of its config, where `build_autoencoder` made it
     settings: dict[str, Any]
 
+    # large pictures are transformed in parts; all in pixels
+    tile = 1024  # side of what is transformed at once, a multiple of the grid
+    grid = 128  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
+    halo = 128  # surroundings that a part has to see, a multiple of the grid
+
     def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):
         super().__init__()
         self.analysis, self.synthesis = analysis, synthesis

@@ -31,7 +31,6 @@ from ..models.autoencoder import Autoencoder
 from ..quantisation import QUALITIES, quantise, step_of
 from ..wavelet import Subbands
 
-LOG_SCALE_UNIT = (t.SCALE_HIGH - t.SCALE_LOW) / (t.SCALES - 1) / t.SCALE_UNIT
 PRIOR = 24.0  # counts that the parametric shape of a table is worth beside the counts measured
 SHAPE_CENTRES = -2.0, 0.0, 2.0  # mixture logits typical of the three shape classes
 
@@ -122,7 +121,7 @@ def round_head(head: Head, layer: Head, scale: Tensor, largest: dict[str, Tensor
     inner = round_dense(head.enter, layer.enter, scale, largest[f"{name}.enter"])
     inner = round_residual(head.body, layer.body, inner, largest, f"{name}.body")
     n = head.leave.out_features // 3
-    out = torch.tensor([1 / t.MEAN_UNIT, LOG_SCALE_UNIT, t.SHAPE_UNIT], dtype=torch.float64).repeat_interleave(n)
+    out = torch.tensor([1 / t.MEAN_UNIT, t.LOG_SCALE_UNIT, t.SHAPE_UNIT], dtype=torch.float64).repeat_interleave(n)
     round_to(head.leave, layer.leave, inner, out)
 
 
@@ -138,7 +137,10 @@ def round_context(context: ContextModel, largest: dict[str, Tensor]) -> tuple[Co
         for k, (x, y) in enumerate(zip(a.heads, b.heads, strict=True)):
             round_head(x, y, scale, largest, f"{name}.heads.{k}")  # type: ignore[arg-type]
 
-    round_steps(context.low, model.low, scale, "low")
+    for part in ("luma", "chroma"):
+        for s, (a, b) in enumerate(zip(getattr(context.low, part), getattr(model.low, part), strict=True)):
+            for k, (x, y) in enumerate(zip(a, b, strict=True)):
+                round_head(x, y, scale, largest, f"low.{part}.{s}.{k}")
     for i, (a, b) in enumerate(zip(context.levels, model.levels, strict=True)):
         name = f"levels.{i}"
         look_ups = torch.full((a.enter.in_features - len(scale),), 1 / LOG_UNIT, dtype=torch.float64)
@@ -163,7 +165,7 @@ def round_context(context: ContextModel, largest: dict[str, Tensor]) -> tuple[Co
 def bases(context: ContextModel) -> np.ndarray:
     """(100, 5, 9) int16: where the predicted scale of each band starts at each quality, in quarters of a scale index."""
     logs = context.base[None] - torch.tensor([math.log(step_of(q)) for q in QUALITIES])[:, None, None]
-    return torch.round((logs - t.SCALE_LOW) / LOG_SCALE_UNIT).clamp(-(2**14), 2**14).short().numpy()
+    return torch.round((logs - t.SCALE_LOW) / t.LOG_SCALE_UNIT).clamp(-(2**14), 2**14).short().numpy()
 
 
 # ---- tables

@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from ..entropy.context import ContextModel, FloatArithmetic
 from ..entropy.density import RateMeter
 from ..errors import WeightsError
-from ..evaluation.bdrate import bd_rate
+from ..evaluation.bdrate import Curve, bd_rate
 from ..models.autoencoder import Autoencoder
 from ..quantisation import COARSEST, FINEST, lagrangian, quantise
 from ..wavelet import Subbands
+from .curve import training_svg
 from .data import Crops
+from .engine import Engine
 from .optimiser import optimisers
-
-VALIDATION_STEPS = (120.0, 64.0, 32.0, 16.0, 8.0, 4.0)
+from .validation import REFERENCE, estimated_curve
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ class TrainingConfig:
     late_crop: int = 256
     late: float = 0.5  # the share of the schedule after which crops are large
     dead_zone: float = 0.1
-    weighting: float = 0.6  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
+    weighting: float = 0.7  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
     average: float = 0.998  # decay of the running mean of the weights
     entropy_only: bool = False  # the context model alone, on fixed transforms
+    compile: bool = False  # torch.compile, for GPUs
     seed: int = 0
     checkpoint_seconds: float = 240.0
     validation_seconds: float = 900.0
@@ -60,7 +62,7 @@ class TrainingModel(nn.Module):
         hard = Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
         meter = RateMeter(hard, soft, self.context.base, step)
         height, width = soft.low.shape[1:3]
-        self.context.walk(FloatArithmetic(), self.context.rate_features(step), height, width, meter)
+        self.context.walk(FloatArithmetic(image.device), self.context.rate_features(step), height, width, meter)
         return self.autoencoder.decode(_straight_through(soft, hard), step), meter.bits()
 
 
@@ -68,20 +70,6 @@ def _straight_through(soft: Subbands, hard: Subbands) -> Subbands:
     """The rounded values with the gradient of the values before rounding."""
     pairs = zip(soft.details, hard.details, strict=True)
     return Subbands(soft.low + (hard.low - soft.low).detach(), tuple(s + (h - s).detach() for s, h in pairs))
-
-
-@torch.no_grad()
-def validate(model: TrainingModel, images: Tensor, dead_zone: float) -> list[tuple[float, float]]:
-    """Mean (bits per pixel, PSNR in dB) over images (N, H, W, 3) at each of VALIDATION_STEPS; the rate is the float model's estimate."""
-    curve = []
-    for step in VALIDATION_STEPS:
-        points = []
-        for image in images.split(1):
-            reconstruction, bits = model(image, torch.tensor([step]), dead_zone)
-            error = (reconstruction.clamp(0, 255).round() - image).square().mean().item()
-            points.append((bits.item() / image[..., 0].numel(), 10 * math.log10(255**2 / max(error, 1e-3))))
-        curve.append(tuple(np.mean(points, 0).tolist()))
-    return curve
 
 
 class Average:
@@ -100,10 +88,14 @@ class Average:
 
 
 class Run:
-    """A run of training in a folder: checkpoints that it resumes from, a log as JSON lines."""
+    """A run of training in a folder: checkpoints that it resumes from, a log as JSON lines and a picture of it.
 
-    def __init__(self, model: TrainingModel, config: TrainingConfig, folder: Path):
-        self.model, self.config, self.folder = model, config, folder
+    reference: the rate-distortion curve that validation is held against.
+    """
+
+    def __init__(self, model: TrainingModel, config: TrainingConfig, folder: Path, engine: Engine | None = None):
+        self.engine = engine or Engine(torch.device("cpu"))
+        self.model, self.config, self.folder = model.to(self.engine.device), config, folder
         self.steps, self.seconds, self.pixels = 0, 0.0, 0
         trained = model.context if config.entropy_only else model
         if config.entropy_only:
@@ -111,7 +103,6 @@ class Run:
         self.parameters = [p for p in trained.parameters() if p.requires_grad]
         self.optimisers = optimisers(trained)
         self.average = Average(model, config.average)
-        self.reference: list[tuple[float, float]] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -119,13 +110,15 @@ class Run:
         return self.folder / "checkpoint.safetensors"
 
     def save(self) -> None:
+        if not self.engine.first:
+            return
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.mean.items()}
         names = {id(p): n for n, p in self.model.named_parameters()}
         for optimiser in self.optimisers:
             for p, state in optimiser.state.items():
                 tensors |= {f"optimiser.{names[id(p)]}/{k}": v for k, v in state.items()}
-        meta = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels, "reference": self.reference, "config": asdict(self.config)}
+        meta = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels, "config": asdict(self.config)}
         temporary = self.checkpoint.with_suffix(".partial")
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"training": json.dumps(meta)})
         os.replace(temporary, self.checkpoint)
@@ -133,7 +126,7 @@ class Run:
     def resume(self) -> None:
         """Continue from the folder's checkpoint; raises WeightsError where it does not fit the model."""
         names = dict(self.model.named_parameters())
-        with safe_open(self.checkpoint, "pt") as file:
+        with safe_open(self.checkpoint, "pt", device=str(self.engine.device)) as file:
             meta = json.loads(file.metadata()["training"])
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
         try:
@@ -147,81 +140,106 @@ class Run:
                 name, field = key.removeprefix("optimiser.").rsplit("/", 1)
                 owners[id(names[name])].state[names[name]][field] = value
         self.steps, self.seconds, self.pixels = meta["steps"], meta["seconds"], meta["pixels"]
-        self.reference = meta["reference"]
 
     def log(self, **entry: object) -> None:
+        if not self.engine.first:
+            return
         entry = {"step": self.steps, "minutes": round(self.seconds / 60, 2), **entry}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(entry) + "\n")
+        training_svg(self.folder / "log.jsonl", self.folder / "curve.svg")
 
-    def validate(self, images: Tensor) -> float:
-        """Log the averaged weights' rate-distortion curve; returns its BD-rate against the run's start, in per cent."""
+    def validate(self, images: Tensor, reference: Curve) -> float:
+        """Log the averaged weights' rate-distortion curve; returns its BD-rate against the reference, in per cent."""
         current = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.mean)
-        curve = validate(self.model, images, self.config.dead_zone)
+        curve = estimated_curve(self.model, images.to(self.engine.device), self.config.dead_zone)
         self.model.load_state_dict(current)
-        self.reference = self.reference or curve
-        change = bd_rate(self.reference, curve)
+        change = bd_rate(reference, curve)
         self.log(validation=[[round(v, 4) for v in point] for point in curve], bd_rate=round(change, 3))
         return change
 
-    def train(self, crops: Crops, validation: Tensor | None, report: Callable[[str], None], stop: Callable[[], bool] = lambda: False) -> None:
-        """Train to the end of the schedule, by the clock; `report` gets a line now and then, `stop` ends it early (with a checkpoint)."""
-        config = self.config
+    def train(
+        self,
+        crops: Crops,
+        validation: tuple[Tensor, Curve] | None,
+        report: Callable[[str], None],
+        stop: Callable[[], bool] = lambda: False,
+        advance: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        """Train to the end of the schedule, by the clock.
+
+        validation: images (N, H, W, 3) and the reference's curve. report gets a line now and then, advance the seconds trained; stop ends it early.
+        There is a checkpoint at the end in any case.
+        """
+        config, engine = self.config, self.engine
         # backward in this thread: a second pool of threads beside this one's would fight it for the cores (1.05 s a step against 1.18 s)
         torch.autograd.set_multithreading_enabled(False)
-        rng = np.random.default_rng([config.seed, self.steps])
-        torch.manual_seed(config.seed + self.steps)
+        seed = config.seed + self.steps + 1_000_003 * engine.rank
+        rng = np.random.default_rng(seed)
+        torch.manual_seed(seed)
+        loss_of: Callable[..., tuple[Tensor, Tensor]] = engine.prepare(self.model)
+        if config.compile:
+            loss_of = torch.compile(loss_of, dynamic=False)
+
+        def check() -> None:
+            if validation is not None and engine.first:
+                report(f"validation: {self.validate(*validation):+.2f} % BD-rate against {REFERENCE}")
+
+        if not self.steps:
+            check()
         started = last = checked = validated = time.monotonic()
         before = self.seconds
         recent: list[tuple[float, float]] = []
-        if validation is not None and self.reference is None:
-            report(f"validation BD-rate {self.validate(validation):+.2f} % against the start")
-            started = time.monotonic()
-        while (done := self.seconds / 60 / config.minutes) < 1 and not stop():
+        while (done := engine.agree(1.0 if stop() else self.seconds / 60 / config.minutes)) < 1:
             warm = min(1.0, (self.steps + 1) / config.warmup)
             for optimiser in self.optimisers:
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * warm * (1 - done) ** 0.8
             count, size = (config.late_batch, config.late_crop) if done >= config.late else (config.batch, config.crop)
-            image = crops.batch(count, size)
             # one stratum of the logarithmic range of steps for each sample, so that every batch sees fine and coarse ones
             strata = (rng.permutation(count) + rng.random(count)) / count
-            step = torch.from_numpy(FINEST * (COARSEST / FINEST) ** strata).float()
-            reconstruction, bits = self.model(image, step, config.dead_zone)
-            distortion = (image - reconstruction).square().sum((1, 2, 3))
-            pixels = image[0, ..., 0].numel()
-            costs = (bits + lagrangian(step) * distortion) / pixels
-            loss = (costs * (step / 26) ** config.weighting).mean()
-            for optimiser in self.optimisers:
-                optimiser.zero_grad()
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            if math.isfinite(norm.item()):
-                for optimiser in self.optimisers:
-                    optimiser.step()
+            step = torch.from_numpy(FINEST * (COARSEST / FINEST) ** strata).float().to(engine.device)
+            loss, bpp = self._step(loss_of, crops.batch(count, size), step)
             self.steps += 1
-            self.pixels += count * pixels
-            self.average.update(self.steps)
-            recent.append((loss.item(), (bits / pixels).mean().item()))
+            self.pixels += count * size**2
+            recent.append((loss, bpp))
             now = time.monotonic()
             self.seconds = before + now - started
+            advance(self.seconds)
             if self.steps % 100 == 0:
                 mean_loss, mean_bpp = np.mean(recent, 0)
-                rate = 100 * count * pixels / (now - last) / 1e6
+                rate = len(recent) * count * size**2 / (now - last) / 1e6
                 self.log(loss=round(mean_loss, 5), bpp=round(mean_bpp, 4), megapixels_per_second=round(rate, 4))
                 report(f"step {self.steps}, {self.seconds / 60:.1f} min: loss {mean_loss:.4f}, {mean_bpp:.3f} bpp, {rate:.3f} MP/s")
                 recent, last = [], now
             if now - checked > config.checkpoint_seconds:
                 self.save()
                 checked = now
-            if validation is not None and now - validated > config.validation_seconds:
-                report(f"validation BD-rate {self.validate(validation):+.2f} % against the start")
+            if now - validated > config.validation_seconds:
+                check()
                 validated = time.monotonic()
                 started += validated - now  # the schedule counts training alone
         self.save()
-        if validation is not None:
-            report(f"validation BD-rate {self.validate(validation):+.2f} % against the start")
+        check()
+
+    def _step(self, model: Callable[..., tuple[Tensor, Tensor]], image: Tensor, step: Tensor) -> tuple[float, float]:
+        """One step of the optimisers; returns the loss and the mean rate in bits per pixel."""
+        pixels = image[0, ..., 0].numel()
+        with self.engine.autocast():
+            reconstruction, bits = model(image, step, self.config.dead_zone)
+        distortion = (image - reconstruction).square().sum((1, 2, 3))
+        costs = (bits + lagrangian(step) * distortion) / pixels
+        loss = (costs * (step / 26) ** self.config.weighting).mean()
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        self.engine.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        if math.isfinite(norm.item()):
+            for optimiser in self.optimisers:
+                optimiser.step()
+        self.average.update(self.steps + 1)
+        return loss.item(), (bits / pixels).mean().item()
 
 
 @torch.no_grad()

@@ -1,0 +1,87 @@
+"""--effort: better integers in the same bitstream. And the relaxed arithmetic that it differentiates, which must predict what the exact one does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import make_rgb
+
+from vitcodec.codec import Codec
+from vitcodec.effort import ROUNDS, Refiner
+from vitcodec.entropy.context import Site
+from vitcodec.entropy.relaxed import RelaxedArithmetic
+from vitcodec.errors import UsageError
+from vitcodec.images import Picture
+from vitcodec.wavelet import Subbands
+
+QUALITY = 25
+
+
+@pytest.fixture(scope="module")
+def small() -> Picture:
+    return Picture(make_rgb(96, 64, seed=4), None, False, None, None, None, [])
+
+
+@pytest.fixture(scope="module")
+def integers(codec: Codec, small: Picture) -> Subbands:
+    return codec.coded_tokens(small, QUALITY, effort=1)
+
+
+def predictions(codec: Codec, arithmetic, integers: Subbands) -> list[tuple[Site, torch.Tensor]]:
+    seen = []
+
+    def visit(site: Site, parameters: torch.Tensor) -> torch.Tensor:
+        seen.append((site, parameters.detach()))
+        return site.take(integers)
+
+    rate = codec.entropy.rates[QUALITY - 1 : QUALITY]
+    codec.entropy.context.walk(arithmetic, rate, *integers.low.shape[1:3], visit)
+    return seen
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_relaxed_arithmetic_predicts_the_same(codec, integers, gradient):
+    with torch.no_grad():
+        exact = predictions(codec, codec.entropy.arithmetic, integers)
+    with torch.set_grad_enabled(gradient):
+        floats = integers.map(lambda t: t.float().requires_grad_(gradient))
+        relaxed = predictions(codec, RelaxedArithmetic(codec.entropy.arithmetic), floats)
+    assert [s for s, _ in exact] == [s for s, _ in relaxed]
+    assert all(torch.equal(a.float(), b) for (_, a), (_, b) in zip(exact, relaxed, strict=True))
+
+
+def test_gradients_reach_every_subband(codec, integers, small):
+    image = torch.from_numpy(small.rgb)[None].float()
+    _, _, q = Refiner(codec.autoencoder, codec.entropy, QUALITY)._cost(image, integers, gradient=True)
+    assert all(t.grad is not None and t.grad.abs().sum() > 0 for t in (q.low, *q.details))
+
+
+def test_rounds_of_moves_lower_the_cost(codec, integers, small):
+    refine = Refiner(codec.autoencoder, codec.entropy, QUALITY)
+    image = torch.from_numpy(small.rgb)[None].float()
+    before, few, many = (refine._cost(image, refine(image, integers, rounds), gradient=False)[0] for rounds in (0, 1, 6))
+    assert few < before and many < few
+
+
+def test_every_effort_decodes_to_what_was_coded(codec, small):
+    sizes = {}
+    for effort in (1, 2, max(ROUNDS)):
+        data, coded = codec.encode(small, QUALITY, effort), codec.coded_tokens(small, QUALITY, effort)
+        tokens = codec.tokens(data)
+        assert all(torch.equal(a, b) for a, b in zip((tokens.low, *tokens.details), (coded.low, *coded.details), strict=True))
+        sizes[effort] = len(data)
+    assert len(set(sizes.values())) > 1
+
+
+@pytest.mark.parametrize("effort", [0, 10])
+def test_no_such_effort(codec, small, effort):
+    with pytest.raises(UsageError, match="effort"):
+        codec.encode(small, QUALITY, effort)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (32, 64), (96, 160)])
+def test_low_bands_of_any_size(codec, size):
+    """The sparse grids of the smallest low bands have groups without a value."""
+    picture = Picture(make_rgb(*size), None, False, None, None, None, [])
+    tokens, coded = codec.tokens(codec.encode(picture, 60)), codec.coded_tokens(picture, 60)
+    assert torch.equal(tokens.low, coded.low)

@@ -1,0 +1,90 @@
+"""The table of docs/images.md, row by row: a file of each kind there and back with the shipped model."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_rgb
+from PIL import Image
+from test_images import exif_block, matrix_profile, png_16_bit, stored
+
+from vitcodec.codec import Codec
+from vitcodec.images import Picture, read_image, write_image
+
+SIDE = 48
+RGB = make_rgb(SIDE, SIDE, seed=4)
+GRAY = RGB[..., 0]
+ALPHA = np.linspace(0, 255, SIDE * SIDE).astype(np.uint8).reshape(SIDE, SIDE)
+
+
+def with_alpha(array: np.ndarray) -> Image.Image:
+    image = Image.fromarray(array)
+    image.putalpha(Image.fromarray(ALPHA))
+    return image
+
+
+def lab() -> io.BytesIO:
+    flat = np.dstack([GRAY, np.full_like(GRAY, 0), np.full_like(GRAY, 0)])
+    return stored(Image.fromarray(flat, "LAB"), "TIFF")
+
+
+def animated() -> io.BytesIO:
+    return stored(Image.fromarray(RGB), "PNG", save_all=True, append_images=[Image.new("RGB", (SIDE, SIDE), "red")])
+
+
+# row -> (its file, mode of the PNG that comes back, whether something is said)
+ROWS: dict[str, tuple[Callable[[], io.BytesIO], str, bool]] = {
+    "gray": (lambda: stored(Image.fromarray(GRAY)), "L", False),
+    "gray + alpha": (lambda: stored(with_alpha(GRAY)), "LA", False),
+    "RGB": (lambda: stored(Image.fromarray(RGB)), "RGB", False),
+    "RGBA": (lambda: stored(with_alpha(RGB)), "RGBA", False),
+    "palette": (lambda: stored(Image.fromarray(RGB).quantize(64)), "RGB", False),
+    "palette + transparent colour": (lambda: stored(Image.fromarray(RGB).quantize(64), transparency=3), "RGBA", False),
+    "1 bit": (lambda: stored(Image.fromarray(GRAY > 127)), "L", False),
+    "16-bit gray": (lambda: stored(Image.fromarray(GRAY.astype(np.uint16) * 257)), "L", True),
+    "16-bit RGB": (lambda: io.BytesIO(png_16_bit(RGB.astype(np.uint16) * 257)), "RGB", True),
+    "CMYK": (lambda: stored(Image.fromarray(RGB).convert("CMYK"), "TIFF"), "RGB", True),
+    "YCbCr": (lambda: stored(Image.fromarray(RGB), "JPEG", quality=95, subsampling=0), "RGB", False),
+    "Lab": (lab, "RGB", True),
+    "animation": (animated, "RGB", True),
+    "ICC profile": (lambda: stored(Image.fromarray(RGB), icc_profile=matrix_profile()), "RGB", False),
+    "orientation": (lambda: stored(Image.fromarray(RGB[:, :32]), "JPEG", quality=95, exif=exif_block(6)), "RGB", False),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_row(codec: Codec, row: str) -> None:
+    make, mode, said = ROWS[row]
+    source = read_image(make())
+    decoded = codec.decode(codec.encode(source, 85))
+    buffer = io.BytesIO()
+    write_image(decoded, buffer, "png")
+    with Image.open(io.BytesIO(buffer.getvalue())) as image:
+        assert image.mode == mode
+    back = read_image(io.BytesIO(buffer.getvalue()))
+    assert back.rgb.shape == source.rgb.shape and np.abs(back.rgb.astype(int) - source.rgb).mean() < 3
+    assert (back.alpha is None) == (source.alpha is None) and (source.alpha is None or (back.alpha == source.alpha).all())
+    assert bool(source.notes) == said
+    assert back.icc == source.icc
+    if row == "orientation":
+        assert source.rgb.shape == (32, SIDE, 3)
+
+
+def test_every_row_of_the_table_has_a_test() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "images.md").read_text("utf-8")
+    table = text.split("## What happens to each kind")[1].split("\n## ")[0]
+    assert re.findall(r"^\| ([^|`-][^|]*?) \|", table, re.MULTILINE)[1:] == list(ROWS)
+
+
+def test_exif_and_xmp_stay_and_strip_drops_them(codec: Codec) -> None:
+    exif = exif_block(1).removeprefix(b"Exif\0\0")
+    decoded = codec.decode(codec.encode(Picture(RGB, exif=exif, xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"), 30))
+    assert decoded.exif == exif and decoded.xmp
+    buffer = io.BytesIO()
+    write_image(decoded, buffer, "png", strip=True)
+    assert read_image(io.BytesIO(buffer.getvalue())).exif is None

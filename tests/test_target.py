@@ -1,0 +1,55 @@
+"""--target-size, --target-bpp and --target-psnr: within 2 %, or it is said why not."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import make_rgb
+
+from vitcodec import target
+from vitcodec.codec import Codec
+from vitcodec.container import read_header
+from vitcodec.errors import UsageError
+from vitcodec.images import Picture
+from vitcodec.metrics import psnr
+from vitcodec.target import Target
+
+
+@pytest.fixture(scope="module")
+def photo() -> Picture:
+    return Picture(make_rgb(96, 64, seed=2))
+
+
+@pytest.mark.parametrize("quality", [25, 70])
+def test_a_size_between_two_qualities(codec: Codec, photo: Picture, quality: int) -> None:
+    size = (len(codec.encode(photo, quality)) + len(codec.encode(photo, quality + 2))) / 2
+    hit = target.encode(codec, photo, Target(size=size))
+    assert 0.98 * size <= len(hit.data) <= size and hit.note is None
+    assert read_header(hit.data).quality == hit.quality and abs(hit.quality - quality) <= 2
+
+
+def test_psnr(codec: Codec, photo: Picture) -> None:
+    hit = target.encode(codec, photo, Target(psnr=36))
+    assert 36 <= psnr(photo.rgb, codec.decode(hit.data).rgb) <= 36 * 1.02 and hit.note is None
+    assert psnr(photo.rgb, codec.decode(codec.encode(photo, hit.quality - 1)).rgb) < 36
+
+
+def test_what_cannot_be_reached_is_said(codec: Codec, photo: Picture) -> None:
+    small = target.encode(codec, Picture(photo.rgb, xmp=b"<x/>"), Target(size=20))
+    assert small.quality == 1 and "20 bytes cannot be reached" in small.note and "--strip" in small.note
+    large = target.encode(codec, photo, Target(size=1e6))
+    assert large.quality == 100 and "best quality" in large.note
+    good = target.encode(codec, photo, Target(psnr=90))
+    assert good.quality == 100 and "90 dB cannot be reached" in good.note
+    bad = target.encode(codec, photo, Target(psnr=3))
+    assert bad.quality == 1 and "lowest" in bad.note
+
+
+@pytest.mark.parametrize(("text", "size"), [("60000", 60000), ("60k", 60000), ("1.5M", 1_500_000), ("64KiB", 65536), ("2 kB", 2000), ("12b", 12)])
+def test_sizes(text: str, size: int) -> None:
+    assert target.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "k", "-5", "6q", "0", "1e3"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="60k"):
+        target.parse_size(text)

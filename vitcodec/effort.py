@@ -1,0 +1,149 @@
+"""Encoder time for size: integers chosen by their true cost, with the synthesis network and the context model. The format stays the same.
+
+The cost of an image is J = lambda D + R, D the squared error after the whole decoder, R the bits of all values. Rounding settles each value alone.
+Here the gradient of J over all integers, through the synthesis and every context in which a value is seen, tells for each value what moving it by one
+would change elsewhere; the probability of the moved value itself is computed, not linearised. Moves that promise to lower J are made together
+where no neighbour's is better, and of all rounds the integers with the lowest true J are kept. (Kin to the refinement of latents by Y. Yang,
+R. Bamler, S. Mandt, "Improving inference for neural image compression", NeurIPS 2020, but over the integers themselves.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import tiling
+from .entropy.coding import EntropyModel
+from .entropy.context import Site
+from .entropy.density import bits
+from .entropy.relaxed import RelaxedArithmetic
+from .entropy.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
+from .models.autoencoder import Autoencoder
+from .quantisation import LAGRANGIAN, quantise
+from .tiling import Area
+from .wavelet import Subbands
+
+DEFAULT_EFFORT = 3
+ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 9, 8: 14, 9: 24}  # of moves at each effort; at 1 values are only rounded
+BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
+
+
+ERROR_WEIGHT = 1.15  # of D: the slope of the rate-distortion curve is a little steeper than theory has it
+SHARE = 0.6  # of the moves chosen that are made in a round
+
+
+class _Rates:
+    """The visitor that answers with known integers and keeps what is predicted for them."""
+
+    def __init__(self, model: EntropyModel, quality: int, integers: Subbands):
+        self.integers = integers
+        self.bases = torch.from_numpy(model.bases[quality - 1]).to(integers.low)
+        self.seen: list[tuple[Site, tuple[Tensor, Tensor, Tensor]]] = []
+
+    def __call__(self, site: Site, parameters: Tensor) -> Tensor:
+        mean, scale, shape = parameters.chunk(3, -1)
+        base = self.bases[site.level, site.channels]
+        log_scale = SCALE_LOW + LOG_SCALE_UNIT * (scale + (base if site.phase else base.repeat(4)))
+        self.seen.append((site, (mean / MEAN_UNIT, log_scale, shape * SHAPE_UNIT)))
+        return site.take(self.integers)
+
+    def total(self) -> Tensor:
+        """All bits, with a gradient through the contexts alone."""
+        return torch.stack([bits(site.take(self.integers).detach(), *p).sum() for site, p in self.seen]).sum()
+
+
+def rounded(latents: Subbands, dead_zone: float) -> Subbands:
+    """Latents -> their integers, int32."""
+    return Subbands(torch.round(latents.low).int(), tuple(quantise(d, dead_zone).int() for d in latents.details))
+
+
+def refine(refiner: Refiner, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
+    """image (1, 16 h, 16 w, 3) uint8 and its integers, of h x w sites -> better integers, int32. Worked on block by block."""
+    if not rounds:
+        return integers
+    out = integers.map(Tensor.clone)
+    whole = Area(0, 0, *integers.low.shape[1:3])
+    for block in whole.blocks(BLOCK):
+        seen = block.grown(MARGIN, whole)
+        better = refiner(tiling.view(image, whole.h, seen).float(), tiling.cut(out, seen), rounds)
+        for target, source in zip((out.low, *out.details), (better.low, *better.details), strict=True):
+            tiling.view(target, whole.h, block).copy_(tiling.view(source, seen.h, block.within(seen)))
+    return out
+
+
+@dataclass
+class Refiner:
+    """What is fixed for a model at a quality."""
+
+    autoencoder: Autoencoder
+    entropy: EntropyModel
+    quality: int
+    error_weight: float = 1.0  # what an error is worth, in units of its usual worth
+
+    def __post_init__(self) -> None:
+        self.step = self.autoencoder.steps[self.quality - 1 : self.quality]
+        worth = self.error_weight * ERROR_WEIGHT * LAGRANGIAN
+        self.weight = worth / self.step**2
+        self.arithmetic = RelaxedArithmetic(self.entropy.arithmetic)
+        with torch.no_grad():
+            # half the second derivative of lambda D over a value, were the decoder linear
+            self.curvature = worth * self.autoencoder.error_gains(self.step)[0] ** 2
+
+    def __call__(self, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
+        """image (1, H, W, 3) in 0..255 and its integers -> better integers, int32."""
+        best, lowest = integers, float("inf")
+        generator = torch.Generator().manual_seed(0)
+        last = None
+        for k in range(rounds + 1):
+            cost, rates, moved = self._cost(image, integers, gradient=k < rounds)
+            if cost < lowest:
+                best, lowest = integers, cost
+            if k < rounds:
+                integers, last = self._move(rates, moved, last, generator)
+        return best
+
+    def _cost(self, image: Tensor, integers: Subbands, gradient: bool) -> tuple[float, _Rates, Subbands]:
+        with torch.set_grad_enabled(gradient):
+            q = integers.map(lambda t: t.float().requires_grad_(gradient))
+            error = (image - self.autoencoder.decode(q, self.step)).square().sum() * self.weight
+            rates = _Rates(self.entropy, self.quality, q)
+            rate = self.entropy.rates[self.quality - 1 : self.quality]
+            self.entropy.context.walk(self.arithmetic, rate, q.low.shape[1], q.low.shape[2], rates)
+            total = error + rates.total()
+            if gradient:
+                total.backward()
+        return total.item(), rates, q
+
+    @torch.no_grad()
+    def _move(self, rates: _Rates, q: Subbands, last: list[Tensor] | None, generator: torch.Generator) -> tuple[Subbands, list[Tensor]]:
+        """The integers after a round of moves, and the moves. last: those of the round before, none of which is taken back at once."""
+        slopes = q.map(_gradient)
+        change, sign = q.map(torch.zeros_like), q.map(torch.zeros_like)
+        for site, parameters in rates.seen:
+            value, slope = site.take(q), site.take(slopes)
+            curvature = self.curvature[site.level, site.channels]
+            curvature = curvature if site.phase else curvature.repeat(4)
+            now = bits(value, *parameters)
+            up, down = (curvature + s * slope + bits(value + s, *parameters) - now for s in (1, -1))
+            site.put(change, torch.minimum(up, down))
+            site.put(sign, torch.where(up < down, 1.0, -1.0))
+        moves = [s * _chosen(c, generator) for c, s in zip((change.low, *change.details), (sign.low, *sign.details), strict=True)]
+        if last is not None:
+            moves = [move * (move * before >= 0) for move, before in zip(moves, last, strict=True)]
+        moved = [(value.detach() + move).int() for value, move in zip((q.low, *q.details), moves, strict=True)]
+        return Subbands(moved[0], tuple(moved[1:])), moves
+
+
+def _gradient(t: Tensor) -> Tensor:
+    assert t.grad is not None
+    return t.grad
+
+
+def _chosen(change: Tensor, generator: torch.Generator) -> Tensor:
+    """Which moves to make, (1, h, w, C) bool: of those that lower the cost the best in its 3x3 sites, as neighbours would be counted on twice."""
+    best = -F.max_pool2d(-change.amin(-1)[:, None], 3, 1, 1)[:, 0, ..., None]
+    drawn = torch.rand(change.shape, generator=generator).to(change.device) < SHARE
+    return (change < 0) & (change == best) & drawn

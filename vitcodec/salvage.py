@@ -1,0 +1,168 @@
+"""Damaged .vitc files: finding what is intact. Opt-in: container.unpack refuses such files.
+
+The header has to be intact, as nothing can be read without it. Of the rest every chunk whose checksum is right is taken. With the index each token
+chunk is found whatever happened to the others; without it they are searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from . import container
+from .container import INDEX, KEYS, LEVELS, MAX_METADATA, TOKENS, Chunk, Contents, Header, Reader, Source
+from .errors import FormatError, LimitError
+
+_SEARCH = 16  # times the file's size that checksums are computed over at most, so that a hostile file cannot make the search endless
+
+
+@dataclass
+class Salvaged:
+    """contents.missing lists the tokens that are lost; `lost` tells people of them and of lost metadata. Both are empty if the file is whole."""
+
+    contents: Contents
+    lost: list[str] = field(default_factory=list)
+
+
+def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Salvaged:
+    """Read what is intact of a .vitc file; parameters as for container.unpack.
+
+    Raises FormatError where the header is damaged or no tile's coarsest level is left, UnsupportedError, LimitError.
+    """
+    reader = Reader(source, name)
+    header, _ = container.read_head(reader)
+    found = Salvaged(Contents(header))
+    search = _Search(reader.read(reader.remaining), name)
+    start, sizes = _read_metadata(search, found)
+    wanted = [(level, tile) for level, tile in container.order(header) if level == 0 or level >= finest]
+    found.contents.tokens = _by_index(search, start, wanted, sizes) if sizes else _by_search(search, start, wanted)
+    found.contents.missing = frozenset(wanted) - found.contents.tokens.keys()
+    if not any(level == 0 for level, _ in found.contents.tokens):
+        raise FormatError(f"{name}: damaged: nothing can be salvaged, as the coarsest level is lost; get a complete and undamaged copy")
+    if found.contents.missing:
+        found.lost.append(_describe(header, found.contents.missing))
+    return found
+
+
+class _Search:
+    """What follows the header, looked at from anywhere."""
+
+    def __init__(self, data: bytes, name: str):
+        self.data, self.name, self.budget = data, name, _SEARCH * len(data)
+
+    def frame(self, start: int) -> Chunk | None:
+        """The chunk that seems to begin at byte `start`, if there is room for it."""
+        if not 0 <= start < len(self.data):
+            return None
+        reader = Reader(self.data[start : start + 9], self.name)
+        try:
+            type, length = reader.read(4), reader.varint()
+        except FormatError:
+            return None
+        size = container.chunk_size(length)
+        return Chunk(type.decode("ascii"), start, length, size) if type.isalpha() and start + size <= len(self.data) else None
+
+    def payload(self, chunk: Chunk) -> bytes | None:
+        """The chunk's payload, if its checksum is right."""
+        self.budget -= chunk.size
+        if self.budget < 0:
+            return None
+        reader = Reader(self.data[chunk.offset : chunk.offset + chunk.size], self.name)
+        try:
+            return reader.payload(reader.chunk())
+        except FormatError:
+            return None
+
+    def all(self, type: str, start: int) -> Iterator[tuple[Chunk, bytes]]:
+        """Every intact chunk of a type from byte `start` on."""
+        while self.budget > 0 and (start := self.data.find(type.encode(), start)) >= 0:
+            chunk = self.frame(start)
+            payload = self.payload(chunk) if chunk else None
+            if chunk and payload is not None:
+                yield chunk, payload
+                start += chunk.size
+            else:
+                start += 1
+
+
+def _read_metadata(search: _Search, found: Salvaged) -> tuple[int, list[int]]:
+    """Where the tokens begin, and the index; empty if there is one tile only or it is lost."""
+    header, position, spent = found.contents.header, 0, 0
+    last = INDEX if header.tiles > 1 else TOKENS[LEVELS[0]]
+    while (chunk := search.frame(position)) is not None and chunk.type not in TOKENS.values():
+        payload, end = search.payload(chunk), position + chunk.size
+        if payload is None:
+            found.lost.append(f"chunk {chunk.type} is damaged")
+            if search.frame(end) is None:  # its length is, too
+                break
+        elif chunk.type == last:
+            return end, _index(search, chunk, header)
+        elif chunk.type in KEYS and KEYS[chunk.type] not in found.contents.metadata:
+            spent += _keep(search, chunk, payload, found, MAX_METADATA - spent)
+        position = end
+    else:
+        if chunk is not None:
+            return position, []
+    # something is wrong with the order: go on from the next chunk that can only be the right one
+    found.lost = found.lost or ["what stands before the tokens is damaged"]
+    for chunk, _ in search.all(last, position):
+        return (chunk.offset + chunk.size, _index(search, chunk, header)) if header.tiles > 1 else (chunk.offset, [])
+    return position, []
+
+
+def _index(search: _Search, chunk: Chunk, header: Header) -> list[int]:
+    reader = Reader(search.data[chunk.offset : chunk.offset + chunk.size], search.name)
+    try:
+        return container.read_index(reader, reader.chunk(), header.tiles)
+    except FormatError:  # a right checksum and wrong contents: not by accident
+        return []
+
+
+def _keep(search: _Search, chunk: Chunk, payload: bytes, found: Salvaged, limit: int) -> int:
+    """Keep a chunk's metadata; returns its size."""
+    key = KEYS[chunk.type]
+    try:
+        data = container.read_metadata(key, payload, limit, search.name, chunk)
+    except (FormatError, LimitError):
+        found.lost.append(f"chunk {chunk.type} is damaged")
+        return 0
+    found.contents.metadata[key] = data
+    return len(data)
+
+
+def _by_index(search: _Search, start: int, wanted: list[tuple[int, int]], sizes: list[int]) -> dict[tuple[int, int], bytes]:
+    tokens = {}
+    for (level, tile), size in zip(wanted, sizes, strict=False):
+        chunk = search.frame(start)
+        if chunk and (chunk.type, chunk.length) == (TOKENS[level], size):
+            payload = search.payload(chunk)
+            if payload is not None:
+                tokens[level, tile] = payload
+        start += container.chunk_size(size)
+    return tokens
+
+
+def _by_search(search: _Search, start: int, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """Without an index: the number of a tile is known if its level is complete, or nothing is missing before it."""
+    tiles, tokens = 1 + max(tile for _, tile in wanted), {}
+    for level in dict.fromkeys(level for level, _ in wanted):
+        chunks = list(search.all(TOKENS[level], start))
+        whole = len(chunks) == tiles
+        for tile, (chunk, payload) in enumerate(chunks[:tiles]):
+            if chunk.offset != start and not whole:
+                break
+            tokens[level, tile] = payload
+            start = chunk.offset + chunk.size
+        if chunks:
+            start = max(start, chunks[-1][0].offset + chunks[-1][0].size)
+    return tokens
+
+
+def _describe(header: Header, missing: frozenset[tuple[int, int]]) -> str:
+    parts = []
+    for level in LEVELS:
+        lost = sum(l == level for l, _ in missing)
+        if lost:
+            what = f"the details of level {level}" if level else "the low band"
+            parts.append(what if header.tiles == 1 else f"{what} in {lost} of {header.tiles} tiles")
+    return f"lost: {', '.join(parts)}"

@@ -1,0 +1,72 @@
+"""How good a model is while it trains, and what it makes of whole pictures afterwards; both against the same codec on the same pictures."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..evaluation.bdrate import Curve
+from ..metrics import psnr
+
+if TYPE_CHECKING:
+    from ..codec import Codec
+    from .loop import TrainingModel
+
+VALIDATION_STEPS = (120.0, 64.0, 32.0, 16.0, 8.0, 4.0)
+QUALITIES = (5, 20, 35, 50, 65, 80, 95)
+REFERENCE = "JPEG 2000"  # in every Pillow, all colours at full resolution, any quality, and hardly any header
+REFERENCE_PSNR = (24, 27, 30, 33, 36, 39, 42, 45, 48, 51)  # dB that it is asked for
+
+
+def reference_curve(images: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """Mean (bits per pixel, PSNR in dB) of JPEG 2000 over images (H, W, 3) uint8, by the size of its files."""
+    curve = []
+    for db in REFERENCE_PSNR:
+        points = []
+        for image in images:
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "JPEG2000", quality_mode="dB", quality_layers=[db], irreversible=True, mct=1)
+            decoded = np.asarray(Image.open(io.BytesIO(buffer.getvalue())))
+            points.append((8 * buffer.tell() / image[..., 0].size, psnr(image, decoded)))
+        curve.append(_mean(points))
+    return curve
+
+
+@torch.no_grad()
+def estimated_curve(model: TrainingModel, images: Tensor, dead_zone: float) -> list[tuple[float, float]]:
+    """Mean (bits per pixel, PSNR in dB) over images (N, H, W, 3) at each of VALIDATION_STEPS; the rate is the float model's estimate."""
+    curve = []
+    for step in VALIDATION_STEPS:
+        points = []
+        for image in images.split(1):
+            reconstruction, bits = model(image, torch.tensor([step], device=image.device), dead_zone)
+            error = (reconstruction.clamp(0, 255).round() - image).square().mean().item()
+            points.append((bits.item() / image[..., 0].numel(), 10 * math.log10(255**2 / max(error, 1e-3))))
+        curve.append(_mean(points))
+    return curve
+
+
+def coded_curve(codec: Codec, images: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """Mean (bits per pixel, PSNR in dB) of whole .vitc files over images (H, W, 3) uint8, at each of QUALITIES."""
+    from ..images import Picture
+
+    curve = []
+    for quality in QUALITIES:
+        points = []
+        for image in images:
+            data = codec.encode(Picture(image, None, False, None, None, None, []), quality)
+            points.append((8 * len(data) / image[..., 0].size, psnr(image, codec.decode(data).rgb)))
+        curve.append(_mean(points))
+    return curve
+
+
+def _mean(points: Curve) -> tuple[float, float]:
+    bpp, db = np.mean([p for p in points if math.isfinite(p[1])], 0).tolist()
+    return bpp, db
