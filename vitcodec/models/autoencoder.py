@@ -26,7 +26,7 @@ class Autoencoder(nn.Module):
     family: str = ""  # and the settings of its config, where `build_autoencoder` made it
     settings: dict[str, Any]
 
-    # large pictures are transformed in parts; all in pixels
+    # large pictures are transformed in parts; all in pixels; what holds without corrections
     tile = 1024  # side of what is transformed at once, a multiple of the grid
     grid = 128  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
     halo = 128  # surroundings that a part has to see, a multiple of the grid
@@ -34,6 +34,12 @@ class Autoencoder(nn.Module):
     def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):
         super().__init__()
         self.analysis, self.synthesis = analysis, synthesis
+        parts: list[Any] = [part for part in (analysis, synthesis) if part is not None]
+        if parts:
+            self.grid = math.lcm(*(part.grid for part in parts))
+            # without a halo that is enough, some surroundings are better than none
+            self.halo = max(-(-(self.grid if part.halo is None else part.halo) // self.grid) * self.grid for part in parts)
+            self.tile = Autoencoder.tile // self.grid * self.grid
         # the step of each quality; a model file holds its own, so that a later change of the scale leaves old files readable
         self.register_buffer("steps", torch.tensor([step_of(q) for q in QUALITIES]), persistent=False)
         bands = 3 + 9 * wavelet.LEVELS  # the low band's three colours, then nine details a level, finest first
