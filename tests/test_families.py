@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import vitcodec
 from vitcodec import weights
 from vitcodec.cli import app
+from vitcodec.container import TILE_UNIT
 from vitcodec.entropy.context import ContextConfig, ContextModel
 from vitcodec.errors import UsageError, WeightsError
 from vitcodec.models import FAMILIES, backbone, build_autoencoder, tokens, untrained
@@ -89,16 +90,16 @@ def test_a_few_steps_of_training_lower_the_loss(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_tiles_with_their_halo_are_as_the_whole(family):
+def test_parts_with_their_halo_are_as_the_whole(family):
     torch.manual_seed(0)
     model = untrained(family)
     stir(model)
     for part in (model.analysis, model.synthesis):
         size = (
-            2 * (part.tile + part.halo) + 64
+            2 * (part.grid + part.halo) + 64
         )  # so that the tile has neighbours further than its halo on one side, and the image's edge on the other
         bands = forward(picture(size, 64)).map(lambda t: t / STEP)
-        start, end = part.tile + part.halo, min(size, 2 * part.tile + part.halo)
+        start, end = part.grid + part.halo, min(size, 2 * part.grid + part.halo)
 
         def cut(bands: Subbands, left: int, right: int, size: int = size) -> Subbands:
             return bands.map(lambda t: t[:, :, left * t.shape[2] // size : right * t.shape[2] // size])
@@ -108,15 +109,18 @@ def test_tiles_with_their_halo_are_as_the_whole(family):
         left, right = start - part.halo, min(size, end + part.halo)
         tile = part(cut(bands, left, right), rate)
         tile = cut(tile, start - left, end - left, right - left)
-        assert all((a - b).abs().max() < 1e-3 for a, b in zip((whole.low, *whole.details), (tile.low, *tile.details), strict=True))
+        tolerance = 0.05 if family == "swin" else 1e-3  # whose halo leaves out what hardly counts
+        assert all((a - b).abs().max() < tolerance for a, b in zip((whole.low, *whole.details), (tile.low, *tile.details), strict=True))
 
 
-def test_halos_are_multiples_of_tiles():
+def test_how_models_want_to_be_cut():
     for name in PRESETS:
         with torch.device("meta"):
             model = untrained(name)
         for part in (model.analysis, model.synthesis):
-            assert part.tile % 32 == 0 and (part.halo is None or part.halo % part.tile == 0)
+            assert part.grid % 32 == 0 and (part.halo is None or part.halo % part.grid == 0)
+            assert model.grid % part.grid == 0 and model.halo >= (part.halo or 0)
+        assert model.tile % model.grid == model.halo % model.grid == model.tile % TILE_UNIT == 0 < model.tile <= 1024
 
 
 @pytest.mark.parametrize("family", ["vit", "beit"])

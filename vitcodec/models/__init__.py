@@ -21,8 +21,8 @@ from .vit import ViTAnalysis, ViTConfig, ViTSynthesis
 class Family:
     """analysis and synthesis: config -> module of (Subbands, rate (B,)) -> Subbands.
 
-    Such a module says how large images are to be cut so that the parts come out as the whole would. `tile`: pixels, of which the tiles' sides and
-    positions are multiples, but for sides at the image's edges. `halo`: pixels beyond a tile that its result depends on, a multiple of `tile`; None
+    Such a module says how large images are to be cut so that the parts come out as the whole would. `grid`: pixels, of which the parts' sides and
+    positions are multiples, but for sides at the image's edges. `halo`: pixels beyond a part that its result depends on, a multiple of `grid`; None
     where no halo is enough. With `fills` it takes a third argument, the missing tokens.
     """
 

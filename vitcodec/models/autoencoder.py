@@ -13,7 +13,6 @@ from ..quantisation import QUALITIES, rate_position, step_of
 from ..wavelet import Subbands
 from .missing import fill
 
-HALO = 128  # pixels around a part of a large picture that its transform sees
 KNOTS = 5  # rate positions between which the gains are interpolated
 
 
@@ -27,19 +26,20 @@ class Autoencoder(nn.Module):
     family: str = ""  # and the settings of its config, where `build_autoencoder` made it
     settings: dict[str, Any]
 
-    # large pictures are transformed in parts; all in pixels
+    # large pictures are transformed in parts; all in pixels; what holds without corrections
     tile = 1024  # side of what is transformed at once, a multiple of the grid
-    grid: int  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
-    halo: int  # surroundings that a part has to see, a multiple of the grid
+    grid = 32  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
+    halo = 128  # surroundings that a part has to see, a multiple of the grid
 
     def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):
         super().__init__()
         self.analysis, self.synthesis = analysis, synthesis
-        parts = [part for part in (analysis, synthesis) if part is not None]
-        self.grid = math.lcm(32, *(part.tile for part in parts))
-        # farther away than this next to nothing is seen: under one level of difference, measured (docs/images.md)
-        needed = max((HALO if part.halo is None else min(part.halo, HALO) for part in parts), default=HALO)
-        self.halo = -(-needed // self.grid) * self.grid
+        parts: list[Any] = [part for part in (analysis, synthesis) if part is not None]
+        if parts:
+            self.grid = math.lcm(*(part.grid for part in parts))
+            # without a halo that is enough, some surroundings are better than none
+            self.halo = max(-(-(self.grid if part.halo is None else part.halo) // self.grid) * self.grid for part in parts)
+            self.tile = Autoencoder.tile // self.grid * self.grid
         # the step of each quality; a model file holds its own, so that a later change of the scale leaves old files readable
         self.register_buffer("steps", torch.tensor([step_of(q) for q in QUALITIES]), persistent=False)
         bands = 3 + 9 * wavelet.LEVELS  # the low band's three colours, then nine details a level, finest first

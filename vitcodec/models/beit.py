@@ -96,7 +96,7 @@ class RelativeTransformer(nn.Module):
 class MaskedTokens(nn.Module):
     """What analysis and synthesis share: areas of tokens, some of which may be missing.
 
-    An area starts at every multiple of `tile`.
+    An area starts at every multiple of `grid`.
     """
 
     fills = True
@@ -104,7 +104,7 @@ class MaskedTokens(nn.Module):
     def __init__(self, config: BeitConfig):
         super().__init__()
         self.window = config.window
-        self.tile = config.window << LEVELS
+        self.grid = config.window << LEVELS
         self.halo = 0
         self.timm = False
 
@@ -136,7 +136,7 @@ class BeitAnalysis(MaskedTokens):
     def __init__(self, config: BeitConfig):
         super().__init__(config)
         self.timm = bool(config.backbone)
-        self.halo = self.tile if self.timm else 0  # pixels depend on the coefficients around
+        self.halo = self.grid if self.timm else 0  # pixels depend on the coefficients around
         embedding = PatchEmbedding(config.width) if config.backbone else TokenEmbedding(config.width)
         self.enter = MaskedEmbedding(config.width, embedding)
         self.body = TimmTokens(config.backbone, config.window) if config.backbone else RelativeTransformer(config.width, config.blocks, config)

@@ -15,11 +15,11 @@ class CNNConfig:
 
 
 class ConvolutionalUNet(SubbandUNet):
-    tile = 32
+    grid = 32
 
     def __init__(self, config: CNNConfig):
         super().__init__(config.widths, config.blocks[:2], [ConvBlock(config.widths[2]) for _ in range(config.blocks[2])])
-        self.halo = round_up(2 * self.reach + CONTRAST_REACH + 16 * ConvBlock.RADIUS * config.blocks[2] + 16, self.tile)
+        self.halo = round_up(2 * self.reach + CONTRAST_REACH + 16 * ConvBlock.RADIUS * config.blocks[2] + 16, self.grid)
 
 
 class CNNAnalysis(ConvolutionalUNet):

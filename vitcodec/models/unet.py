@@ -67,5 +67,5 @@ def by_stride(bands: Subbands) -> tuple[Tensor, Tensor, Tensor]:
     return torch.cat((fold(d1), d2), -1), d3, torch.cat((d4, 0.3 * local_contrast(low)), -1)
 
 
-def round_up(pixels: int, tile: int) -> int:
-    return -(-pixels // tile) * tile
+def round_up(pixels: int, grid: int) -> int:
+    return -(-pixels // grid) * grid

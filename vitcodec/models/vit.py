@@ -69,13 +69,13 @@ def sine_positions(width: int, side: int) -> Tensor:
 class ViTAnalysis(nn.Module):
     """The encoder's correction: transformer blocks over all tokens of an area, then a linear head for the 768 coefficients of each.
 
-    An area starts at every multiple of `tile`.
+    An area starts at every multiple of `grid`.
     """
 
     def __init__(self, config: ViTConfig):
         super().__init__()
-        self.tile = config.window << LEVELS
-        self.halo = self.tile if config.backbone else 0  # pixels depend on the coefficients around
+        self.grid = config.window << LEVELS
+        self.halo = self.grid if config.backbone else 0  # pixels depend on the coefficients around
         self.pixels = bool(config.backbone)
         self.enter = PatchEmbedding(config.width) if config.backbone else TokenEmbedding(config.width)
         self.body = TimmTokens(config.backbone, config.window) if config.backbone else Transformer(config.width, config.blocks, config)
@@ -84,7 +84,7 @@ class ViTAnalysis(nn.Module):
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
         x = tokens(bands)
         seen = with_pixels(bands, rate) if self.pixels else x
-        return subbands(x + by_areas(lambda x, rate: self.leave(self.body(self.enter(x, rate))), self.tile >> LEVELS, seen, rate_map(rate, x)))
+        return subbands(x + by_areas(lambda x, rate: self.leave(self.body(self.enter(x, rate))), self.grid >> LEVELS, seen, rate_map(rate, x)))
 
 
 class ViTSynthesis(Upsampling):
@@ -95,14 +95,14 @@ class ViTSynthesis(Upsampling):
 
     def __init__(self, config: ViTConfig):
         super().__init__((*config.fine_widths, config.decoder_width), config.fine_blocks)
-        self.tile = config.window << LEVELS
-        self.halo = round_up(self.reach, self.tile)
+        self.grid = config.window << LEVELS
+        self.halo = round_up(self.reach, self.grid)
         self.enter = TokenEmbedding(config.decoder_width)
         self.body = Transformer(config.decoder_width, config.decoder_blocks, config)
         self.inputs = nn.ModuleList(nn.Linear(2 * n + 1, w) for n, w in zip(BANDS[:2], config.fine_widths, strict=True))
 
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
         x = tokens(bands)
-        h16 = by_areas(lambda x, rate: self.body(self.enter(x, rate)), self.tile >> LEVELS, x, rate_map(rate, x))
+        h16 = by_areas(lambda x, rate: self.body(self.enter(x, rate)), self.grid >> LEVELS, x, rate_map(rate, x))
         h4, h8 = (layer(coefficient_features(c, rate_map(rate, c))) for layer, c in zip(self.inputs, by_stride(bands)[:2], strict=True))
         return self.correct(bands, h4, h8, h16)

@@ -51,12 +51,15 @@ def load_training_model(card: ModelCard, name: str | None = None) -> TrainingMod
             f"{card.folder}: has no context-float.safetensors, which training starts from; it is in the source repository, not in the wheel"
         )
     verify(card)
-    context = ContextModel(ContextConfig(**tupled(card.config["context"])))
-    context.load_state_dict({k: v.float() for k, v in load_file(file).items()})
-    shipped = {k.removeprefix("autoencoder."): v.float() for k, v in load_file(card.file).items() if k.startswith("autoencoder.")}
-    trained = build_autoencoder(card.family, card.config["transform"])
-    del shipped["steps"]
-    trained.load_state_dict(shipped)
+    try:
+        context = ContextModel(ContextConfig(**tupled(card.config["context"])))
+        context.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+        shipped = {k.removeprefix("autoencoder."): v.float() for k, v in load_file(card.file).items() if k.startswith("autoencoder.")}
+        trained = build_autoencoder(card.family, card.config["transform"])
+        del shipped["steps"]
+        trained.load_state_dict(shipped)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise WeightsError(f"{card.folder}: was made by another version of the program; start from the wavelet, or from newer weights") from error
     fresh = trained if name is None else untrained(name)
     if (fresh.family, fresh.settings) == (trained.family, trained.settings):
         return TrainingModel(trained, context)
