@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import shlex
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +72,7 @@ def timed(codec: ImageCodec, image: Path, picture: Picture, setting: float, reps
 
 def say(name: str, row: Row, meaningful: bool = True) -> None:
     rates = (f"{row.bpp:.4f}", f"{row.psnr:.2f}") if meaningful else ("-", "-")
-    speeds = (f"{row.encode_seconds:.3f}", f"{row.decode_seconds:.3f}", f"{row.encode_mps:.2f}", f"{row.decode_mps:.2f}")
+    speeds = (f"{row.encode_seconds:.3g}", f"{row.decode_seconds:.3g}", f"{row.encode_mps:.2f}", f"{row.decode_mps:.2f}")
     print(f"| {' | '.join([name, *rates, *speeds])} |", flush=True)
 
 
@@ -110,7 +112,7 @@ def main() -> None:
     if arguments.compressai:
         learned(arguments.compressai, arguments.compressai_quality, arguments.image, picture, codec.device, arguments.reps)
     print()
-    for key, value in provenance(codec, "python benchmarks/speed.py").items():
+    for key, value in provenance(codec, shlex.join(["python", *sys.argv])).items():
         print(f"{key}: {value}")
 
 
