@@ -26,8 +26,8 @@ from .quantisation import LAGRANGIAN, quantise
 from .tiling import Area
 from .wavelet import Subbands
 
-DEFAULT_EFFORT = 3
-ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 9, 8: 14, 9: 24}  # of moves at each effort; at 1 values are only rounded
+DEFAULT_EFFORT = 2
+ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 10, 8: 20, 9: 40}  # of moves at each effort; at 1 values are only rounded
 BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
 
 
