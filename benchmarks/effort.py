@@ -1,6 +1,6 @@
 """What --effort buys: BD-rate and time of every effort against effort 1, on crops of held-out images, by the sizes of real files.
 
-    python benchmarks/effort.py val.tar --efforts 1 2 3 5 9
+python benchmarks/effort.py val.tar --efforts 1 2 3 5 9
 """
 
 from __future__ import annotations

@@ -274,11 +274,11 @@ def test_collisions_and_own_inputs_are_refused_before_any_work(photos):
 def test_interrupted(photos, monkeypatch):
     encode, calls = StoringCodec.encode, []
 
-    def encode_once(self, picture, quality):
+    def encode_once(self, picture, quality, effort):
         if calls:
             raise KeyboardInterrupt
         calls.append(quality)
-        return encode(self, picture, quality)
+        return encode(self, picture, quality, effort)
 
     monkeypatch.setattr(StoringCodec, "encode", encode_once)
     result = call("encode", "photos", "-o", "out")

@@ -91,7 +91,7 @@ class Codec:
         for group in (tiles[i : i + workers] for i in range(0, header.tiles, workers)):
             chosen = []
             for area in (tiling.token_tile(header, index) for index in group):
-                integers = rounded(self.tile_latents(rgb, header, area), self.card.config["dead_zone"])
+                integers = rounded(self.tile_latents(rgb, header, area), min(self.card.config["dead_zone"] / error_weight, 0.4))
                 image = torch.from_numpy(tiling.pixels(rgb, area)).to(self.device)[None]
                 chosen.append(refine(refiner, image, integers, ROUNDS[effort]))
             coded = self._map(lambda integers: self.entropy.encode(integers, header.quality), chosen)
