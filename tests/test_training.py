@@ -101,6 +101,8 @@ def invoke(*arguments: object) -> None:
 @pytest.fixture(autouse=True)
 def few_validation_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "VALIDATION_STEPS", (64.0, 8.0))
+    monkeypatch.setattr(validation, "QUALITIES", (30, 70))
+    monkeypatch.setattr(shipping, "QUALITIES", (30, 70))
 
 
 def test_train_resume_export_use(shard, tmp_path, monkeypatch):
@@ -117,7 +119,9 @@ def test_train_resume_export_use(shard, tmp_path, monkeypatch):
     assert (first[-1]["step"], log[-1]["step"]) == (2, 4)
     assert all(bpp > 0 for bpp, _ in log[-1]["validation"])
 
-    invoke("export", run, shard, "-o", tmp_path / "model")
+    invoke("export", run, shard, "-o", tmp_path / "model", "--val", shard)
+    measured = json.loads((tmp_path / "model" / "config.json").read_text())["metrics"]["validation"]
+    assert measured["images"] == 3 and [p["quality"] for p in measured["curve"]] == list(validation.QUALITIES)
     codec = Codec.load(f"local-dir:{tmp_path / 'model'}", "cpu")
     picture = Picture(make_rgb(150, 130, seed=9), None, False, None, None, None, [])
     data = codec.encode(picture, 70)

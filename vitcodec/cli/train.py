@@ -46,6 +46,9 @@ Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="flo
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; minutes on a CPU).")]
 Seed = Annotated[int, typer.Option("--seed", help="For crops, steps and noise.")]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", show_default=False, help="The model's name. [default: the folder's]")]
+Held = Annotated[
+    Path | None, typer.Option("--val", metavar="PATH", show_default=False, help="A folder or tar to code for real with the model, and say how well.")
+]
 DeadZone = Annotated[float, typer.Option("--dead-zone", min=0, max=0.4, help="Of the encoder's rounding.")]
 
 
@@ -174,6 +177,7 @@ def export_command(
     model: Trained = "swin",
     name: Name = None,
     dead_zone: DeadZone = 0.1,
+    val: Held = None,
     threads: options.Threads = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
@@ -181,7 +185,7 @@ def export_command(
     """Turn a training run's averaged weights into a model folder: integer networks, tables fitted to counts on DATA, hash.
 
     \b
-    vitcodec export runs/b shard-*.tar -o my-model
+    vitcodec export runs/b shard-*.tar -o my-model --val val.tar
     vitcodec encode photos/ -m local-dir:my-model
     """
     out = Output(quiet=quiet)
@@ -192,7 +196,8 @@ def export_command(
 
     from ..training.data import read_images
     from ..training.loop import Run, TrainingConfig
-    from ..training.shipping import CROP, new_model, write_model
+    from ..training.shipping import CROP, measure, new_model, write_model
+    from ..training.validation import REFERENCE
 
     if threads:
         torch.set_num_threads(threads)
@@ -205,3 +210,6 @@ def export_command(
     training = {"steps": finished.steps, "minutes": round(finished.seconds / 60, 1), "megapixels": round(finished.pixels / 1e6, 1)}
     write_model(finished.model, output, name or output.resolve().name, images, dead_zone, training)
     out.say(f"{output}: written; use it with -m local-dir:{output}")
+    if val is not None:
+        change = measure(output, [image for image in read_images([val]) if min(image.shape[:2]) >= CROP])
+        out.say(f"{change:+.2f} % BD-rate against {REFERENCE}, by the sizes of files")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .. import files
+from ..codec import Codec
 from ..entropy.context import ContextConfig, ContextModel
 from ..entropy.integer import log_thresholds
 from ..errors import UsageError, WeightsError
+from ..evaluation.bdrate import bd_rate
 from ..loading import entropy_tensors
 from ..models import build_autoencoder, tupled, untrained
 from ..models.autoencoder import parameter_count
@@ -25,10 +27,11 @@ from ..models.backbone import load_pretrained
 from ..models.summary import kmac_per_pixel
 from ..presets import PRESETS
 from ..quantisation import step_of
-from ..weights import ModelCard, verify
+from ..weights import LOCAL, ModelCard, verify
 from .data import Crops
 from .export import build_entropy_model
 from .loop import TrainingModel
+from .validation import QUALITIES, REFERENCE, coded_curve, reference_curve
 
 CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160
 BATCH, CROP = 4, 256
@@ -121,3 +124,15 @@ def write_model(
     files.write_atomic(folder / "model.safetensors", data, overwrite=True)
     files.write_atomic(folder / "context-float.safetensors", save({k: v.half() for k, v in model.context.state_dict().items()}), overwrite=True)
     files.write_atomic(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode(), overwrite=True)
+
+
+def measure(folder: Path, images: Sequence[np.ndarray], count: int = 12) -> float:
+    """Code the first images (H, W, 3) uint8 with the model of a folder, note the curve in its config.json; returns the BD-rate against REFERENCE."""
+    codec = Codec.load(f"{LOCAL}{folder}", "cpu")
+    curve = coded_curve(codec, images[:count])
+    change = bd_rate(reference_curve(images[:count]), curve)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    points = [{"quality": q, "bpp": round(bpp, 5), "psnr": round(db, 3)} for q, (bpp, db) in zip(QUALITIES, curve, strict=True)]
+    config["metrics"]["validation"] = {"images": min(count, len(images)), "bd_rate_percent": {REFERENCE: round(change, 2)}, "curve": points}
+    files.write_atomic(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode(), overwrite=True)
+    return change
