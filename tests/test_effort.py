@@ -57,14 +57,14 @@ def test_relaxed_arithmetic_predicts_the_same(codec, integers, gradient):
 
 
 def test_gradients_reach_every_subband(codec, integers, small):
-    image = torch.from_numpy(small.rgb)[None].float()
+    image = torch.from_numpy(small.rgb.copy())[None].float()
     _, _, q = Refiner(codec.autoencoder, codec.entropy, QUALITY)._cost(image, integers, gradient=True)
     assert all(t.grad is not None and t.grad.abs().sum() > 0 for t in (q.low, *q.details))
 
 
 def test_rounds_of_moves_lower_the_cost(codec, integers, small):
     refine = Refiner(codec.autoencoder, codec.entropy, QUALITY)
-    image = torch.from_numpy(small.rgb)[None].float()
+    image = torch.from_numpy(small.rgb.copy())[None].float()
     before, few, many = (refine._cost(image, refine(image, integers, rounds), gradient=False)[0] for rounds in (0, 2, 6))
     assert few < before and many <= few
 
