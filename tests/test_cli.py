@@ -48,7 +48,7 @@ class StoringCodec:
     def coded(self, path, quality):
         return container.unpack(self.encode(Picture(np.asarray(Image.open(path))), quality))
 
-    def encode(self, picture, quality, effort=2, error_weight=1.0):
+    def encode(self, picture, quality, effort=2, error_weight=1.0, tile=None, keep_tokens=1.0):
         buffer = io.BytesIO()
         Image.fromarray(picture.rgb).save(buffer, "PNG")
         height, width = picture.rgb.shape[:2]
@@ -183,6 +183,13 @@ def test_salvage(photos):
     one_line(call("decode", "gone.vitc", "--salvage"), 1, "gone.vitc", "nothing can be salvaged")
 
 
+def test_tiles_and_kept_tokens_are_checked_before_any_work(photos):
+    one_line(call("encode", "photos/a.png", "--tile", 100), 2, "--tile 100", "128, 256")
+    for share in (0, 1.5):
+        one_line(call("encode", "photos/a.png", "--keep-tokens", share), 2, "--keep-tokens")
+    assert not list(Path("photos").rglob("*.vitc"))
+
+
 def test_targets(photos, monkeypatch):
     one_line(call("encode", "photos/a.png", "-q", 5, "--target-bpp", 1), 2, "--quality and --target-bpp")
     one_line(call("encode", "photos/a.png", "--target-bpp", -1), 2, "more than 0")
@@ -274,11 +281,11 @@ def test_collisions_and_own_inputs_are_refused_before_any_work(photos):
 def test_interrupted(photos, monkeypatch):
     encode, calls = StoringCodec.encode, []
 
-    def encode_once(self, picture, quality, effort):
+    def encode_once(self, picture, quality, **options):
         if calls:
             raise KeyboardInterrupt
         calls.append(quality)
-        return encode(self, picture, quality, effort)
+        return encode(self, picture, quality, **options)
 
     monkeypatch.setattr(StoringCodec, "encode", encode_once)
     result = call("encode", "photos", "-o", "out")
@@ -334,7 +341,7 @@ def test_usage_errors_give_one_line(photos):
 
 
 def test_unexpected_errors_give_one_line_and_a_traceback_on_demand(photos, monkeypatch):
-    def fail(*_):
+    def fail(*_, **options):
         raise ZeroDivisionError("two\nlines")
 
     monkeypatch.setattr(StoringCodec, "encode", fail)
@@ -344,7 +351,7 @@ def test_unexpected_errors_give_one_line_and_a_traceback_on_demand(photos, monke
 
 
 def test_out_of_memory_names_the_remedy(photos, monkeypatch):
-    def fail(*_):
+    def fail(*_, **options):
         raise MemoryError
 
     monkeypatch.setattr(StoringCodec, "encode", fail)

@@ -145,7 +145,7 @@ def test_a_file_on_disk(tmp_path: Path) -> None:
 
 def test_metadata_comes_before_tokens_and_tokens_level_by_level() -> None:
     types = [c.type for c in describe(pack(sample(metadata=dict.fromkeys(METADATA, b"x")))).chunks]
-    assert types == ["HEAD", "iCCP", "eXIF", "xMPD", "ALPH", "INDX"] + [t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)]
+    assert types == ["HEAD", "iCCP", "eXIF", "xMPD", "ALPH", "MASK", "INDX"] + [t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)]
 
 
 def test_pack_refuses_what_no_file_can_hold() -> None:

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from vitcodec import loading, wavelet, weights
-from vitcodec.images import read_image
+from vitcodec import container, loading, salvage, wavelet, weights
+from vitcodec.codec import Codec, left_out
+from vitcodec.errors import FormatError, UsageError
+from vitcodec.images import Picture, read_image
 from vitcodec.metrics import psnr
 from vitcodec.models import missing, untrained
 from vitcodec.models.autoencoder import Autoencoder
+from vitcodec.tiling import Region
 from vitcodec.wavelet import Subbands
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -92,6 +95,93 @@ def test_the_cheapest_tokens_are_the_ones_to_leave_out(rgb):
     assert gone.sum() == round(0.3 * gone.numel())
     at_random = missing.random_missing(1, 16, 16, 0.3, torch.Generator().manual_seed(0))
     assert quality(model, rgb, latents, gone) > quality(model, rgb, latents, at_random) + 2
+
+
+# ---- whole files
+
+
+@pytest.fixture(scope="module")
+def filler() -> Codec:
+    """A codec that can fill in tokens: an untrained beit with the default model's entropy coding."""
+    codec = Codec.load(device="cpu")
+    gains = {"gain": codec.autoencoder.gain.detach(), "ungain": codec.autoencoder.ungain.detach()}
+    codec.autoencoder = untrained("beit").requires_grad_(False)
+    codec.autoencoder.load_state_dict(gains, strict=False)
+    return codec
+
+
+@pytest.mark.parametrize("tile", [None, 128])
+def test_tokens_left_out_of_a_file_are_filled_in(filler, rgb, tile):
+    picture = Picture(rgb[:200, :230])
+    whole = filler.encode(picture, 60, effort=1, tile=tile)
+    half = filler.encode(picture, 60, effort=1, tile=tile, keep_tokens=0.5)
+    assert len(half) < 0.95 * len(whole)
+    contents = container.unpack(half)
+    gone = left_out(contents)
+    assert gone.shape == (14, 16) and gone.sum() == gone.size // 2
+    assert psnr(picture.rgb, filler.decode(half).rgb) > 20
+    # what was kept is better, though its neighbours' wavelets reach into it
+    there = (~gone).repeat(16, 0).repeat(16, 1)[:200, :230]
+    decoded = filler.decode(half).rgb
+    kept, filled = (psnr(picture.rgb[place][None], decoded[place][None]) for place in (there, ~there))
+    assert kept > filled + 2
+    reduced = filler.decode(half, 2).rgb
+    assert psnr(filler.decode(whole, 2).rgb, reduced) > 20
+    part = filler.decode(half, region=Region(100, 60, 90, 100)).rgb
+    assert np.abs(part.astype(int) - filler.decode(half).rgb[60:160, 100:190]).max() <= 1
+
+
+def test_tokens_of_a_file_with_some_left_out_are_read_back_as_written(filler, rgb):
+    integers = latents_of(filler.autoencoder, rgb).map(torch.Tensor.int)
+    gone = missing.random_missing(1, 16, 16, 0.4, torch.Generator().manual_seed(3))
+    payloads, coded = filler.entropy.encode(integers, 50, gone)
+    read = filler.entropy.decode(payloads, 50, 16, 16, missing=gone)
+    for a, b, before in zip((read.low, *read.details), (coded.low, *coded.details), (integers.low, *integers.details), strict=True):
+        assert (a == b).all()
+        there = ~gone.repeat_interleave(a.shape[1] // 16, 1).repeat_interleave(a.shape[2] // 16, 2)
+        assert (a[there] != before[there]).float().mean() < 0.01  # but for what is next to certain to be zero
+
+
+def test_who_can_leave_out_tokens_and_how_many(filler, codec, rgb):
+    picture = Picture(rgb[:64, :64])
+    with pytest.raises(UsageError, match="-m beit"):
+        codec.encode(picture, 50, 1, keep_tokens=0.5)
+    for share in (0, -1, 1.5):
+        with pytest.raises(UsageError, match="share"):
+            filler.encode(picture, 50, 1, keep_tokens=share)
+    assert filler.encode(picture, 50, 1, keep_tokens=1) == filler.encode(picture, 50, 1)
+
+
+def test_a_mask_of_the_wrong_size_is_refused(filler, rgb):
+    contents = container.unpack(filler.encode(Picture(rgb[:64, :64]), 50, 1, keep_tokens=0.5))
+    for mask in (b"", contents.metadata["MASK"] + b"x"):
+        contents.metadata["MASK"] = mask
+        with pytest.raises(FormatError, match="mask"):
+            filler.decode(container.pack(contents))
+
+
+@pytest.mark.parametrize("kind", ["filler", "codec"])
+def test_a_lost_tile_is_filled_in_from_what_is_around_it(kind, rgb, request):
+    which = request.getfixturevalue(kind)
+    data = which.encode(Picture(rgb), 60, 1, tile=128)
+    broken = bytearray(data)
+    first = next(chunk for chunk in container.describe(data).chunks if chunk.type == "TOKL")
+    broken[first.offset + 6] ^= 1
+    found = salvage.unpack(bytes(broken))
+    assert found.contents.missing == {(0, 0)} and found.lost == ["lost: the low band in 1 of 4 tiles"]
+    before, after = which.decode(data).rgb, which.decode(found.contents).rgb
+    assert psnr(before[128:, 128:], after[128:, 128:]) > 30
+    lost = before[:128, :128]
+    assert psnr(lost, after[:128, :128]) > psnr(lost, np.full_like(lost, 128)) + 1
+
+
+def test_without_the_mask_nothing_is_salvaged(filler, rgb):
+    data = filler.encode(Picture(rgb[:64, :64]), 50, 1, keep_tokens=0.5)
+    mask = next(chunk for chunk in container.describe(data).chunks if chunk.type == "MASK")
+    broken = bytearray(data)
+    broken[mask.offset + mask.size - 1] ^= 1
+    with pytest.raises(FormatError, match="which tokens were left out"):
+        salvage.unpack(bytes(broken))
 
 
 @pytest.mark.skipif(not TRAINED, reason="no weights of the beit family are installed")

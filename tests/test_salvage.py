@@ -84,7 +84,7 @@ def test_without_an_index_a_level_with_a_gap_keeps_what_comes_before_it() -> Non
 
 
 def test_lost_metadata_is_named_and_the_rest_kept() -> None:
-    data = pack(sample(ONE_TILE, dict.fromkeys(METADATA, b"x" * 40)))
+    data = pack(sample(ONE_TILE, dict.fromkeys(METADATA.keys() - {"MASK"}, b"x" * 40)))
     exif = next(c for c in describe(data).chunks if c.type == "eXIF")
     found = salvage.unpack(spoil(data, exif.offset + 8))
     assert set(found.contents.metadata) == {"ICCP", "XMP ", "ALPH"} and found.lost == ["chunk eXIF is damaged"]

@@ -79,9 +79,9 @@ def test_a_tiled_picture_equals_the_whole(tiny: Codec, codec: Codec, data: bytes
     assert np.abs(whole[0].astype(int) - untiled).max() <= 1
     header = container.read_header(data)
     everything = tiling.whole_area(header)
-    parts = {n: tiny.tile_latents(rgb, header, tiling.token_tile(header, n)) for n in range(header.tiles)}
+    parts = {n: tiny.block_latents(rgb, header, tiling.token_tile(header, n)) for n in range(header.tiles)}
     pictures = [
-        codec._image(latents, header, 0) for latents in (tiling.gather(parts, header, everything), codec.tile_latents(rgb, header, everything))
+        codec._image(latents, header, 0, None) for latents in (tiling.gather(parts, header, everything), codec.block_latents(rgb, header, everything))
     ]
     assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 1
 

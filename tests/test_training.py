@@ -30,6 +30,7 @@ from vitcodec.training import shipping, validation
 from vitcodec.training.curve import training_svg
 from vitcodec.training.data import Crops
 from vitcodec.training.export import to_integers
+from vitcodec.training.loop import Run, TrainingConfig
 from vitcodec.training.optimiser import orthogonalise
 
 
@@ -136,6 +137,22 @@ def test_training_goes_on_from_shipped_weights(shard, tmp_path, family):
     """A new family takes the entropy model of the old one."""
     invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 1, "--init", "swin", *family)
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_a_family_that_fills_in_tokens_trains_without_some(tmp_path):
+    config = TrainingConfig(batch=2)
+    torch.manual_seed(0)
+    run, image = Run(shipping.new_model("beit"), config, tmp_path / "beit"), torch.from_numpy(make_rgb(64, 64)).float().expand(2, -1, -1, -1)
+    drawn = [run._missing(image) for _ in range(40)]
+    shares = [gone.float().mean().item() for gone in drawn if gone is not None]
+    assert all(gone is None or gone.shape == (2, 4, 4) for gone in drawn) and 10 < len(shares) < 30 and 0.05 < np.mean(shares) < 0.3
+    gone = next(gone for gone in drawn if gone is not None and gone.any())
+    image = image.clone().requires_grad_()
+    with torch.no_grad():
+        torch.nn.init.normal_(run.model.autoencoder.analysis.leave.weight, std=0.02)
+        analysed = [run.model.autoencoder.encode(image, torch.tensor([20.0, 20.0]), m).details[3] for m in (None, gone)]
+    assert (analysed[0] != analysed[1]).any()
+    assert Run(shipping.new_model("swin"), config, tmp_path / "swin")._missing(image) is None
 
 
 def test_training_in_bfloat16(shard, tmp_path):

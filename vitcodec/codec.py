@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import itertools
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import container, loading, tiling, weights
@@ -20,6 +21,7 @@ from .effort import DEFAULT_EFFORT, ROUNDS, Refiner, refine, rounded
 from .entropy.coding import ORDER
 from .errors import FormatError, UsageError, WeightsError
 from .images import Picture
+from .models.missing import cheapest
 from .tiling import SITE, Area, Region
 from .wavelet import LEVELS, Subbands
 
@@ -54,19 +56,35 @@ class Codec:
 
     # encoding
 
-    def encode(self, picture: Picture, quality: int = DEFAULT_QUALITY, effort: int = DEFAULT_EFFORT, error_weight: float = 1.0) -> bytes:
+    def encode(
+        self,
+        picture: Picture,
+        quality: int = DEFAULT_QUALITY,
+        effort: int = DEFAULT_EFFORT,
+        error_weight: float = 1.0,
+        tile: int | None = None,
+        keep_tokens: float = 1.0,
+    ) -> bytes:
         """A .vitc file of the picture at quality 1..100.
 
         effort: 1..9, time spent on the choice of integers, see effort.py. error_weight: what an error is worth to that choice, 1 as it is best; less
-        makes a smaller and worse file.
+        makes a smaller and worse file. tile: side in pixels, 128, 256, 512 or 1024, of the squares that are coded on their own: what damage can cost.
+        keep_tokens: the share of tokens in the file, 0 to 1; the others, those that are filled in best, are left out.
         Raises UsageError, LimitError.
         """
-        header = self._header(picture, quality)
+        header = self._header(picture, quality, tile)
         container.check_limits(header, "the image")
+        if not 0 < keep_tokens <= 1:
+            raise UsageError(f"a share of {keep_tokens:g} of the tokens cannot be kept; give more than 0, up to 1")
+        if keep_tokens < 1 and not self.autoencoder.fills:
+            raise UsageError(f"model '{self.name}' cannot fill in tokens that are left out; give one that can, as -m beit")
+        whole = tiling.whole_area(header)
+        mask = np.zeros((whole.h, whole.w), bool)
         with self._lock:
-            coded = self._code(picture.rgb, header, effort, error_weight)
+            coded = self._code(picture.rgb, header, effort, error_weight, keep_tokens, mask)
             tokens = {(level, index): data for index, payloads, _ in coded for level, data in payloads.items()}
-        metadata = {"ICCP": picture.icc, "EXIF": picture.exif, "XMP ": picture.xmp, "ALPH": _pack_alpha(picture.alpha)}
+        packed = np.packbits(mask).tobytes() if mask.any() else None
+        metadata = {"ICCP": picture.icc, "EXIF": picture.exif, "XMP ": picture.xmp, "ALPH": _pack_alpha(picture.alpha), "MASK": packed}
         return container.pack(Contents(header, {k: v for k, v in metadata.items() if v is not None}, tokens))
 
     def coded_tokens(self, picture: Picture, quality: int = DEFAULT_QUALITY, effort: int = DEFAULT_EFFORT) -> Subbands:
@@ -76,33 +94,59 @@ class Codec:
             parts = {index: coded for index, _, coded in self._code(picture.rgb, header, effort)}
         return tiling.gather(parts, header, tiling.whole_area(header))
 
-    def _header(self, picture: Picture, quality: int) -> Header:
+    def _header(self, picture: Picture, quality: int, tile: int | None = None) -> Header:
         if not 1 <= quality <= 100:
             raise UsageError(f"quality {quality} is out of range; give 1 to 100")
+        if tile is not None and tile not in container.TILES:
+            raise UsageError(f"tiles of {tile} pixels are not possible; give {', '.join(map(str, container.TILES))}")
         height, width = picture.rgb.shape[:2]
-        return Header(width, height, quality, picture.gray, self.name, self.card.identity, self.autoencoder.tile)
+        return Header(width, height, quality, picture.gray, self.name, self.card.identity, tile or self.autoencoder.tile)
 
-    def _code(self, rgb: np.ndarray, header: Header, effort: int, error_weight: float = 1.0) -> Iterator[tuple[int, dict[int, bytes], Subbands]]:
-        """Of every tile: its number, its payloads, and the integers in them."""
+    def _code(
+        self,
+        rgb: np.ndarray,
+        header: Header,
+        effort: int,
+        error_weight: float = 1.0,
+        keep: float = 1.0,
+        mask: np.ndarray | None = None,
+    ) -> Iterator[tuple[int, dict[int, bytes], Subbands]]:
+        """Of every tile: its number, its payloads, and the integers in them. mask, of all tokens, is set where one is left out."""
         if effort not in ROUNDS:
             raise UsageError(f"effort {effort} is out of range; give {min(ROUNDS)} to {max(ROUNDS)}")
         refiner = Refiner(self.autoencoder, self.entropy, header.quality, error_weight)
-        tiles, workers = range(header.tiles), self._workers()
-        for group in (tiles[i : i + workers] for i in range(0, header.tiles, workers)):
-            chosen = []
-            for area in (tiling.token_tile(header, index) for index in group):
-                integers = rounded(self.tile_latents(rgb, header, area), min(self.card.config["dead_zone"] / error_weight, 0.4))
-                image = torch.from_numpy(tiling.pixels(rgb, area)).to(self.device)[None]
-                chosen.append(refine(refiner, image, integers, ROUNDS[effort]))
-            coded = self._map(lambda integers: self.entropy.encode(integers, header.quality), chosen)
-            yield from ((index, payloads, integers) for index, (payloads, integers) in zip(group, coded, strict=True))
+        dead_zone = min(self.card.config["dead_zone"] / error_weight, 0.4)
+        # what is transformed at once may be more than a tile
+        side = max(self.autoencoder.tile // header.tile, 1) * header.tile
+        blocks, workers = tiling.whole_area(header).blocks(side // SITE), self._workers()
+        for group in (blocks[i : i + workers] for i in range(0, len(blocks), workers)):
+            chosen: dict[int, tuple[Subbands, Tensor | None]] = {}
+            for block in group:
+                integers, missing = rounded(self.block_latents(rgb, header, block), dead_zone), None
+                if keep < 1 and mask is not None:
+                    missing = cheapest(self.autoencoder, integers.map(Tensor.float), self._step(header.quality), keep)
+                    integers = rounded(self.block_latents(rgb, header, block, missing), dead_zone)
+                    mask[block.y : block.y + block.h, block.x : block.x + block.w] = missing[0].cpu().numpy()
+                image = torch.from_numpy(tiling.pixels(rgb, block)).to(self.device)[None]
+                integers = refine(refiner, image, integers, ROUNDS[effort])
+                for index in tiling.tiles_under(header, block):
+                    tile = tiling.token_tile(header, index).within(block)
+                    chosen[index] = tiling.cut(integers, tile), None if missing is None else tiling.view(missing, block.h, tile)
+            coded = self._map(lambda tile: self.entropy.encode(tile[0], header.quality, tile[1]), list(chosen.values()))
+            yield from ((index, payloads, integers) for index, (payloads, integers) in zip(chosen, coded, strict=True))
 
     @torch.no_grad()
-    def tile_latents(self, rgb: np.ndarray, header: Header, area: Area) -> Subbands:
-        """(H, W, 3) uint8, the whole picture -> the latents of one tile before rounding, batch of one: analysis with a halo around the tile."""
+    def block_latents(self, rgb: np.ndarray, header: Header, area: Area, missing: Tensor | None = None) -> Subbands:
+        """(H, W, 3) uint8, the whole picture -> the latents of a part of it before rounding, batch of one: analysis with a halo around the part.
+
+        missing: (1, h, w) bool, the part's tokens that will not be coded.
+        """
         wide = area.grown(self.autoencoder.halo // SITE, tiling.whole_area(header))
         image = torch.from_numpy(tiling.pixels(rgb, wide)).to(self.device)[None].float()
-        return tiling.cut(self.autoencoder.encode(image, self._step(header.quality)), area.within(wide))
+        if missing is not None:
+            inner = area.within(wide)
+            missing = F.pad(missing, (inner.x, wide.w - inner.x - inner.w, inner.y, wide.h - inner.y - inner.h))
+        return tiling.cut(self.autoencoder.encode(image, self._step(header.quality), missing), area.within(wide))
 
     # decoding
 
@@ -130,7 +174,7 @@ class Codec:
         """The picture of a .vitc file.
 
         reduce: 1..4 halves its sides that many times and reads only the coarser levels. region: the part to decode, in pixels of the whole picture,
-        for which only the tiles that it needs are read. What contents.missing lists (see salvage.unpack) is concealed.
+        for which only the tiles that it needs are read. What contents.missing lists (see salvage.unpack) and tokens that were left out are filled in.
         Raises FormatError, UnsupportedError, LimitError, WeightsError, UsageError.
         """
         if not 0 <= reduce <= LEVELS:
@@ -150,25 +194,26 @@ class Codec:
         area = region.area(header).rounded(self.autoencoder.grid // SITE, tiling.whole_area(header))
         return area.blocks(self.autoencoder.tile // SITE)
 
-    def _wide(self, block: Area, whole: Area) -> Area:
-        return block.grown(self.autoencoder.halo // SITE, whole)
+    def _wide(self, block: Area, whole: Area, lost: bool = False) -> Area:
+        """What is synthesised for a block. lost: whether tiles are, and have to be filled in from what lies around them."""
+        return block.grown(max(self.autoencoder.halo, self.autoencoder.grid if lost else 0) // SITE, whole)
 
     def _synthesise(self, contents: Contents, region: Region, reduce: int) -> np.ndarray:
         """(H, W, 3) uint8 of a region in pixels of the reduced picture."""
         header, whole = contents.header, tiling.whole_area(contents.header)
         shown, size = region.reduced(reduce), SITE >> reduce
         out = np.empty((shown.height, shown.width, 3), np.uint8)
+        gaps = _gaps(contents)
         parts: dict[int, Subbands] = {}
         for _, row in itertools.groupby(self._blocks(header, region), lambda block: block.y):
             blocks = list(row)
-            wide = [self._wide(block, whole) for block in blocks]
+            wide = [self._wide(block, whole, any(level == 0 for level, _ in contents.missing)) for block in blocks]
             needed = sorted({tile for area in wide for tile in tiling.tiles_under(header, area)})
             parts = {tile: parts[tile] for tile in needed if tile in parts}  # of the row above, what this one sees too
-            new = self._decode_tiles(contents, [tile for tile in needed if tile not in parts], reduce)
-            parts |= new
-            conceal(parts, new, header, contents.missing)
+            parts |= self._decode_tiles(contents, [tile for tile in needed if tile not in parts], reduce)
             for block, area in zip(blocks, wide, strict=True):
-                image = self._image(tiling.gather(parts, header, area), header, reduce)
+                missing = None if gaps is None else torch.from_numpy(gaps[area.y : area.y + area.h, area.x : area.x + area.w]).to(self.device)[None]
+                image = self._image(tiling.gather(parts, header, area), header, reduce, missing)
                 y, x = block.y * size - shown.y, block.x * size - shown.x
                 part = image[(block.y - area.y) * size :, (block.x - area.x) * size :]
                 part = part[max(-y, 0) : block.h * size, max(-x, 0) : block.w * size]
@@ -177,14 +222,16 @@ class Codec:
         return out
 
     @torch.no_grad()
-    def _image(self, tokens: Subbands, header: Header, reduce: int) -> np.ndarray:
-        """The pixels of tokens, uint8, without what `reduce` leaves out."""
+    def _image(self, tokens: Subbands, header: Header, reduce: int, missing: Tensor | None) -> np.ndarray:
+        """The pixels of tokens, uint8, without what `reduce` leaves out. missing: (1, h, w) bool, the tokens to fill in, or None for none."""
         latents, step = tokens.map(Tensor.float), self._step(header.quality)
+        if missing is not None and not missing.any():
+            missing = None
         if reduce:
             latents = Subbands(latents.low, (*(latents.low.new_zeros(1, 0, 0, 9),) * reduce, *latents.details))
-            image = self.autoencoder.decode_reduced(latents, step, reduce)[0]
+            image = self.autoencoder.decode_reduced(latents, step, reduce, missing)[0]
         else:
-            image = self.autoencoder.decode(latents, step)[0]
+            image = self.autoencoder.decode(latents, step, missing)[0]
         if header.gray:
             image = image.mean(-1, keepdim=True).expand(-1, -1, 3)
         return image.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
@@ -195,7 +242,7 @@ class Codec:
 
     def _decode_tile(self, contents: Contents, tile: int, finest: int) -> Subbands:
         header = contents.header
-        _, _, h, w = tiling.token_tile(header, tile)
+        y, x, h, w = tiling.token_tile(header, tile)
         levels = [level for level in ORDER if level == 0 or level >= finest]
         # a level is predicted from the coarser ones, so that without one of them it cannot be read
         there = list(itertools.takewhile(lambda level: (level, tile) not in contents.missing, levels))
@@ -204,7 +251,9 @@ class Codec:
             details: tuple[Tensor, ...] = ()
         else:
             payloads = {level: contents.tokens[level, tile] for level in there}
-            low, details = self.entropy.decode(payloads, header.quality, h, w, there[-1] or LEVELS + 1)
+            mask = left_out(contents)
+            missing = None if mask is None else torch.from_numpy(mask[y : y + h, x : x + w]).to(self.device)[None]
+            low, details = self.entropy.decode(payloads, header.quality, h, w, there[-1] or LEVELS + 1, missing)
         lost = [low.new_zeros(1, h << (LEVELS - l), w << (LEVELS - l), 9) for l in range(finest, LEVELS + 1 - len(details))]
         return Subbands(low, (*lost, *details))
 
@@ -235,18 +284,28 @@ class Codec:
             )
 
 
-def conceal(parts: dict[int, Subbands], tiles: Iterable[int], header: Header, missing: Collection[tuple[int, int]]) -> None:
-    """Put something likely in the place of missing tokens in some of the `tiles` of `parts`, which hold zeros there.
+def left_out(contents: Contents) -> np.ndarray | None:
+    """(rows, columns) bool: the tokens of the whole picture that its encoder left out; None for none. Raises FormatError."""
+    packed = contents.metadata.get("MASK")
+    if packed is None:
+        return None
+    whole = tiling.whole_area(contents.header)
+    if len(packed) != -(-whole.h * whole.w // 8):
+        raise FormatError(f"the mask of {len(packed)} bytes does not fit {whole.w}x{whole.h} tokens; get a complete and undamaged copy")
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=whole.h * whole.w).astype(bool).reshape(whole.h, whole.w)
 
-    For details zeros are likely enough: the picture is less sharp. A tile without a low band gets the mean colour of the tiles around it, as far as
-    they are in `parts`. A model that infers tokens from others would do so here.
-    """
-    for tile in tiles:
-        if (0, tile) in missing:
-            around = tiling.tiles_under(header, tiling.token_tile(header, tile).grown(1, tiling.whole_area(header)))
-            known = [parts[n].low.float().mean((0, 1, 2)) for n in around if n in parts and (0, n) not in missing]
-            if known:
-                parts[tile].low[:] = torch.stack(known).mean(0).round().int()
+
+def _gaps(contents: Contents) -> np.ndarray | None:
+    """(rows, columns) bool: the tokens that have to be filled in, because they were left out or the coarsest level of their tile is lost."""
+    gaps = left_out(contents)
+    for level, tile in contents.missing:
+        if level == 0:
+            if gaps is None:
+                whole = tiling.whole_area(contents.header)
+                gaps = np.zeros((whole.h, whole.w), bool)
+            y, x, h, w = tiling.token_tile(contents.header, tile)
+            gaps[y : y + h, x : x + w] = True
+    return gaps
 
 
 def _pack_alpha(alpha: np.ndarray | None) -> bytes | None:

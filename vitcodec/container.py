@@ -22,11 +22,12 @@ VERSION = 0
 
 LEVELS = (0, 4, 3, 2, 1)  # coding order: 0 = low band, then details from the coarsest level to the finest
 TOKENS = {0: "TOKL", 4: "TOKD", 3: "TOKC", 2: "TOKB", 1: "TOKA"}
-METADATA = {"ICCP": "iCCP", "EXIF": "eXIF", "XMP ": "xMPD", "ALPH": "ALPH"}  # key -> chunk type
+METADATA = {"ICCP": "iCCP", "EXIF": "eXIF", "XMP ": "xMPD", "ALPH": "ALPH", "MASK": "MASK"}  # key -> chunk type
 STORED = {"ALPH"}  # the others are deflated
 HEAD, INDEX = "HEAD", "INDX"
 
 TILE_UNIT = 128
+TILES = 128, 256, 512, 1024  # what this package writes
 MAX_SIDE = 65535
 MAX_PIXELS = 1 << 28
 MAX_TILES = 1 << 14
@@ -90,7 +91,7 @@ class Header:
 class Contents:
     """A whole file, or its coarse levels.
 
-    metadata: keys among "ICCP", "EXIF", "XMP " and "ALPH".
+    metadata: keys among "ICCP", "EXIF", "XMP ", "ALPH" and "MASK".
     tokens: (level, tile) -> payload, with a level of LEVELS and the tile's index in row-major order.
     missing: (level, tile) of what is damaged or cut off; only salvage.unpack leaves any.
     """

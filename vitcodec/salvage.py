@@ -34,6 +34,8 @@ def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Salvaged:
     found = Salvaged(Contents(header))
     search = _Search(reader.read(reader.remaining), name)
     start, sizes = _read_metadata(search, found)
+    if _damaged_chunk("MASK") in found.lost:
+        raise FormatError(f"{name}: damaged: nothing can be salvaged, as it is lost which tokens were left out; get a complete and undamaged copy")
     wanted = [(level, tile) for level, tile in container.order(header) if level == 0 or level >= finest]
     found.contents.tokens = _by_index(search, start, wanted, sizes) if sizes else _by_search(search, start, wanted)
     found.contents.missing = frozenset(wanted) - found.contents.tokens.keys()
@@ -92,7 +94,7 @@ def _read_metadata(search: _Search, found: Salvaged) -> tuple[int, list[int]]:
     while (chunk := search.frame(position)) is not None and chunk.type not in TOKENS.values():
         payload, end = search.payload(chunk), position + chunk.size
         if payload is None:
-            found.lost.append(f"chunk {chunk.type} is damaged")
+            found.lost.append(_damaged_chunk(chunk.type))
             if search.frame(end) is None:  # its length is, too
                 break
         elif chunk.type == last:
@@ -124,7 +126,7 @@ def _keep(search: _Search, chunk: Chunk, payload: bytes, found: Salvaged, limit:
     try:
         data = container.read_metadata(key, payload, limit, search.name, chunk)
     except (FormatError, LimitError):
-        found.lost.append(f"chunk {chunk.type} is damaged")
+        found.lost.append(_damaged_chunk(chunk.type))
         return 0
     found.contents.metadata[key] = data
     return len(data)
@@ -156,6 +158,10 @@ def _by_search(search: _Search, start: int, wanted: list[tuple[int, int]]) -> di
         if chunks:
             start = max(start, chunks[-1][0].offset + chunks[-1][0].size)
     return tokens
+
+
+def _damaged_chunk(type: str) -> str:
+    return f"chunk {type} is damaged"
 
 
 def _describe(header: Header, missing: frozenset[tuple[int, int]]) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 
@@ -50,19 +50,21 @@ def parse_size(text: str) -> int:
     return size
 
 
-def encode(codec: Codec, picture: Picture, target: Target, effort: int) -> Hit:
+def encode(codec: Codec, picture: Picture, target: Target, **options: Any) -> Hit:
     """The best file of at most so many bytes, or the smallest of at least so many dB.
 
     Bisects over the quality, which takes about seven encodings; for a size, and where that leaves more than 2 %, also over the encoder's error
-    weight, which is continuous and no part of the file. Raises as Codec.encode does.
+    weight, which is continuous and no part of the file. options: of Codec.encode, and raises as that does.
     """
-    return _at_most(codec, picture, target.size, effort) if target.size is not None else _at_least(codec, picture, target.psnr or 0, effort)
+    if target.size is not None:
+        return _at_most(codec, picture, target.size, options)
+    return _at_least(codec, picture, target.psnr or 0, options)
 
 
-def _at_most(codec: Codec, picture: Picture, size: float, effort: int) -> Hit:
+def _at_most(codec: Codec, picture: Picture, size: float, options: dict[str, Any]) -> Hit:
     @cache
     def encoded(quality: int) -> bytes:
-        return codec.encode(picture, quality, effort)
+        return codec.encode(picture, quality, **options)
 
     quality = bisect.bisect_right(_QUALITIES, size, key=lambda q: len(encoded(q)))  # the last one that is small enough
     if not quality:
@@ -76,7 +78,7 @@ def _at_most(codec: Codec, picture: Picture, size: float, effort: int) -> Hit:
     low, high = _WEIGHTS
     for _ in range(_TRIALS):
         weight = math.sqrt(low * high)
-        trial = codec.encode(picture, quality, effort, weight)
+        trial = codec.encode(picture, quality, error_weight=weight, **options)
         if len(trial) > size:
             high = weight
             continue
@@ -88,12 +90,12 @@ def _at_most(codec: Codec, picture: Picture, size: float, effort: int) -> Hit:
     return Hit(data, quality, f"{len(data):,} bytes are {100 - 100 * len(data) / size:.1f} % below {size:,.0f}: {why}")
 
 
-def _at_least(codec: Codec, picture: Picture, wanted: float, effort: int) -> Hit:
+def _at_least(codec: Codec, picture: Picture, wanted: float, options: dict[str, Any]) -> Hit:
     from .metrics import psnr
 
     @cache
     def encoded(quality: int) -> bytes:
-        return codec.encode(picture, quality, effort)
+        return codec.encode(picture, quality, **options)
 
     @cache
     def reached(quality: int) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import files, target
+from .. import container, files, target
 from ..errors import UsageError
 from . import batch, options
 from .output import Output
@@ -22,6 +22,13 @@ Effort = Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", h
 TargetBpp = Annotated[float | None, typer.Option("--target-bpp", metavar="BPP", show_default=False, help="At most so many bits per pixel.")]
 TargetSize = Annotated[str | None, typer.Option("--target-size", metavar="SIZE", show_default=False, help="At most so large a file: 60k, 1.5M.")]
 TargetPsnr = Annotated[float | None, typer.Option("--target-psnr", metavar="DB", show_default=False, help="At least so good a picture.")]
+Tile = Annotated[
+    int | None,
+    typer.Option("--tile", metavar="PIXELS", show_default=False, help="128 to 1024: side of the squares coded on their own, which confine damage."),
+]
+KeepTokens = Annotated[
+    float, typer.Option("--keep-tokens", metavar="SHARE", show_default=False, help="Leave out the tokens that the model fills in best (-m beit).")
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ def encode_command(
     target_size: TargetSize = None,
     target_psnr: TargetPsnr = None,
     effort: Effort = DEFAULT_EFFORT,
+    tile: Tile = None,
+    keep_tokens: KeepTokens = 1.0,
     recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
@@ -65,6 +74,11 @@ def encode_command(
     vitcodec encode - -o - < a.png > a.vitc       through a pipe
     """
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
+    if tile not in (None, *container.TILES):
+        raise UsageError(f"--tile {tile} is not possible; give {', '.join(map(str, container.TILES))}")
+    if not 0 < keep_tokens <= 1:
+        raise UsageError(f"--keep-tokens {keep_tokens:g} is out of range; give more than 0, up to 1")
+    how: dict[str, Any] = {"effort": effort, "tile": tile, "keep_tokens": keep_tokens}
     wanted = _target(quality, target_bpp, target_size, target_psnr)
     found = files.find_inputs(inputs, files.IMAGE_SUFFIXES, recursive)
     plan = files.plan_outputs(found, output, files.SUFFIX, overwrite, skip_existing)
@@ -86,8 +100,8 @@ def encode_command(
             height, width = picture.rgb.shape[:2]
             if wanted is None:
                 used = quality or DEFAULT_QUALITY
-                return _Encoded(codec.encode(picture, used, effort), used, size_before, width, height, picture.notes)
-            hit = target.encode(codec, picture, wanted(width * height), effort)
+                return _Encoded(codec.encode(picture, used, **how), used, size_before, width, height, picture.notes)
+            hit = target.encode(codec, picture, wanted(width * height), **how)
             return _Encoded(hit.data, hit.quality, size_before, width, height, [*picture.notes, *([hit.note] if hit.note else [])])
 
         def write(job: files.Job, made: _Encoded) -> batch.Result:

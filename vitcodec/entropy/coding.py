@@ -43,27 +43,41 @@ class EntropyModel:
         return self.context.walk(self.arithmetic, rate, height, width, visit, finest)
 
     @torch.no_grad()
-    def encode(self, integers: Subbands, quality: int) -> tuple[dict[int, bytes], Subbands]:
+    def encode(self, integers: Subbands, quality: int, missing: Tensor | None = None) -> tuple[dict[int, bytes], Subbands]:
         """integers: int32, (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded).
 
-        A value that is next to certain to be zero is not coded, and so becomes zero.
+        missing: (1, h, w) bool, tokens to leave out. A value of theirs, or one that is next to certain to be zero, is not coded, and so becomes what
+        is most expected.
         """
-        writer = _Writer(self, quality, integers)
+        writer = _Writer(self, quality, integers, _there(missing))
         coded = self._walk(quality, integers.low.shape[1], integers.low.shape[2], writer, 1)
         return writer.finish(), coded
 
     @torch.no_grad()
-    def decode(self, payloads: dict[int, bytes], quality: int, height: int, width: int, finest: int = 1) -> Subbands:
+    def decode(self, payloads: dict[int, bytes], quality: int, height: int, width: int, finest: int = 1, missing: Tensor | None = None) -> Subbands:
         """The mirror of encode; height and width are the low band's. Levels below `finest` are left out. Raises FormatError."""
-        reader = _Reader(self, quality, payloads)
+        reader = _Reader(self, quality, payloads, _there(missing))
         latents = self._walk(quality, height, width, reader, finest)
         reader.finish()
         return latents
 
 
+def _there(missing: Tensor | None) -> Subbands | None:
+    """(1, h, w) bool -> which values of the subbands belong to a token that is not missing; None for all."""
+    if missing is None:
+        return None
+    there = ~missing[..., None]
+    details = [there.repeat_interleave(k, 1).repeat_interleave(k, 2) for k in (1 << LEVELS - level for level in range(1, LEVELS + 1))]
+    return Subbands(there.expand(-1, -1, -1, 3), tuple(d.expand(-1, -1, -1, 9) for d in details))
+
+
+def _taken(there: Subbands | None, site: Site) -> np.ndarray | bool:
+    return True if there is None else site.take(there).cpu().numpy().ravel()
+
+
 class _Writer:
-    def __init__(self, model: EntropyModel, quality: int, integers: Subbands):
-        self.model, self.quality, self.integers = model, quality, integers
+    def __init__(self, model: EntropyModel, quality: int, integers: Subbands, there: Subbands | None):
+        self.model, self.quality, self.integers, self.there = model, quality, integers, there
         self.encoders = {level: Encoder() for level in ORDER}
 
     def __call__(self, site: Site, parameters: Tensor) -> Tensor:
@@ -73,7 +87,7 @@ class _Writer:
         # what a table leaves no room for stays zero
         coded = np.zeros_like(values)
         coder = self.encoders[site.level]
-        for place, tables, rows, largest in self.model.tables.split(choice):
+        for place, tables, rows, largest in self.model.tables.split(choice, _taken(self.there, site)):
             coded[place] = values[place]
             self._write(coder, choice.select(place), values[place], tables, rows, largest)
         return torch.from_numpy(uncentred(choice, coded)).view(q.shape).to(q.device)
@@ -100,8 +114,8 @@ class _Writer:
 
 
 class _Reader:
-    def __init__(self, model: EntropyModel, quality: int, payloads: dict[int, bytes]):
-        self.model, self.quality = model, quality
+    def __init__(self, model: EntropyModel, quality: int, payloads: dict[int, bytes], there: Subbands | None):
+        self.model, self.quality, self.there = model, quality, there
         self.decoders = {level: Decoder(data) for level, data in payloads.items()}
 
     def __call__(self, site: Site, parameters: Tensor) -> Tensor:
@@ -109,7 +123,7 @@ class _Reader:
         coded = np.zeros(len(choice.table), np.int32)
         coder = self.decoders[site.level]
         try:
-            for place, tables, rows, largest in self.model.tables.split(choice):
+            for place, tables, rows, largest in self.model.tables.split(choice, _taken(self.there, site)):
                 coded[place] = self._read(coder, choice.select(place), tables, rows, largest)
         except (AssertionError, ValueError) as error:  # what constriction raises on impossible data
             raise FormatError("token data are damaged") from error

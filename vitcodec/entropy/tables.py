@@ -77,12 +77,15 @@ class Tables:
         skipped[:, :NEAR, :NARROW_SCALES] = narrow[:, :NEAR, :, NARROW] >= SKIP
         self.skipped = skipped.ravel()
 
-    def split(self, choice: Choice) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-        """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude) of each."""
+    def split(self, choice: Choice, there: np.ndarray | bool = True) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+        """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude) of each.
+
+        there: (N,) bool, the values that are to be coded at all.
+        """
         scale, rest = choice.table % SCALES, choice.table // SCALES
         narrow = scale < NARROW_SCALES
         skipped = self.skipped[choice.table]
-        near, far = np.flatnonzero(narrow & ~skipped), np.flatnonzero(~narrow)
+        near, far = np.flatnonzero(narrow & ~skipped & there), np.flatnonzero(~narrow & there)
         near_rows = rest[near] * NARROW_SCALES + scale[near]
         far_rows = rest[far] * (SCALES - NARROW_SCALES) + scale[far] - NARROW_SCALES
         return [(near, self.narrow, near_rows, NARROW), (far, self.wide, far_rows, WIDE)]

@@ -56,13 +56,21 @@ class Autoencoder(nn.Module):
         low, *details = factors.split((3, *([9] * wavelet.LEVELS)), -1)
         return Subbands(bands.low * low, tuple(d * g for d, g in zip(bands.details, details, strict=True)))
 
-    def encode(self, image: Tensor, step: Tensor) -> Subbands:
-        """image (B, H, W, 3) in 0..255, sides multiples of 32; step (B,) in 8-bit levels -> latents before rounding."""
+    @property
+    def fills(self) -> bool:
+        """Whether the model was made to do without some of the tokens; any other has what is missing interpolated."""
+        return bool(getattr(self.synthesis, "fills", False))
+
+    def encode(self, image: Tensor, step: Tensor, missing: Tensor | None = None) -> Subbands:
+        """image (B, H, W, 3) in 0..255, sides multiples of 32; step (B,) in 8-bit levels -> latents before rounding.
+
+        missing: (B, H/16, W/16) bool, tokens that the decoder will not get, for models that can know of that.
+        """
         rate = rate_position(step)
         s = step.view(-1, 1, 1, 1)
         bands = wavelet.forward(image).map(lambda t: t / s)
         if self.analysis is not None:
-            bands = self.analysis(bands, rate)
+            bands = self.analysis(bands, rate, missing) if self.fills and missing is not None else self.analysis(bands, rate)
         return self._scale(bands, self.gain, rate)
 
     def decode(self, latents: Subbands, step: Tensor, missing: Tensor | None = None) -> Tensor:
@@ -81,9 +89,7 @@ class Autoencoder(nn.Module):
             bands = fill(bands, missing)
         if self.synthesis is None:
             return bands
-        return (
-            self.synthesis(bands, rate, missing) if missing is not None and getattr(self.synthesis, "fills", False) else self.synthesis(bands, rate)
-        )
+        return self.synthesis(bands, rate, missing) if self.fills and missing is not None else self.synthesis(bands, rate)
 
     def error_gains(self, step: Tensor) -> Tensor:
         """(B, 5, 9): what the decoder multiplies each band's latents with, row 0 the low band (three colours, repeated), in units of the step."""
@@ -91,10 +97,12 @@ class Autoencoder(nn.Module):
         low, details = self._scale(ones.map(lambda t: t.to(step.device)), self.ungain - self.gain, rate_position(step))
         return torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)
 
-    def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int) -> Tensor:
+    def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int, missing: Tensor | None = None) -> Tensor:
         """The image at 1/2^reduce of its size, reduce = 1..4, from the coarser levels alone: by the wavelet, without the correction."""
         s = step.view(-1, 1, 1, 1)
         bands = self._scale(latents, self.ungain - self.gain, rate_position(step))
+        if missing is not None:
+            bands = fill(bands, missing)
         return wavelet.inverse(bands.map(lambda t: t * s), reduce)
 
 

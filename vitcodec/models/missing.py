@@ -19,6 +19,7 @@ from .tokens import tokens
 if TYPE_CHECKING:
     from .autoencoder import Autoencoder
 
+ROUNDS = 4  # in which the tokens to leave out are chosen
 Filling = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -68,17 +69,21 @@ def random_missing(batch: int, height: int, width: int, share: float, generator:
 
 @torch.no_grad()
 def cheapest(autoencoder: Autoencoder, latents: Subbands, step: Tensor, keep: float) -> Tensor:
-    """(B, H/16, W/16) bool: the tokens to leave out so that a share `keep` of them, 0 to 1, is left: those whose absence costs least squared error.
+    """(B, h, w) bool: the tokens to leave out so that a share `keep` of them, 0 to 1, is left: those whose absence costs little squared error.
 
-    Each token is tried as missing while three of its four neighbours in a 2x2 block are there; that several are left out together is not tried.
+    They are chosen in ROUNDS equal parts. In each every token is tried as missing beside those chosen before, while three of the four tokens of its
+    2x2 block are there if they still are.
     """
     whole = tokens(autoencoder.restore(latents, step))
     B, h, w, _ = whole.shape
-    errors = whole.new_zeros(B, h, w)
-    for i, j in ((0, 0), (1, 1), (0, 1), (1, 0)):
-        missing = torch.zeros(B, h, w, dtype=torch.bool, device=whole.device)
-        missing[:, i::2, j::2] = True
-        error = (tokens(autoencoder.restore(latents, step, missing)) - whole).square().sum(-1)
-        errors = torch.where(missing, error, errors)
-    order = errors.flatten(1).argsort(1).argsort(1)
-    return (order < round((1 - keep) * h * w)).view(B, h, w)
+    chosen = torch.zeros(B, h, w, dtype=torch.bool, device=whole.device)
+    for k in range(ROUNDS):
+        errors = torch.full((B, h, w), torch.inf, device=whole.device)
+        for i, j in ((0, 0), (1, 1), (0, 1), (1, 0)):
+            tried = torch.zeros_like(chosen)
+            tried[:, i::2, j::2] = True
+            error = (tokens(autoencoder.restore(latents, step, chosen | tried)) - whole).square().sum(-1)
+            errors = torch.where(tried & ~chosen, error, errors)
+        more = round((1 - keep) * h * w * (k + 1) / ROUNDS) - round((1 - keep) * h * w * k / ROUNDS)
+        chosen |= (errors.flatten(1).argsort(1).argsort(1) < more).view(B, h, w)
+    return chosen

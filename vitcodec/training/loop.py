@@ -21,13 +21,17 @@ from ..entropy.density import RateMeter
 from ..errors import WeightsError
 from ..evaluation.bdrate import Curve, bd_rate
 from ..models.autoencoder import Autoencoder
+from ..models.missing import random_missing
 from ..quantisation import COARSEST, FINEST, lagrangian, quantise
+from ..tiling import SITE
 from ..wavelet import Subbands
 from .curve import training_svg
 from .data import Crops
 from .engine import Engine
 from .optimiser import optimisers
 from .validation import REFERENCE, estimated_curve
+
+MISSING_STEP = 64.0  # pixels whose token is missing count as at this step at least
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,17 @@ class TrainingModel(nn.Module):
         super().__init__()
         self.autoencoder, self.context = autoencoder, context
 
-    def forward(self, image: Tensor, step: Tensor, dead_zone: float) -> tuple[Tensor, Tensor]:
-        soft = self.autoencoder.encode(image, step)
+    def forward(self, image: Tensor, step: Tensor, dead_zone: float, missing: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """image (B, H, W, 3), step (B,) -> the reconstruction and the bits of each image, (B,). missing: (B, H/16, W/16) bool, tokens to do without.
+
+        The bits are those of all tokens: what is left out of some pictures must not teach the context model that tokens are often empty.
+        """
+        soft = self.autoencoder.encode(image, step, missing)
         hard = Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
         meter = RateMeter(hard, soft, self.context.base, step)
         height, width = soft.low.shape[1:3]
         self.context.walk(FloatArithmetic(image.device), self.context.rate_features(step), height, width, meter)
-        return self.autoencoder.decode(_straight_through(soft, hard), step), meter.bits()
+        return self.autoencoder.decode(_straight_through(soft, hard), step, missing), meter.bits()
 
 
 def _straight_through(soft: Subbands, hard: Subbands) -> Subbands:
@@ -223,13 +231,33 @@ class Run:
         self.save()
         check()
 
+    def _missing(self, image: Tensor) -> Tensor | None:
+        """(B, H/16, W/16) bool: tokens that a batch has to do without, in about every other one; None for none.
+
+        In a quarter of the pictures 10 to 50 % are missing, one by one or in squares of four.
+        """
+        if self.config.entropy_only or not self.model.autoencoder.fills or torch.rand(()) < 0.5:
+            return None
+        count, height, width = len(image), image.shape[1] // SITE, image.shape[2] // SITE
+        square = 1 + int(torch.rand(()) < 0.5)
+        share = 0.1 + 0.4 * torch.rand(()).item()
+        gone = random_missing(count, height // square, width // square, share).repeat_interleave(square, 1).repeat_interleave(square, 2)
+        gone &= (torch.rand(count) < 0.5)[:, None, None]
+        return gone.to(image.device)
+
     def _step(self, model: Callable[..., tuple[Tensor, Tensor]], image: Tensor, step: Tensor) -> tuple[float, float]:
         """One step of the optimisers; returns the loss and the mean rate in bits per pixel."""
         pixels = image[0, ..., 0].numel()
+        missing = self._missing(image)
         with self.engine.autocast():
-            reconstruction, bits = model(image, step, self.config.dead_zone)
-        distortion = (image - reconstruction).square().sum((1, 2, 3))
-        costs = (bits + lagrangian(step) * distortion) / pixels
+            reconstruction, bits = model(image, step, self.config.dead_zone, missing)
+        distortion = (image - reconstruction).square().sum(-1)
+        worth = lagrangian(step)[:, None, None]
+        if missing is not None:
+            # what nobody can know would be nearly all of the loss of a fine step
+            gone = missing.repeat_interleave(SITE, 1).repeat_interleave(SITE, 2)
+            worth = torch.where(gone, lagrangian(step.clamp_min(MISSING_STEP))[:, None, None], worth)
+        costs = (bits + (worth * distortion).sum((1, 2))) / pixels
         loss = (costs * (step / 26) ** self.config.weighting).mean()
         for optimiser in self.optimisers:
             optimiser.zero_grad()
