@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,14 @@ def row(image: Path, setting: int, size: int, decoded: np.ndarray) -> dict[str, 
     return {"image": image.name, "setting": setting, "bytes": size, "bpp": round(bpp, 6), "psnr": round(psnr(original, decoded), 5)}
 
 
-def measure_vitcodec(images: list[Path], options: list[str]) -> Points:
-    points = []
-    for quality in QUALITIES:
+def measure_vitcodec(images: list[Path], options: list[str], effort: int | None = None, qualities: Sequence[int] = QUALITIES) -> Points:
+    """options: of both commands."""
+    points: Points = []
+    encoding = [*options, *([] if effort is None else [f"--effort={effort}"])]
+    for quality in qualities:
         with tempfile.TemporaryDirectory() as folder:
             files, decoded = Path(folder) / "files", Path(folder) / "decoded"
-            run("encode", *map(str, images), "-o", f"{files}/", "-q", str(quality), "--strip", *options)
+            run("encode", *map(str, images), "-o", f"{files}/", "-q", str(quality), "--strip", *encoding)
             run("decode", *(str(files / f"{i.stem}.vitc") for i in images), "-o", f"{decoded}/", *options)
             points += [row(i, quality, (files / f"{i.stem}.vitc").stat().st_size, pixels(decoded / f"{i.stem}.png")) for i in images]
         bpp, db = mean_curve(points)[-1]

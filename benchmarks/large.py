@@ -1,6 +1,6 @@
 """Peak memory and time of a large picture through the command line, whole, a region of it, and reduced.
 
-    python benchmarks/large.py [--size 12000x8400] [-q 50] [--threads 2] [--keep FOLDER]
+    python benchmarks/large.py [--size 12000x8400] [-q 50] [--effort 2] [--threads 2] [--keep FOLDER]
 
 The picture is a mosaic of the photographs in examples/, mirrored and shaded so that no two parts are alike, as a JPEG file. Each command runs in a
 process of its own. Linux and macOS.
@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="12000x8400")
     parser.add_argument("-q", "--quality", type=int, default=50)
+    parser.add_argument("--effort", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="where to leave the files")
     arguments = parser.parse_args()
@@ -52,7 +53,7 @@ def main() -> None:
         common = ["--device", "cpu", "--threads", str(arguments.threads), "--overwrite"]
         region = f"{width // 2},{height // 2},{min(1000, width // 2)},{min(1000, height // 2)}"
         for what, command in (
-            ("encode", ["encode", str(image), "-o", str(encoded), "-q", str(arguments.quality)]),
+            ("encode", ["encode", str(image), "-o", str(encoded), "-q", str(arguments.quality), "--effort", str(arguments.effort)]),
             ("decode --reduce 3", ["decode", str(encoded), "-o", str(folder / "reduced.png"), "--reduce", "3"]),
             (f"decode --region {region}", ["decode", str(encoded), "-o", str(folder / "region.png"), "--region", region]),
             ("decode", ["decode", str(encoded), "-o", str(folder / "large.png")]),
