@@ -10,6 +10,7 @@ import torch
 
 from vitcodec import container, loading, salvage, wavelet, weights
 from vitcodec.codec import Codec, left_out
+from vitcodec.container import Contents
 from vitcodec.errors import FormatError, UsageError
 from vitcodec.images import Picture, read_image
 from vitcodec.metrics import psnr
@@ -158,6 +159,16 @@ def test_a_mask_of_the_wrong_size_is_refused(filler, rgb):
         contents.metadata["MASK"] = mask
         with pytest.raises(FormatError, match="mask"):
             filler.decode(container.pack(contents))
+
+
+@pytest.mark.parametrize("kind", ["filler", "codec"])
+def test_a_file_may_say_that_all_tokens_are_left_out(kind, request):
+    """No encoder writes that; any model decodes it."""
+    codec = request.getfixturevalue(kind)
+    header = codec._header(Picture(np.zeros((40, 70, 3), np.uint8)), 50)
+    nothing = dict.fromkeys(container.order(header), b"")
+    decoded = codec.decode(container.pack(Contents(header, {"MASK": b"\xff" * 3}, nothing))).rgb
+    assert decoded.shape == (40, 70, 3) and 100 < decoded.mean() < 156
 
 
 @pytest.mark.parametrize("kind", ["filler", "codec"])
