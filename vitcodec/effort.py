@@ -17,7 +17,7 @@ from torch import Tensor
 
 from . import tiling
 from .entropy.coding import EntropyModel
-from .entropy.context import Site
+from .entropy.context import CHROMA, LUMA, Site
 from .entropy.density import bits
 from .entropy.relaxed import RelaxedArithmetic
 from .entropy.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
@@ -29,10 +29,7 @@ from .wavelet import Subbands
 DEFAULT_EFFORT = 2
 ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 10, 8: 20, 9: 40}  # of moves at each effort; at 1 values are only rounded
 BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
-
-
 ERROR_WEIGHT = 1.15  # of D: the slope of the rate-distortion curve is a little steeper than theory has it
-SHARE = 0.6  # of the moves chosen that are made in a round
 
 
 class _Rates:
@@ -95,14 +92,13 @@ class Refiner:
     def __call__(self, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
         """image (1, H, W, 3) in 0..255 and its integers -> better integers, int32."""
         best, lowest = integers, float("inf")
-        generator = torch.Generator().manual_seed(0)
         last = None
         for k in range(rounds + 1):
             cost, rates, moved = self._cost(image, integers, gradient=k < rounds)
             if cost < lowest:
                 best, lowest = integers, cost
             if k < rounds:
-                integers, last = self._move(rates, moved, last, generator)
+                integers, last = self._move(rates, moved, last)
         return best
 
     def _cost(self, image: Tensor, integers: Subbands, gradient: bool) -> tuple[float, _Rates, Subbands]:
@@ -118,7 +114,7 @@ class Refiner:
         return total.item(), rates, q
 
     @torch.no_grad()
-    def _move(self, rates: _Rates, q: Subbands, last: list[Tensor] | None, generator: torch.Generator) -> tuple[Subbands, list[Tensor]]:
+    def _move(self, rates: _Rates, q: Subbands, last: list[Tensor] | None) -> tuple[Subbands, list[Tensor]]:
         """The integers after a round of moves, and the moves. last: those of the round before, none of which is taken back at once."""
         slopes = q.map(_gradient)
         change, sign = q.map(torch.zeros_like), q.map(torch.zeros_like)
@@ -130,7 +126,7 @@ class Refiner:
             up, down = (curvature + s * slope + bits(value + s, *parameters) - now for s in (1, -1))
             site.put(change, torch.minimum(up, down))
             site.put(sign, torch.where(up < down, 1.0, -1.0))
-        moves = [s * _chosen(c, generator) for c, s in zip((change.low, *change.details), (sign.low, *sign.details), strict=True)]
+        moves = [s * _chosen(c) for c, s in zip((change.low, *change.details), (sign.low, *sign.details), strict=True)]
         if last is not None:
             moves = [move * (move * before >= 0) for move, before in zip(moves, last, strict=True)]
         moved = [(value.detach() + move).int() for value, move in zip((q.low, *q.details), moves, strict=True)]
@@ -142,8 +138,13 @@ def _gradient(t: Tensor) -> Tensor:
     return t.grad
 
 
-def _chosen(change: Tensor, generator: torch.Generator) -> Tensor:
-    """Which moves to make, (1, h, w, C) bool: of those that lower the cost the best in its 3x3 sites, as neighbours would be counted on twice."""
-    best = -F.max_pool2d(-change.amin(-1)[:, None], 3, 1, 1)[:, 0, ..., None]
-    drawn = torch.rand(change.shape, generator=generator).to(change.device) < SHARE
-    return (change < 0) & (change == best) & drawn
+def _chosen(change: Tensor) -> Tensor:
+    """Which moves to make, (1, h, w, C) bool: of those that lower the cost the best luma and the best chroma one in 3x3 sites.
+
+    Neighbours would be counted on twice.
+    """
+    chosen = []
+    for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):
+        best = -F.max_pool2d(-c.amin(-1)[:, None], 3, 1, 1)[:, 0, ..., None]
+        chosen.append((c < 0) & (c == best))
+    return torch.cat(chosen, -1)
