@@ -15,8 +15,10 @@ import pytest
 import torch
 from conftest import make_rgb
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from vitcodec import weights
 from vitcodec.cli import app
 from vitcodec.cli.train import parse_time
 from vitcodec.codec import Codec
@@ -153,6 +155,16 @@ def test_a_family_that_fills_in_tokens_trains_without_some(tmp_path):
         analysed = [run.model.autoencoder.encode(image, torch.tensor([20.0, 20.0]), m).details[3] for m in (None, gone)]
     assert (analysed[0] != analysed[1]).any()
     assert Run(shipping.new_model("swin"), config, tmp_path / "swin")._missing(image) is None
+
+
+def test_the_decoder_alone_leaves_tokens_as_they_are(shard, tmp_path):
+    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 2, "--init", "swin", "--decoder-only")
+    before = shipping.load_training_model(weights.find("swin")).state_dict()
+    after = {k.removeprefix("model."): v for k, v in load_file(tmp_path / "run" / "checkpoint.safetensors").items() if k.startswith("model.")}
+    changed = {k for k in after if (before[k] != after[k]).any()}
+    assert changed and all(k.startswith("autoencoder.synthesis.") for k in changed)
+    refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), "--decoder-only", "--entropy-only"])
+    assert refused.exit_code == 2 and "contradict" in refused.output
 
 
 def test_training_in_bfloat16(shard, tmp_path):

@@ -38,6 +38,7 @@ Validation = Annotated[
     Path | None, typer.Option("--val", metavar="PATH", show_default=False, help="A folder or tar to validate on. [default: 5 % of the data]")
 ]
 EntropyOnly = Annotated[bool, typer.Option("--entropy-only", help="Train the entropy model alone, on fixed transforms.")]
+DecoderOnly = Annotated[bool, typer.Option("--decoder-only", help="Train the decoder's network alone, on fixed tokens.")]
 LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step; a quarter as many, of twice the side, in the second half.")]
 Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop in the first half, a multiple of 32.")]
@@ -70,6 +71,7 @@ def train_command(
     steps: Steps = None,
     val: Validation = None,
     entropy_only: EntropyOnly = False,
+    decoder_only: DecoderOnly = False,
     lr: LearningRate = 1.5e-3,
     batch: Batch = 8,
     crop: Crop = 128,
@@ -91,6 +93,8 @@ def train_command(
     """
     out = Output(quiet=quiet)
     minutes = parse_time(time_limit)
+    if entropy_only and decoder_only:
+        raise UsageError("--entropy-only and --decoder-only contradict each other; give one")
     if crop % 32:
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
 
@@ -123,6 +127,7 @@ def train_command(
         late_batch=max(1, batch // 4),
         late_crop=2 * crop,
         entropy_only=entropy_only,
+        decoder_only=decoder_only,
         compile=compile,
         seed=seed,
     )

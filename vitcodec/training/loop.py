@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..entropy.context import ContextModel, FloatArithmetic
 from ..entropy.density import RateMeter
-from ..errors import WeightsError
+from ..errors import UsageError, WeightsError
 from ..evaluation.bdrate import Curve, bd_rate
 from ..models.autoencoder import Autoencoder
 from ..models.missing import random_missing
@@ -48,6 +48,7 @@ class TrainingConfig:
     weighting: float = 0.7  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
     average: float = 0.998  # decay of the running mean of the weights
     entropy_only: bool = False  # the context model alone, on fixed transforms
+    decoder_only: bool = False  # the synthesis alone, on fixed tokens: distortion is the loss
     compile: bool = False  # torch.compile, for GPUs
     seed: int = 0
     checkpoint_seconds: float = 240.0
@@ -61,13 +62,16 @@ class TrainingModel(nn.Module):
         super().__init__()
         self.autoencoder, self.context = autoencoder, context
 
-    def forward(self, image: Tensor, step: Tensor, dead_zone: float, missing: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, step: Tensor, dead_zone: float, missing: Tensor | None = None, rate: bool = True) -> tuple[Tensor, Tensor]:
         """image (B, H, W, 3), step (B,) -> the reconstruction and the bits of each image, (B,). missing: (B, H/16, W/16) bool, tokens to do without.
 
         The bits are those of all tokens: what is left out of some pictures must not teach the context model that tokens are often empty.
+        rate: whether they are computed; they are zero if not.
         """
         soft = self.autoencoder.encode(image, step, missing)
         hard = Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
+        if not rate:
+            return self.autoencoder.decode(hard, step, missing), torch.zeros_like(step)
         meter = RateMeter(hard, soft, self.context.base, step)
         height, width = soft.low.shape[1:3]
         self.context.walk(FloatArithmetic(image.device), self.context.rate_features(step), height, width, meter)
@@ -105,9 +109,16 @@ class Run:
         self.engine = engine or Engine(torch.device("cpu"))
         self.model, self.config, self.folder = model.to(self.engine.device), config, folder
         self.steps, self.seconds, self.pixels = 0, 0.0, 0
-        trained = model.context if config.entropy_only else model
+        trained: nn.Module | None = model
         if config.entropy_only:
             model.autoencoder.requires_grad_(False)
+            trained = model.context
+        if config.decoder_only:
+            model.requires_grad_(False)
+            trained = model.autoencoder.synthesis
+            if trained is None:
+                raise UsageError("the model has no network in its decoder to train")
+            trained.requires_grad_(True)
         self.parameters = [p for p in trained.parameters() if p.requires_grad]
         self.optimisers = optimisers(trained)
         self.average = Average(model, config.average)
@@ -250,7 +261,7 @@ class Run:
         pixels = image[0, ..., 0].numel()
         missing = self._missing(image)
         with self.engine.autocast():
-            reconstruction, bits = model(image, step, self.config.dead_zone, missing)
+            reconstruction, bits = model(image, step, self.config.dead_zone, missing, not self.config.decoder_only)
         distortion = (image - reconstruction).square().sum(-1)
         worth = lagrangian(step)[:, None, None]
         if missing is not None:
