@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +24,6 @@ from typing import Any
 
 import numpy as np
 from kodak import RATES, dumps, load_cache, mean_curve, measure_baseline, measure_vitcodec, rounded
-from memory import run
 from PIL import Image
 
 from vitcodec import Codec, target
@@ -52,6 +52,13 @@ def median(work: Callable[[], object], repeat: int) -> float:
     return statistics.median(seconds)
 
 
+def peak(*command: str) -> int:
+    """Peak memory of Python with these arguments in MiB. By way of a small process: a child counts what its parent held when it was made."""
+    code = "import sys, memory; print(memory.run(*sys.argv[1:])[0])"
+    result = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    return round(float(result.stdout))
+
+
 def measure(model: str, images: list[Path], baselines: dict[str, list[tuple[float, float]]], repeat: int) -> dict[str, Any]:
     codec = Codec.load(model, "cpu", 1)
     picture, config = read_image(images[0]), codec.card.config
@@ -64,8 +71,8 @@ def measure(model: str, images: list[Path], baselines: dict[str, list[tuple[floa
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "a.vitc"
         common = ["--quiet", "--threads=1", f"--model={model}", "--device=cpu"]
-        encode_memory = run("-m", "vitcodec", "encode", str(images[0]), "-o", str(file), f"--effort={EFFORT}", *common)[0]
-        decode_memory = run("-m", "vitcodec", "decode", str(file), *common)[0]
+        encode_memory = peak("-m", "vitcodec", "encode", str(images[0].resolve()), "-o", str(file), f"--effort={EFFORT}", *common)
+        decode_memory = peak("-m", "vitcodec", "decode", str(file), *common)
     curve = mean_curve(measure_vitcodec(images, [f"--model={model}", "--device=cpu"], EFFORT, QUALITIES))
     return {
         "family": codec.card.family,
@@ -74,8 +81,8 @@ def measure(model: str, images: list[Path], baselines: dict[str, list[tuple[floa
         "bytes": codec.card.file.stat().st_size,
         "training": config["training"],
         **speed,
-        "encode_mib": round(encode_memory),
-        "decode_mib": round(decode_memory),
+        "encode_mib": encode_memory,
+        "decode_mib": decode_memory,
         "bd_rate": {name: round(bd_rate(anchor, curve, RATES), 2) for name, anchor in baselines.items()},
         "curve": [{"quality": q, **point} for q, point in zip(QUALITIES, rounded(curve), strict=True)],
     }
