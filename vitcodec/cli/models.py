@@ -31,7 +31,7 @@ _HEAD = ("name", "family", "parameters", "kMAC/pixel", "status", "BD-rate", "lic
 def list_command(json: options.Json = False) -> int:
     """The models that came with the package, the default first, those that were downloaded, and presets to train.
 
-    kMAC/pixel: thousands of multiplications a pixel of decoding; BD-rate: on Kodak, against JPEG.
+    kMAC/pixel: thousands of multiplications a pixel of decoding; BD-rate: on Kodak, against JPEG, at the effort that the model card names.
 
     \b
     vitcodec models list
