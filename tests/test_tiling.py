@@ -129,6 +129,15 @@ class Counting(io.BytesIO):
         return data
 
 
+@pytest.mark.parametrize("name", ["vit", "beit", "cnn"])
+def test_no_family_leaves_seams(name: str) -> None:
+    codec, picture = Codec.load(name, "cpu"), Picture(make_rgb(560, 300, seed=3))
+    data = codec.encode(picture, 50, 1)
+    untiled = codec.decode(data).rgb.astype(int)
+    codec.autoencoder.tile = 256
+    assert np.abs(codec.decode(data).rgb - untiled).max() <= 1
+
+
 def test_a_region_reads_only_the_tiles_it_needs(tiny: Codec, rgb: np.ndarray) -> None:
     data = tiny.encode(Picture(np.tile(rgb[:128, :128], (3, 4, 1))), 80)  # 4 x 3 tiles
     stream = Counting(data)

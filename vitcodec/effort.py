@@ -29,6 +29,7 @@ from .wavelet import Subbands
 DEFAULT_EFFORT = 2
 ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 10, 8: 20, 9: 40}  # of moves at each effort; at 1 values are only rounded
 BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
+SETTLED = 8  # rounds after which half of the moves, at random, are put off: made together, some would go back and forth
 ERROR_WEIGHT = 1.15  # of D: the slope of the rate-distortion curve is a little steeper than theory has it
 
 
@@ -92,13 +93,13 @@ class Refiner:
     def __call__(self, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
         """image (1, H, W, 3) in 0..255 and its integers -> better integers, int32."""
         best, lowest = integers, float("inf")
-        last = None
+        last, generator = None, torch.Generator().manual_seed(0)
         for k in range(rounds + 1):
             cost, rates, moved = self._cost(image, integers, gradient=k < rounds)
             if cost < lowest:
                 best, lowest = integers, cost
             if k < rounds:
-                integers, last = self._move(rates, moved, last)
+                integers, last = self._move(rates, moved, last, generator if k >= SETTLED else None)
         return best
 
     def _cost(self, image: Tensor, integers: Subbands, gradient: bool) -> tuple[float, _Rates, Subbands]:
@@ -114,8 +115,11 @@ class Refiner:
         return total.item(), rates, q
 
     @torch.no_grad()
-    def _move(self, rates: _Rates, q: Subbands, last: list[Tensor] | None) -> tuple[Subbands, list[Tensor]]:
-        """The integers after a round of moves, and the moves. last: those of the round before, none of which is taken back at once."""
+    def _move(self, rates: _Rates, q: Subbands, last: list[Tensor] | None, generator: torch.Generator | None) -> tuple[Subbands, list[Tensor]]:
+        """The integers after a round of moves, and the moves.
+
+        last: those of the round before, none of which is taken back at once. generator: draws the half of the moves to make; None for all.
+        """
         slopes = q.map(_gradient)
         change, sign = q.map(torch.zeros_like), q.map(torch.zeros_like)
         for site, parameters in rates.seen:
@@ -126,7 +130,7 @@ class Refiner:
             up, down = (curvature + s * slope + bits(value + s, *parameters) - now for s in (1, -1))
             site.put(change, torch.minimum(up, down))
             site.put(sign, torch.where(up < down, 1.0, -1.0))
-        moves = [s * _chosen(c) for c, s in zip((change.low, *change.details), (sign.low, *sign.details), strict=True)]
+        moves = [s * _chosen(c, generator) for c, s in zip((change.low, *change.details), (sign.low, *sign.details), strict=True)]
         if last is not None:
             moves = [move * (move * before >= 0) for move, before in zip(moves, last, strict=True)]
         moved = [(value.detach() + move).int() for value, move in zip((q.low, *q.details), moves, strict=True)]
@@ -138,7 +142,7 @@ def _gradient(t: Tensor) -> Tensor:
     return t.grad
 
 
-def _chosen(change: Tensor) -> Tensor:
+def _chosen(change: Tensor, generator: torch.Generator | None) -> Tensor:
     """Which moves to make, (1, h, w, C) bool: of those that lower the cost the best luma and the best chroma one in 3x3 sites.
 
     Neighbours would be counted on twice.
@@ -147,4 +151,5 @@ def _chosen(change: Tensor) -> Tensor:
     for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):
         best = -F.max_pool2d(-c.amin(-1)[:, None], 3, 1, 1)[:, 0, ..., None]
         chosen.append((c < 0) & (c == best))
-    return torch.cat(chosen, -1)
+    moves = torch.cat(chosen, -1)
+    return moves if generator is None else moves & (torch.rand(change.shape, generator=generator) < 0.5).to(moves.device)

@@ -37,8 +37,9 @@ class Autoencoder(nn.Module):
         parts: list[Any] = [part for part in (analysis, synthesis) if part is not None]
         if parts:
             self.grid = math.lcm(*(part.grid for part in parts))
-            # without a halo that is enough, some surroundings are better than none
-            self.halo = max(-(-(self.grid if part.halo is None else part.halo) // self.grid) * self.grid for part in parts)
+            # at least what the wavelet needs; and without a halo that is enough, some surroundings are better than none
+            halos = [Autoencoder.halo, *(self.grid if part.halo is None else part.halo for part in parts)]
+            self.halo = max(-(-halo // self.grid) * self.grid for halo in halos)
             self.tile = Autoencoder.tile // self.grid * self.grid
         # the step of each quality; a model file holds its own, so that a later change of the scale leaves old files readable
         self.register_buffer("steps", torch.tensor([step_of(q) for q in QUALITIES]), persistent=False)
