@@ -92,9 +92,15 @@ def merge(low: Tensor, details: Tensor, times: Times = times) -> Tensor:
     return _unlift(_unlift(low, vertical, 1, times), _unlift(horizontal, diagonal, 1, times), 2, times)
 
 
+def _rotate(x: Tensor, axes: Tensor) -> Tensor:
+    """x (..., 3) to other colour axes. In full precision, where the networks around it train in half: 8 bits of 128 are half a level."""
+    with torch.autocast(x.device.type, enabled=False):
+        return x @ axes.to(x)
+
+
 def forward(image: Tensor) -> Subbands:
     """(B, H, W, 3) in 0..255, sides multiples of 16 -> subbands in 8-bit levels."""
-    x = (image - 128) @ COLOUR.to(image).T
+    x = _rotate(image - 128, COLOUR.T)
     details = []
     for _ in range(LEVELS):
         x, d = split(x)
@@ -107,4 +113,4 @@ def inverse(bands: Subbands, reduce: int = 0) -> Tensor:
     x = bands.low
     for d in reversed(bands.details[reduce:]):
         x = merge(x, d)
-    return (x / 2**reduce) @ COLOUR.to(x) + 128
+    return _rotate(x / 2**reduce, COLOUR) + 128
