@@ -11,7 +11,7 @@ from conftest import make_rgb
 from PIL import Image
 
 from vitcodec.codec import Codec
-from vitcodec.effort import ROUNDS, Refiner
+from vitcodec.effort import ROUNDS, Refiner, rounded
 from vitcodec.entropy.context import Site
 from vitcodec.entropy.relaxed import RelaxedArithmetic
 from vitcodec.errors import UsageError
@@ -58,7 +58,7 @@ def test_relaxed_arithmetic_predicts_the_same(codec, integers, gradient):
 
 def test_gradients_reach_every_subband(codec, integers, small):
     image = torch.from_numpy(small.rgb.copy())[None].float()
-    _, _, q = Refiner(codec.autoencoder, codec.entropy, QUALITY)._cost(image, integers, gradient=True)
+    *_, q = Refiner(codec.autoencoder, codec.entropy, QUALITY)._cost(image, integers, gradient=True)
     assert all(t.grad is not None and t.grad.abs().sum() > 0 for t in (q.low, *q.details))
 
 
@@ -67,6 +67,18 @@ def test_rounds_of_moves_lower_the_cost(codec, integers, small):
     image = torch.from_numpy(small.rgb.copy())[None].float()
     before, few, many = (refine._cost(image, refine(image, integers, rounds), gradient=False)[0] for rounds in (0, 2, 6))
     assert few < before and many <= few
+
+
+def test_rounds_of_moves_lower_the_cost_in_ms_ssim(codec):
+    image = torch.from_numpy(make_rgb(192, 192)).float()[None]
+    refine = Refiner(codec.autoencoder, codec.entropy, QUALITY, tune="ms-ssim")
+    with torch.no_grad():
+        integers = rounded(codec.autoencoder.encode(image, refine.step), 0.1)
+    before, after = (refine._cost(image, refine(image, integers, rounds), gradient=False)[0] for rounds in (0, 2))
+    assert after < before
+    # what is too small for five scales stays as it is
+    part = Subbands(integers.low[:, :10], tuple(d[:, : 10 << 4 - l] for l, d in enumerate(integers.details, 1)))
+    assert refine(image[:, :160], part, 2) is part
 
 
 def test_every_effort_decodes_to_what_was_coded(codec, small):

@@ -25,7 +25,7 @@ from vitcodec.models import FAMILIES, backbone, build_autoencoder, tokens, untra
 from vitcodec.models.autoencoder import parameter_count
 from vitcodec.models.blocks import rate_map
 from vitcodec.models.summary import layer_table, table_of, totals
-from vitcodec.presets import PRESETS
+from vitcodec.presets import PRESETS, Preset
 from vitcodec.quantisation import rate_position
 from vitcodec.training import shipping
 from vitcodec.training.optimiser import optimisers
@@ -177,6 +177,20 @@ def test_a_new_family_starts_from_the_flagships_entropy_model():
     assert vit.autoencoder.family == "vit" and (vit.autoencoder.gain == swin.autoencoder.gain).all() and vit.autoencoder.gain.any()
     assert all((a == b).all() for a, b in zip(vit.context.state_dict().values(), swin.context.state_dict().values(), strict=True))
     assert not vit.autoencoder.analysis.leave.weight.any()
+
+
+def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
+    card = weights.find("swin")
+    shipped, blocks = shipping.load_training_model(card), PRESETS["swin"].config["blocks"]
+    wide = Preset("swin", 0, 0, {"blocks": (blocks[0], blocks[1] + 1, blocks[2]), "convolutions": PRESETS["swin"].config["convolutions"] + 2})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "larger", wide)
+        grown = shipping.load_training_model(card, "larger")
+    image, step = picture(64, 64), torch.tensor([30.0])
+    with torch.no_grad():
+        (a, bits_a), (b, bits_b) = (model(image, step, 0.1) for model in (shipped, grown))
+    assert torch.equal(a, b) and torch.equal(bits_a, bits_b)
+    assert sum(p.numel() for p in grown.parameters()) > sum(p.numel() for p in shipped.parameters())
 
 
 def test_a_models_own_config_is_written(tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ from vitcodec.errors import UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.models import build_autoencoder
+from vitcodec.models.blocks import Depthwise
 from vitcodec.training import shipping, validation
 from vitcodec.training.curve import training_svg
 from vitcodec.training.data import Crops
@@ -65,9 +66,10 @@ def test_the_walk_visits_every_value_once():
     assert all(p.grad is not None for p in context.levels[0].parameters())
 
 
-def test_newton_schulz_makes_singular_values_about_one():
+@pytest.mark.parametrize("half", [False, True])
+def test_newton_schulz_makes_singular_values_about_one(half):
     torch.manual_seed(0)
-    values = torch.linalg.svdvals(orthogonalise(torch.randn(2, 40, 24)))
+    values = torch.linalg.svdvals(orthogonalise(torch.randn(2, 40, 24), half))
     assert values.min() > 0.5 and values.max() < 1.5
 
 
@@ -165,6 +167,41 @@ def test_the_decoder_alone_leaves_tokens_as_they_are(shard, tmp_path):
     assert changed and all(k.startswith("autoencoder.synthesis.") for k in changed)
     refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), "--decoder-only", "--entropy-only"])
     assert refused.exit_code == 2 and "contradict" in refused.output
+
+
+def test_bfloat16_leaves_fine_steps_as_they_are():
+    """Colours and wavelet stay in full precision: 8 bits of a pixel would be an error of half a level."""
+    model, images = shipping.load_training_model(weights.find("swin")), torch.from_numpy(make_rgb(128, 128)).float()[None]
+    (full,), (half,) = (curve(model, images, enabled) for enabled in (False, True))
+    assert half[1] == pytest.approx(full[1], abs=0.03) and half[0] == pytest.approx(full[0], rel=0.003)
+
+
+def curve(model, images, enabled):
+    with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        patch.setattr(validation, "VALIDATION_STEPS", (4.0,))
+        return validation.estimated_curve(model, images, 0.1)
+
+
+def test_depthwise_convolutions_have_the_librarys_gradients():
+    torch.manual_seed(0)
+    layer, x, gradient = Depthwise(8, 5), torch.randn(2, 8, 7, 9, requires_grad=True), torch.randn(2, 8, 7, 9)
+    inputs = (x, layer.weight, layer.bias)
+    own = torch.autograd.grad(layer(x), inputs, gradient)
+    library = torch.autograd.grad(torch.nn.Conv2d.forward(layer, x), inputs, gradient)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(own, library, strict=True))
+
+
+def test_training_for_ms_ssim(shard, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipping, "COUNTING_BATCHES", 1)
+    monkeypatch.setattr(shipping, "CALIBRATION_BATCHES", 1)
+    run, model = tmp_path / "run", tmp_path / "tuned"
+    invoke("train", shard, "--val", shard, "-o", run, "--batch", 1, "--steps", 1, "--init", "swin", "--tune", "ms-ssim")
+    invoke("export", run, shard, "-o", model, "--val", shard)
+    config = json.loads((model / "config.json").read_text())
+    assert config["tune"] == "ms-ssim" and all(5 < p["ms_ssim_db"] < 40 for p in config["metrics"]["validation"]["curve"])
+    for arguments, message in ((["--tune", "vmaf"], "psnr or ms-ssim"), (["--tune", "ms-ssim", "--crop", "64"], "--crop 96")):
+        refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), *arguments])
+        assert refused.exit_code == 2 and message in " ".join(refused.output.split())
 
 
 def test_training_in_bfloat16(shard, tmp_path):

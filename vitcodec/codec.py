@@ -114,7 +114,7 @@ class Codec:
         """Of every tile: its number, its payloads, and the integers in them. mask, of all tokens, is set where one is left out."""
         if effort not in ROUNDS:
             raise UsageError(f"effort {effort} is out of range; give {min(ROUNDS)} to {max(ROUNDS)}")
-        refiner = Refiner(self.autoencoder, self.entropy, header.quality, error_weight)
+        refiner = Refiner(self.autoencoder, self.entropy, header.quality, error_weight, self.card.config.get("tune", "psnr"))
         dead_zone = min(self.card.config["dead_zone"] / error_weight, 0.4)
         # what is transformed at once may be more than a tile
         side = max(self.autoencoder.tile // header.tile, 1) * header.tile

@@ -21,8 +21,9 @@ from .entropy.context import CHROMA, LUMA, Site
 from .entropy.density import bits
 from .entropy.relaxed import RelaxedArithmetic
 from .entropy.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
+from .metrics import MS_SSIM_SIDE, ms_ssim_tensor
 from .models.autoencoder import Autoencoder
-from .quantisation import LAGRANGIAN, quantise
+from .quantisation import LAGRANGIAN, lagrangian, ms_ssim_lagrangian, quantise
 from .tiling import Area
 from .wavelet import Subbands
 
@@ -80,51 +81,65 @@ class Refiner:
     entropy: EntropyModel
     quality: int
     error_weight: float = 1.0  # what an error is worth, in units of its usual worth
+    tune: str = "psnr"  # what an error is, as the model was trained
 
     def __post_init__(self) -> None:
         self.step = self.autoencoder.steps[self.quality - 1 : self.quality]
-        worth = self.error_weight * ERROR_WEIGHT * LAGRANGIAN
-        self.weight = worth / self.step**2
+        self.worth = self.error_weight * ERROR_WEIGHT
         self.arithmetic = RelaxedArithmetic(self.entropy.arithmetic)
         with torch.no_grad():
-            # half the second derivative of lambda D over a value, were the decoder linear
-            self.curvature = worth * self.autoencoder.error_gains(self.step)[0] ** 2
+            # half the second derivative of lambda times the squared error over a value, were the decoder linear
+            self.curvature = self.worth * LAGRANGIAN * self.autoencoder.error_gains(self.step)[0] ** 2
 
     def __call__(self, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
-        """image (1, H, W, 3) in 0..255 and its integers -> better integers, int32."""
+        """image (1, H, W, 3) in 0..255 and its integers -> better integers, int32. What is too small for MS-SSIM stays as it is under its tuning."""
+        if self.tune == "ms-ssim" and min(image.shape[1:3]) < MS_SSIM_SIDE:
+            return integers
         best, lowest = integers, float("inf")
         last, generator = None, torch.Generator().manual_seed(0)
         for k in range(rounds + 1):
-            cost, rates, moved = self._cost(image, integers, gradient=k < rounds)
+            cost, share, rates, moved = self._cost(image, integers, gradient=k < rounds)
             if cost < lowest:
                 best, lowest = integers, cost
             if k < rounds:
-                integers, last = self._move(rates, moved, last, generator if k >= SETTLED else None)
+                integers, last = self._move(rates, moved, share, last, generator if k >= SETTLED else None)
         return best
 
-    def _cost(self, image: Tensor, integers: Subbands, gradient: bool) -> tuple[float, _Rates, Subbands]:
+    def _error(self, image: Tensor, decoded: Tensor) -> tuple[Tensor, float]:
+        """lambda D, and how many times lambda times the squared error that is."""
+        squared = (image - decoded).square().sum() * (self.worth * lagrangian(self.step))
+        if self.tune == "psnr":
+            return squared, 1.0
+        loss = 1 - ms_ssim_tensor(image.permute(0, 3, 1, 2), decoded.permute(0, 3, 1, 2))
+        error = loss * (self.worth * ms_ssim_lagrangian(self.step) * image[0, ..., 0].numel())
+        return error, (error / squared.clamp_min(1e-6)).item()
+
+    def _cost(self, image: Tensor, integers: Subbands, gradient: bool) -> tuple[float, float, _Rates, Subbands]:
         with torch.set_grad_enabled(gradient):
             q = integers.map(lambda t: t.float().requires_grad_(gradient))
-            error = (image - self.autoencoder.decode(q, self.step)).square().sum() * self.weight
+            error, share = self._error(image, self.autoencoder.decode(q, self.step))
             rates = _Rates(self.entropy, self.quality, q)
             rate = self.entropy.rates[self.quality - 1 : self.quality]
             self.entropy.context.walk(self.arithmetic, rate, q.low.shape[1], q.low.shape[2], rates)
             total = error + rates.total()
             if gradient:
                 total.backward()
-        return total.item(), rates, q
+        return total.item(), share, rates, q
 
     @torch.no_grad()
-    def _move(self, rates: _Rates, q: Subbands, last: list[Tensor] | None, generator: torch.Generator | None) -> tuple[Subbands, list[Tensor]]:
+    def _move(
+        self, rates: _Rates, q: Subbands, share: float, last: list[Tensor] | None, generator: torch.Generator | None
+    ) -> tuple[Subbands, list[Tensor]]:
         """The integers after a round of moves, and the moves.
 
+        share: how many times the curvature of the squared error that of the error is, on average.
         last: those of the round before, none of which is taken back at once. generator: draws the half of the moves to make; None for all.
         """
         slopes = q.map(_gradient)
         change, sign = q.map(torch.zeros_like), q.map(torch.zeros_like)
         for site, parameters in rates.seen:
             value, slope = site.take(q), site.take(slopes)
-            curvature = self.curvature[site.level, site.channels]
+            curvature = share * self.curvature[site.level, site.channels]
             curvature = curvature if site.phase else curvature.repeat(4)
             now = bits(value, *parameters)
             up, down = (curvature + s * slope + bits(value + s, *parameters) - now for s in (1, -1))

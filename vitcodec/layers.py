@@ -26,7 +26,9 @@ def signed_log(x: Tensor) -> Tensor:
 def local_contrast(x: Tensor, size: int = 5) -> Tensor:
     """x less its mean over size x size sites: what varies in a low band, whatever the brightness."""
     p = size // 2
-    y = F.pad(x.permute(0, 3, 1, 2), (p, p, p, p), mode="replicate")
+    # replicated by indices: torch.compile mistakes the layout of the gradient of F.pad's replication
+    rows, columns = (torch.arange(-p, n + p, device=x.device).clamp(0, n - 1) for n in x.shape[1:3])
+    y = x.index_select(1, rows).index_select(2, columns).permute(0, 3, 1, 2)
     return x - F.avg_pool2d(y, size, 1).permute(0, 2, 3, 1)
 
 

@@ -47,12 +47,22 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     Five scales with the usual weights, by torchmetrics. Source: Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality
     assessment", 2003.
     """
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
-
     _check(a, b)
     if min(a.shape[:2]) < MS_SSIM_SIDE:
         return math.nan
-    return float(multiscale_structural_similarity_index_measure(_tensor(a), _tensor(b), data_range=PEAK))
+    return ms_ssim_tensor(_tensor(a), _tensor(b)).item()
+
+
+def ms_ssim_tensor(a: Tensor, b: Tensor) -> Tensor:
+    """The same of each pair of images, (B, 3, H, W) in 0..255 with sides of at least 176 -> (B,), with a gradient."""
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    return multiscale_structural_similarity_index_measure(a, b, data_range=PEAK, reduction="none")
+
+
+def ms_ssim_decibels(value: float) -> float:
+    """MS-SSIM on the scale on which it is plotted and interpolated: -10 log10(1 - MS-SSIM)."""
+    return math.inf if value >= 1 else -10 * math.log10(1 - value)
 
 
 def _check(a: np.ndarray, b: np.ndarray) -> None:

@@ -11,6 +11,8 @@ COARSEST, FINEST = 200.0, 3.0  # the step in 8-bit levels at quality 1 and 100
 QUALITIES = range(1, 101)
 _POSITION_0, _POSITION_1 = 5.0, 140.0  # the steps at rate position 0 and 1
 LAGRANGIAN = 0.8 * 6 / math.log(2)  # bits that a squared error of one step is worth: 6 / ln 2 by high-rate theory, times 0.8
+# mean squared 8-bit levels that 1 - MS-SSIM counts as: so CompressAI's two series of Lagrangians stand to each other (J. Begaint et al., 2020)
+MS_SSIM_WORTH = 1300.0
 
 
 def step_of(quality: int) -> float:
@@ -31,6 +33,11 @@ def step_at(rate: Tensor) -> Tensor:
 def lagrangian(step: Tensor) -> Tensor:
     """Bits that one squared 8-bit level of error is worth."""
     return LAGRANGIAN / step**2
+
+
+def ms_ssim_lagrangian(step: Tensor) -> Tensor:
+    """Bits a pixel that 1 - MS-SSIM is worth, where a model is tuned for it."""
+    return MS_SSIM_WORTH * 3 * lagrangian(step)
 
 
 def quantise(y: Tensor, dead: float = 0.0) -> Tensor:

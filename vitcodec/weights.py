@@ -16,6 +16,7 @@ from .errors import WeightsError
 from .presets import PRESETS
 
 DEFAULT_MODEL = "swin"
+TUNED = {"psnr": DEFAULT_MODEL, "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim"}  # what a model can be trained for, and the shipped one that was
 LOCAL = "local-dir:"
 _INSTALLED = Path(__file__).parent / "weights"  # in a wheel
 _CHECKOUT = Path(__file__).parent.parent / "weights"  # in a source tree

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import container, files, target
+from .. import container, files, target, weights
 from ..errors import UsageError
 from . import batch, options
 from .output import Output
@@ -22,6 +22,7 @@ Effort = Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", h
 TargetBpp = Annotated[float | None, typer.Option("--target-bpp", metavar="BPP", show_default=False, help="At most so many bits per pixel.")]
 TargetSize = Annotated[str | None, typer.Option("--target-size", metavar="SIZE", show_default=False, help="At most so large a file: 60k, 1.5M.")]
 TargetPsnr = Annotated[float | None, typer.Option("--target-psnr", metavar="DB", show_default=False, help="At least so good a picture.")]
+Tune = Annotated[str | None, typer.Option("--tune", metavar="NAME", show_default=False, help="psnr (default) or ms-ssim: chooses a model for it.")]
 Tile = Annotated[
     int | None,
     typer.Option("--tile", metavar="PIXELS", show_default=False, help="128 to 1024: side of the squares coded on their own, which confine damage."),
@@ -56,6 +57,7 @@ def encode_command(
     skip_existing: options.SkipExisting = False,
     strip: options.Strip = False,
     model: options.Model = None,
+    tune: Tune = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     jobs: options.Jobs = 1,
@@ -78,6 +80,11 @@ def encode_command(
         raise UsageError(f"--tile {tile} is not possible; give {', '.join(map(str, container.TILES))}")
     if not 0 < keep_tokens <= 1:
         raise UsageError(f"--keep-tokens {keep_tokens:g} is out of range; give more than 0, up to 1")
+    if tune is not None:
+        options.check_tune(tune)
+        if model is not None:
+            raise UsageError(f"--tune {tune} and the model '{model}' (by --model or VITCODEC_MODEL) contradict each other; give one")
+        model = weights.TUNED[tune]
     how: dict[str, Any] = {"effort": effort, "tile": tile, "keep_tokens": keep_tokens}
     wanted = _target(quality, target_bpp, target_size, target_psnr)
     found = files.find_inputs(inputs, files.IMAGE_SUFFIXES, recursive)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .. import files
+from .. import files, weights
+from ..errors import UsageError
 from .output import Output
 
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", show_default=False, help="Files, folders or globs; - for stdin.")]
@@ -53,6 +54,12 @@ DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan an
 Json = Annotated[bool, typer.Option("--json", help="JSON objects on stdout, one a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Errors only.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+
+
+def check_tune(name: str) -> None:
+    """Raises UsageError for what no model can be trained for."""
+    if name not in weights.TUNED:
+        raise UsageError(f"unknown tuning '{name}'; give {' or '.join(weights.TUNED)}")
 
 
 def listed(texts: list[str]) -> list[str]:

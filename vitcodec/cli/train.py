@@ -42,6 +42,7 @@ DecoderOnly = Annotated[bool, typer.Option("--decoder-only", help="Train the dec
 LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step; a quarter as many, of twice the side, in the second half.")]
 Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop in the first half, a multiple of 32.")]
+Tune = Annotated[str, typer.Option("--tune", metavar="NAME", help="What distortion is: psnr, or ms-ssim (crops of 256 pixels throughout).")]
 Reduced = Annotated[float, typer.Option("--reduced", metavar="SHARE", min=0, max=1, help="Of batches cut twice as large and halved.")]
 Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="float32, or bfloat16 for the matrix products (GPUs).")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; minutes on a CPU).")]
@@ -76,6 +77,7 @@ def train_command(
     batch: Batch = 8,
     crop: Crop = 128,
     reduced: Reduced = 0.0,
+    tune: Tune = "psnr",
     seed: Seed = 0,
     device: options.Device = "auto",
     precision: Precision = "float32",
@@ -97,6 +99,7 @@ def train_command(
         raise UsageError("--entropy-only and --decoder-only contradict each other; give one")
     if crop % 32:
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
+    options.check_tune(tune)
 
     import signal
 
@@ -104,12 +107,15 @@ def train_command(
     import torch
 
     from .. import weights
+    from ..metrics import MS_SSIM_SIDE
     from ..training.data import Crops, read_images, validation_crops
     from ..training.engine import engine
     from ..training.loop import Run, TrainingConfig, initialise_base
     from ..training.shipping import load_pretrained_encoder, load_training_model, new_model
     from ..training.validation import reference_curve
 
+    if tune == "ms-ssim" and 2 * crop < MS_SSIM_SIDE:
+        raise UsageError(f"--tune ms-ssim needs crops of at least {MS_SSIM_SIDE} pixels, which are twice --crop {crop}; give --crop 96 or more")
     if threads:
         torch.set_num_threads(threads)
     where = engine(device, precision)
@@ -126,6 +132,8 @@ def train_command(
         crop=crop,
         late_batch=max(1, batch // 4),
         late_crop=2 * crop,
+        late=0.0 if tune == "ms-ssim" else TrainingConfig.late,  # five scales need 176 pixels
+        tune=tune,
         entropy_only=entropy_only,
         decoder_only=decoder_only,
         compile=compile,
@@ -164,7 +172,7 @@ def train_command(
 
         run.train(
             crops,
-            (held, reference_curve([image.numpy().astype(np.uint8) for image in held])),
+            (held, reference_curve([image.numpy().astype(np.uint8) for image in held], tune)),
             out.say,
             lambda: bool(stopped) or (steps is not None and run.steps >= steps),
             advance,
@@ -213,8 +221,8 @@ def export_command(
     finished.model.load_state_dict(finished.average.mean)
     images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]
     training = {"steps": finished.steps, "minutes": round(finished.seconds / 60, 1), "megapixels": round(finished.pixels / 1e6, 1)}
-    write_model(finished.model, output, name or output.resolve().name, images, dead_zone, training)
+    write_model(finished.model, output, name or output.resolve().name, images, dead_zone, training, finished.tune)
     out.say(f"{output}: written; use it with -m local-dir:{output}")
     if val is not None:
         change = measure(output, [image for image in read_images([val]) if min(image.shape[:2]) >= CROP])
-        out.say(f"{change:+.2f} % BD-rate against {REFERENCE}, by the sizes of files")
+        out.say(f"{change:+.2f} % BD-rate against {REFERENCE} in {'PSNR' if finished.tune == 'psnr' else 'MS-SSIM'}, by the sizes of files")

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..metrics import ms_ssim_decibels
 from .bdrate import bd_rate, overlap
 from .engine import Failure, Report, Row
 from .published import Published
@@ -88,9 +89,7 @@ def _sorted(points: list[Point]) -> list[Point]:
 
 
 def _decibels(value: float, measure: str) -> float:
-    if measure == "psnr":
-        return value
-    return -10 * math.log10(1 - value) if value < 1 else math.inf
+    return value if measure == "psnr" else ms_ssim_decibels(value)
 
 
 def _bd_rate(codec: str, anchor: str, measure: str, curves: dict[str, list[Point]]) -> BdRate:

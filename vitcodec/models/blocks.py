@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,6 +32,38 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), 1e-6)
 
 
+class _TapByTap(torch.autograd.Function):
+    """Depthwise convolution whose weight gradient is a sum over products, tap by tap: on CPUs a third of the time of the library's."""
+
+    @staticmethod
+    def forward(context, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+        context.save_for_backward(x, weight)
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[no-untyped-def, override]
+        x, weight = context.saved_tensors
+        size, (height, width) = weight.shape[-1], x.shape[2:]
+        p = size // 2
+        back = F.conv2d(gradient, weight.flip(2, 3), padding=p, groups=len(weight))
+        seen, g = F.pad(x.permute(0, 2, 3, 1), (0, 0, p, p, p, p)), gradient.permute(0, 2, 3, 1)
+        taps = [(seen[:, i : i + height, j : j + width] * g).sum((0, 1, 2)) for i in range(size) for j in range(size)]
+        return back, torch.stack(taps, 1).view(weight.shape), g.sum((0, 1, 2))
+
+
+class Depthwise(nn.Conv2d):
+    """A convolution of every channel by itself, as large as its input: (B, C, H, W) -> the same."""
+
+    def __init__(self, width: int, size: int):
+        super().__init__(width, width, size, padding=size // 2, groups=width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(x)
+        kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        return _TapByTap.apply(x.to(kind), self.weight.to(kind), cast(Tensor, self.bias).to(kind))
+
+
 class ConvBlock(nn.Module):
     """Depthwise 5x5 convolution, then a gated MLP, with a residual connection."""
 
@@ -39,7 +73,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         hidden = 3 * width // 2
         self.norm = RMSNorm(width)
-        self.mix = nn.Conv2d(width, width, 2 * self.RADIUS + 1, padding=self.RADIUS, groups=width)
+        self.mix = Depthwise(width, 2 * self.RADIUS + 1)
         self.up = nn.Linear(width, 2 * hidden)
         self.down = zero_init(nn.Linear(hidden, width))
 

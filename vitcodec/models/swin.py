@@ -15,7 +15,7 @@ from .. import wavelet
 from ..layers import unfold
 from ..wavelet import LEVELS, Subbands
 from .backbone import TimmStages
-from .blocks import WindowBlock, rate_map
+from .blocks import ConvBlock, WindowBlock, rate_map
 from .tokens import PatchEmbedding, with_pixels
 from .unet import SubbandUNet, Upsampling, round_up
 
@@ -24,6 +24,7 @@ from .unet import SubbandUNet, Upsampling, round_up
 class SwinConfig:
     widths: tuple[int, int, int] = (96, 160, 256)  # channels at strides 4, 8, 16
     blocks: tuple[int, int, int] = (1, 1, 2)  # blocks on the way down at strides 4 and 8 (and as many on the way up), and at stride 16
+    convolutions: int = 0  # convolution blocks at stride 16, after those of attention
     window: int = 8  # tokens along a side of an attention window
     head: int = 32  # channels of an attention head
     backbone: str = ""  # timm's name of the encoder's class; none: the U-Net
@@ -32,7 +33,8 @@ class SwinConfig:
 class SwinUNet(SubbandUNet):
     def __init__(self, config: SwinConfig):
         widths, window = config.widths, config.window
-        super().__init__(widths, config.blocks[:2], [WindowBlock(widths[2], i % 2 == 1, window, config.head) for i in range(config.blocks[2])])
+        attention = [WindowBlock(widths[2], i % 2 == 1, window, config.head) for i in range(config.blocks[2])]
+        super().__init__(widths, config.blocks[:2], [*attention, *(ConvBlock(widths[2]) for _ in range(config.convolutions))])
         self.grid = math.lcm(window << LEVELS, 32)
         # A plain block and a shifted one together look one window aside. The convolutions before them look another reach + CONTRAST_REACH, which is
         # left out: with the trained weights it changes no coefficient by more than 0.003 steps, and would double the halo.

@@ -20,9 +20,10 @@ from ..entropy.context import ContextModel, FloatArithmetic
 from ..entropy.density import RateMeter
 from ..errors import UsageError, WeightsError
 from ..evaluation.bdrate import Curve, bd_rate
+from ..metrics import ms_ssim_tensor
 from ..models.autoencoder import Autoencoder
 from ..models.missing import random_missing
-from ..quantisation import COARSEST, FINEST, lagrangian, quantise
+from ..quantisation import COARSEST, FINEST, lagrangian, ms_ssim_lagrangian, quantise
 from ..tiling import SITE
 from ..wavelet import Subbands
 from .curve import training_svg
@@ -45,10 +46,11 @@ class TrainingConfig:
     late_crop: int = 256
     late: float = 0.5  # the share of the schedule after which crops are large
     dead_zone: float = 0.1
-    weighting: float = 0.7  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
+    weighting: float = 0.9  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
     average: float = 0.998  # decay of the running mean of the weights
     entropy_only: bool = False  # the context model alone, on fixed transforms
     decoder_only: bool = False  # the synthesis alone, on fixed tokens: distortion is the loss
+    tune: str = "psnr"  # or "ms-ssim": what distortion is
     compile: bool = False  # torch.compile, for GPUs
     seed: int = 0
     checkpoint_seconds: float = 240.0
@@ -108,7 +110,7 @@ class Run:
     def __init__(self, model: TrainingModel, config: TrainingConfig, folder: Path, engine: Engine | None = None):
         self.engine = engine or Engine(torch.device("cpu"))
         self.model, self.config, self.folder = model.to(self.engine.device), config, folder
-        self.steps, self.seconds, self.pixels = 0, 0.0, 0
+        self.steps, self.seconds, self.pixels, self.tune = 0, 0.0, 0, config.tune
         trained: nn.Module | None = model
         if config.entropy_only:
             model.autoencoder.requires_grad_(False)
@@ -120,7 +122,7 @@ class Run:
                 raise UsageError("the model has no network in its decoder to train")
             trained.requires_grad_(True)
         self.parameters = [p for p in trained.parameters() if p.requires_grad]
-        self.optimisers = optimisers(trained)
+        self.optimisers = optimisers(trained, self.engine.precision == "bfloat16")
         self.average = Average(model, config.average)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -159,6 +161,7 @@ class Run:
                 name, field = key.removeprefix("optimiser.").rsplit("/", 1)
                 owners[id(names[name])].state[names[name]][field] = value
         self.steps, self.seconds, self.pixels = meta["steps"], meta["seconds"], meta["pixels"]
+        self.tune = meta["config"].get("tune", "psnr")
 
     def log(self, **entry: object) -> None:
         if not self.engine.first:
@@ -172,7 +175,7 @@ class Run:
         """Log the averaged weights' rate-distortion curve; returns its BD-rate against the reference, in per cent."""
         current = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.mean)
-        curve = estimated_curve(self.model, images.to(self.engine.device), self.config.dead_zone)
+        curve = estimated_curve(self.model, images.to(self.engine.device), self.config.dead_zone, self.config.tune)
         self.model.load_state_dict(current)
         change = bd_rate(reference, curve)
         self.log(validation=[[round(v, 4) for v in point] for point in curve], bd_rate=round(change, 3))
@@ -258,17 +261,10 @@ class Run:
 
     def _step(self, model: Callable[..., tuple[Tensor, Tensor]], image: Tensor, step: Tensor) -> tuple[float, float]:
         """One step of the optimisers; returns the loss and the mean rate in bits per pixel."""
-        pixels = image[0, ..., 0].numel()
-        missing = self._missing(image)
+        pixels, missing = image[0, ..., 0].numel(), self._missing(image)
         with self.engine.autocast():
             reconstruction, bits = model(image, step, self.config.dead_zone, missing, not self.config.decoder_only)
-        distortion = (image - reconstruction).square().sum(-1)
-        worth = lagrangian(step)[:, None, None]
-        if missing is not None:
-            # what nobody can know would be nearly all of the loss of a fine step
-            gone = missing.repeat_interleave(SITE, 1).repeat_interleave(SITE, 2)
-            worth = torch.where(gone, lagrangian(step.clamp_min(MISSING_STEP))[:, None, None], worth)
-        costs = (bits + (worth * distortion).sum((1, 2))) / pixels
+        costs = bits / pixels + self._distortion(image, reconstruction, step, missing)
         loss = (costs * (step / 26) ** self.config.weighting).mean()
         for optimiser in self.optimisers:
             optimiser.zero_grad()
@@ -279,6 +275,17 @@ class Run:
                 optimiser.step()
         self.average.update(self.steps + 1)
         return loss.item(), (bits / pixels).mean().item()
+
+    def _distortion(self, image: Tensor, reconstruction: Tensor, step: Tensor, missing: Tensor | None) -> Tensor:
+        """(B,): what the error of each image is worth, in bits a pixel."""
+        if self.config.tune == "ms-ssim":
+            return ms_ssim_lagrangian(step) * (1 - ms_ssim_tensor(image.permute(0, 3, 1, 2), reconstruction.permute(0, 3, 1, 2)))
+        worth = lagrangian(step)[:, None, None]
+        if missing is not None:
+            # what nobody can know would be nearly all of the loss of a fine step
+            gone = missing.repeat_interleave(SITE, 1).repeat_interleave(SITE, 2)
+            worth = torch.where(gone, lagrangian(step.clamp_min(MISSING_STEP))[:, None, None], worth)
+        return (worth * (image - reconstruction).square().sum(-1)).mean((1, 2))
 
 
 @torch.no_grad()

@@ -45,8 +45,8 @@ def new_model(name: str) -> TrainingModel:
 def load_training_model(card: ModelCard, name: str | None = None) -> TrainingModel:
     """The float model behind a model folder, to train on from. Raises WeightsError where the folder lacks the float context model.
 
-    name: a family or preset to start in place of the folder's; of another family or size it takes the gains and the context model alone, and starts
-    its transforms from the wavelet.
+    name: a family or preset to start in place of the folder's. One that has all of its layers and more blocks takes them over, and computes the same
+    at first, as new blocks start as the identity; any other takes the gains and the context model, and starts its transforms from the wavelet.
     """
     file = card.folder / "context-float.safetensors"
     if not file.is_file():
@@ -66,7 +66,10 @@ def load_training_model(card: ModelCard, name: str | None = None) -> TrainingMod
     fresh = trained if name is None else untrained(name)
     if (fresh.family, fresh.settings) == (trained.family, trained.settings):
         return TrainingModel(trained, context)
-    fresh.load_state_dict({"gain": trained.gain.detach(), "ungain": trained.ungain.detach()}, strict=False)
+    kept, shapes = trained.state_dict(), {k: v.shape for k, v in fresh.state_dict().items()}
+    if fresh.family != trained.family or any(shapes.get(k) != v.shape for k, v in kept.items()):
+        kept = {k: kept[k] for k in ("gain", "ungain")}
+    fresh.load_state_dict(kept, strict=False)
     return TrainingModel(fresh, context)
 
 
@@ -92,7 +95,14 @@ def _counting(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, 
 
 
 def write_model(
-    model: TrainingModel, folder: Path, name: str, images: list[np.ndarray], dead_zone: float, training: dict[str, Any], seed: int = 0
+    model: TrainingModel,
+    folder: Path,
+    name: str,
+    images: list[np.ndarray],
+    dead_zone: float,
+    training: dict[str, Any],
+    tune: str = "psnr",
+    seed: int = 0,
 ) -> None:
     """Write config.json, model.safetensors and context-float.safetensors into a folder; README.md and metrics are added by hand and by benchmarks."""
     model.eval()
@@ -114,6 +124,7 @@ def write_model(
         "transform": autoencoder.settings,
         "context": asdict(model.context.config),
         "dead_zone": dead_zone,
+        "tune": tune,
         "parameters": parameter_count(model),
         "kmac_per_pixel": kmac_per_pixel(autoencoder.family, autoencoder.settings, model.context.config),
         "licence": "Apache-2.0",
@@ -129,10 +140,14 @@ def write_model(
 def measure(folder: Path, images: Sequence[np.ndarray], count: int = 12) -> float:
     """Code the first images (H, W, 3) uint8 with the model of a folder, note the curve in its config.json; returns the BD-rate against REFERENCE."""
     codec = Codec.load(f"{LOCAL}{folder}", "cpu")
-    curve = coded_curve(codec, images[:count])
-    change = bd_rate(reference_curve(images[:count]), curve)
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    points = [{"quality": q, "bpp": round(bpp, 5), "psnr": round(db, 3)} for q, (bpp, db) in zip(QUALITIES, curve, strict=True)]
+    tune = config.get("tune", "psnr")
+    curve = coded_curve(codec, images[:count], tune)
+    change = bd_rate(reference_curve(images[:count], tune), curve)
+    points = [
+        {"quality": q, "bpp": round(bpp, 5), "psnr" if tune == "psnr" else "ms_ssim_db": round(db, 3)}
+        for q, (bpp, db) in zip(QUALITIES, curve, strict=True)
+    ]
     config["metrics"]["validation"] = {"images": min(count, len(images)), "bd_rate_percent": {REFERENCE: round(change, 2)}, "curve": points}
     files.write_atomic(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode(), overwrite=True)
     return change

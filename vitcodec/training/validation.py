@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..evaluation.bdrate import Curve
-from ..metrics import psnr
+from ..metrics import ms_ssim, ms_ssim_decibels, psnr
 
 if TYPE_CHECKING:
     from ..codec import Codec
@@ -25,8 +25,13 @@ REFERENCE = "JPEG 2000"  # in every Pillow, all colours at full resolution, any 
 REFERENCE_PSNR = (24, 27, 30, 33, 36, 39, 42, 45, 48, 51)  # dB that it is asked for
 
 
-def reference_curve(images: Sequence[np.ndarray]) -> list[tuple[float, float]]:
-    """Mean (bits per pixel, PSNR in dB) of JPEG 2000 over images (H, W, 3) uint8, by the size of its files."""
+def decibels(tune: str, original: np.ndarray, decoded: np.ndarray) -> float:
+    """What a model that is tuned for `tune` is judged by: PSNR or MS-SSIM, both in dB. Images (H, W, 3) uint8."""
+    return psnr(original, decoded) if tune == "psnr" else ms_ssim_decibels(ms_ssim(original, decoded))
+
+
+def reference_curve(images: Sequence[np.ndarray], tune: str = "psnr") -> list[tuple[float, float]]:
+    """Mean (bits per pixel, quality in dB, see `decibels`) of JPEG 2000 over images (H, W, 3) uint8, by the size of its files."""
     curve = []
     for db in REFERENCE_PSNR:
         points = []
@@ -34,27 +39,27 @@ def reference_curve(images: Sequence[np.ndarray]) -> list[tuple[float, float]]:
             buffer = io.BytesIO()
             Image.fromarray(image).save(buffer, "JPEG2000", quality_mode="dB", quality_layers=[db], irreversible=True, mct=1)
             decoded = np.asarray(Image.open(io.BytesIO(buffer.getvalue())))
-            points.append((8 * buffer.tell() / image[..., 0].size, psnr(image, decoded)))
+            points.append((8 * buffer.tell() / image[..., 0].size, decibels(tune, image, decoded)))
         curve.append(_mean(points))
     return curve
 
 
 @torch.no_grad()
-def estimated_curve(model: TrainingModel, images: Tensor, dead_zone: float) -> list[tuple[float, float]]:
-    """Mean (bits per pixel, PSNR in dB) over images (N, H, W, 3) at each of VALIDATION_STEPS; the rate is the float model's estimate."""
+def estimated_curve(model: TrainingModel, images: Tensor, dead_zone: float, tune: str = "psnr") -> list[tuple[float, float]]:
+    """Mean (bits per pixel, quality in dB) over images (N, H, W, 3) at each of VALIDATION_STEPS; the rate is the float model's estimate."""
     curve = []
     for step in VALIDATION_STEPS:
         points = []
         for image in images.split(1):
             reconstruction, bits = model(image, torch.tensor([step], device=image.device), dead_zone)
-            error = (reconstruction.clamp(0, 255).round() - image).square().mean().item()
-            points.append((bits.item() / image[..., 0].numel(), 10 * math.log10(255**2 / max(error, 1e-3))))
+            original, decoded = (t[0].clamp(0, 255).round().byte().cpu().numpy() for t in (image, reconstruction))
+            points.append((bits.item() / image[..., 0].numel(), decibels(tune, original, decoded)))
         curve.append(_mean(points))
     return curve
 
 
-def coded_curve(codec: Codec, images: Sequence[np.ndarray]) -> list[tuple[float, float]]:
-    """Mean (bits per pixel, PSNR in dB) of whole .vitc files over images (H, W, 3) uint8, at each of QUALITIES."""
+def coded_curve(codec: Codec, images: Sequence[np.ndarray], tune: str = "psnr") -> list[tuple[float, float]]:
+    """Mean (bits per pixel, quality in dB) of whole .vitc files over images (H, W, 3) uint8, at each of QUALITIES."""
     from ..images import Picture
 
     curve = []
@@ -62,7 +67,7 @@ def coded_curve(codec: Codec, images: Sequence[np.ndarray]) -> list[tuple[float,
         points = []
         for image in images:
             data = codec.encode(Picture(image, None, False, None, None, None, []), quality)
-            points.append((8 * len(data) / image[..., 0].size, psnr(image, codec.decode(data).rgb)))
+            points.append((8 * len(data) / image[..., 0].size, decibels(tune, image, codec.decode(data).rgb)))
         curve.append(_mean(points))
     return curve
 
