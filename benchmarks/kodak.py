@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,24 @@ def row(image: Path, setting: int, size: int, decoded: np.ndarray) -> dict[str, 
     return {"image": image.name, "setting": setting, "bytes": size, "bpp": round(bpp, 6), "psnr": round(psnr(original, decoded), 5)}
 
 
-def measure_vitcodec(images: list[Path], options: list[str], effort: int | None = None, qualities: Sequence[int] = QUALITIES) -> Points:
-    """options: of both commands."""
-    points: Points = []
+def measure_vitcodec(
+    images: list[Path], options: list[str], effort: int | None = None, qualities: Sequence[int] = QUALITIES, workers: int = 1
+) -> Points:
+    """options: of both commands. workers: qualities that are measured at the same time."""
     encoding = [*options, *([] if effort is None else [f"--effort={effort}"])]
-    for quality in qualities:
+
+    def measure(quality: int) -> Points:
         with tempfile.TemporaryDirectory() as folder:
             files, decoded = Path(folder) / "files", Path(folder) / "decoded"
             run("encode", *map(str, images), "-o", f"{files}/", "-q", str(quality), "--strip", *encoding)
             run("decode", *(str(files / f"{i.stem}.vitc") for i in images), "-o", f"{decoded}/", *options)
-            points += [row(i, quality, (files / f"{i.stem}.vitc").stat().st_size, pixels(decoded / f"{i.stem}.png")) for i in images]
-        bpp, db = mean_curve(points)[-1]
+            points = [row(i, quality, (files / f"{i.stem}.vitc").stat().st_size, pixels(decoded / f"{i.stem}.png")) for i in images]
+        ((bpp, db),) = mean_curve(points)
         print(f"vitcodec quality {quality:3}: {bpp:.4f} bpp, {db:.3f} dB", flush=True)
-    return points
+        return points
+
+    with ThreadPoolExecutor(workers) as pool:
+        return [point for points in pool.map(measure, qualities) for point in points]
 
 
 def run(*arguments: str) -> None:
@@ -110,9 +116,10 @@ def mean_curve(points: Points) -> list[tuple[float, float]]:
 
 def falls(points: Points) -> list[str]:
     """Where the rate or the PSNR does not rise from one quality to the next, for the mean and for each image."""
+    qualities = list(dict.fromkeys(p["setting"] for p in points))
     curves = {"mean": mean_curve(points)} | {n: mean_curve([p for p in points if p["image"] == n]) for n in dict.fromkeys(p["image"] for p in points)}
     return [
-        f"{name}: {what} does not rise from quality {QUALITIES[i]} to {QUALITIES[i + 1]} ({curve[i][axis]:.4f} to {curve[i + 1][axis]:.4f})"
+        f"{name}: {what} does not rise from quality {qualities[i]} to {qualities[i + 1]} ({curve[i][axis]:.4f} to {curve[i + 1][axis]:.4f})"
         for name, curve in curves.items()
         for axis, what in enumerate(("rate", "PSNR"))
         for i in range(len(curve) - 1)
@@ -146,18 +153,26 @@ def main() -> int:
     parser.add_argument("--model", help="passed on to vitcodec")
     parser.add_argument("--device", help="passed on to vitcodec")
     parser.add_argument("--threads", help="passed on to vitcodec")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="qualities measured at the same time; give --threads as well")
+    parser.add_argument(
+        "--every-quality", type=int, metavar="EFFORT", help="measure all of 1 to 100 at that effort, and only say where rate or PSNR falls"
+    )
     arguments = parser.parse_args()
 
     images = sorted(arguments.folder.glob("*.png"))
     if not images:
         parser.error(f"{arguments.folder}: no PNG files there")
+    options = [f"--{name}={value}" for name in ("model", "device", "threads") if (value := getattr(arguments, name)) is not None]
+    if arguments.every_quality:
+        falling = falls(measure_vitcodec(images, options, arguments.every_quality, range(1, 101), arguments.workers))
+        print("\n".join(falling) or "rate and PSNR rise at every step on every image")
+        return 1 if falling else 0
     cache = load_cache(arguments.baseline_cache)
     baselines = {b.name: mean_curve(measure_baseline(b, images, cache, arguments.baseline_cache)) for b in BASELINES}
     if arguments.baselines_only:
         return 0
 
-    options = [f"--{name}={value}" for name in ("model", "device", "threads") if (value := getattr(arguments, name)) is not None]
-    points = measure_vitcodec(images, options)
+    points = measure_vitcodec(images, options, workers=arguments.workers)
     curve = mean_curve(points)
     published = {p.id: p for p in read_published([arguments.curves])} if arguments.curves else {}
     anchors: dict[str, Curve] = {published[i].name: published[i].psnr for i in ANCHORS if i in published}

@@ -199,7 +199,7 @@ def test_training_for_ms_ssim(shard, tmp_path, monkeypatch):
     invoke("export", run, shard, "-o", model, "--val", shard)
     config = json.loads((model / "config.json").read_text())
     assert config["tune"] == "ms-ssim" and all(5 < p["ms_ssim_db"] < 40 for p in config["metrics"]["validation"]["curve"])
-    for arguments, message in ((["--tune", "vmaf"], "psnr or ms-ssim"), (["--tune", "ms-ssim", "--crop", "64"], "--crop 96")):
+    for arguments, message in ((["--tune", "vmaf"], "psnr or ms-ssim"), (["--tune", "ms-ssim", "--crop", "128"], "--crop 192")):
         refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), *arguments])
         assert refused.exit_code == 2 and message in " ".join(refused.output.split())
 

@@ -40,9 +40,9 @@ Validation = Annotated[
 EntropyOnly = Annotated[bool, typer.Option("--entropy-only", help="Train the entropy model alone, on fixed transforms.")]
 DecoderOnly = Annotated[bool, typer.Option("--decoder-only", help="Train the decoder's network alone, on fixed tokens.")]
 LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step; a quarter as many, of twice the side, in the second half.")]
-Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop in the first half, a multiple of 32.")]
-Tune = Annotated[str, typer.Option("--tune", metavar="NAME", help="What distortion is: psnr, or ms-ssim (crops of 256 pixels throughout).")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step.")]
+Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop, a multiple of 32.")]
+Tune = Annotated[str, typer.Option("--tune", metavar="NAME", help="What distortion is: psnr or ms-ssim.")]
 Reduced = Annotated[float, typer.Option("--reduced", metavar="SHARE", min=0, max=1, help="Of batches cut twice as large and halved.")]
 Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="float32, or bfloat16 for the matrix products (GPUs).")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; minutes on a CPU).")]
@@ -74,8 +74,8 @@ def train_command(
     entropy_only: EntropyOnly = False,
     decoder_only: DecoderOnly = False,
     lr: LearningRate = 1.5e-3,
-    batch: Batch = 8,
-    crop: Crop = 128,
+    batch: Batch = 4,
+    crop: Crop = 256,
     reduced: Reduced = 0.0,
     tune: Tune = "psnr",
     seed: Seed = 0,
@@ -114,8 +114,8 @@ def train_command(
     from ..training.shipping import load_pretrained_encoder, load_training_model, new_model
     from ..training.validation import reference_curve
 
-    if tune == "ms-ssim" and 2 * crop < MS_SSIM_SIDE:
-        raise UsageError(f"--tune ms-ssim needs crops of at least {MS_SSIM_SIDE} pixels, which are twice --crop {crop}; give --crop 96 or more")
+    if tune == "ms-ssim" and crop < MS_SSIM_SIDE:
+        raise UsageError(f"--tune ms-ssim needs crops of at least {MS_SSIM_SIDE} pixels, for five scales; give --crop 192 or 256")
     if threads:
         torch.set_num_threads(threads)
     where = engine(device, precision)
@@ -130,18 +130,15 @@ def train_command(
         learning_rate=lr,
         batch=batch,
         crop=crop,
-        late_batch=max(1, batch // 4),
-        late_crop=2 * crop,
-        late=0.0 if tune == "ms-ssim" else TrainingConfig.late,  # five scales need 176 pixels
         tune=tune,
         entropy_only=entropy_only,
         decoder_only=decoder_only,
         compile=compile,
         seed=seed,
     )
-    usable = [image for image in images if min(image.shape[:2]) >= config.late_crop]
+    usable = [image for image in images if min(image.shape[:2]) >= crop]
     if not usable:
-        raise UsageError(f"no training image has sides of at least {config.late_crop} pixels; give larger ones or a smaller --crop")
+        raise UsageError(f"no training image has sides of at least {crop} pixels; give larger ones or a smaller --crop")
     torch.manual_seed(seed)
     if init in ("wavelet", "timm"):
         trained = new_model(model or weights.DEFAULT_MODEL)

@@ -40,11 +40,8 @@ class TrainingConfig:
     minutes: float = 60.0  # of the whole schedule, over all resumptions
     learning_rate: float = 1.5e-3
     warmup: int = 50  # steps
-    batch: int = 8  # crops a step
-    crop: int = 128  # pixels
-    late_batch: int = 2  # the same for the last part of the schedule
-    late_crop: int = 256
-    late: float = 0.5  # the share of the schedule after which crops are large
+    batch: int = 4  # crops a step
+    crop: int = 256  # pixels
     dead_zone: float = 0.1
     weighting: float = 0.9  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
     average: float = 0.998  # decay of the running mean of the weights
@@ -218,7 +215,7 @@ class Run:
             for optimiser in self.optimisers:
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * warm * (1 - done) ** 0.8
-            count, size = (config.late_batch, config.late_crop) if done >= config.late else (config.batch, config.crop)
+            count, size = config.batch, config.crop
             # one stratum of the logarithmic range of steps for each sample, so that every batch sees fine and coarse ones
             strata = (rng.permutation(count) + rng.random(count)) / count
             step = torch.from_numpy(FINEST * (COARSEST / FINEST) ** strata).float().to(engine.device)
