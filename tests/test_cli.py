@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import vitcodec
-from vitcodec import container
+from vitcodec import container, weights
 from vitcodec.cli import app
 from vitcodec.cli.output import Output
 from vitcodec.container import LEVELS, Contents, Header
@@ -188,6 +188,14 @@ def test_tiles_and_kept_tokens_are_checked_before_any_work(photos):
     for share in (0, 1.5):
         one_line(call("encode", "photos/a.png", "--keep-tokens", share), 2, "--keep-tokens")
     assert not list(Path("photos").rglob("*.vitc"))
+
+
+def test_tuning_chooses_the_model(photos, monkeypatch):
+    monkeypatch.setattr(weights, "TUNED", {"psnr": "stored", "ms-ssim": "stored-ms-ssim"})
+    assert call("encode", "photos/a.png", "-o", "a.vitc", "--tune", "psnr").exit_code == 0
+    one_line(call("encode", "photos/a.png", "-o", "b.vitc", "--tune", "ms-ssim"), 1, "unknown model 'stored-ms-ssim'")
+    one_line(call("encode", "photos/a.png", "-o", "b.vitc", "--tune", "vmaf"), 2, "psnr or ms-ssim")
+    one_line(call("encode", "photos/a.png", "-o", "b.vitc", "--tune", "psnr", "-m", "stored"), 2, "contradict")
 
 
 def test_targets(photos, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from vitcodec.codec import Codec
+from vitcodec.effort import rounded
 from vitcodec.entropy import integer
 from vitcodec.entropy.integer import ACTIVATION_LIMIT, EXACT, WEIGHT_LIMIT, IntegerDense, IntegerLinear, IntegerResidual
 from vitcodec.errors import WeightsError
@@ -31,6 +32,19 @@ def test_decoder_reads_what_the_encoder_coded(codec, encoded):
     data, coded = encoded
     assert same(codec.tokens(data), coded)
     assert any((d != 0).any() for d in coded.details)
+
+
+def test_scales_are_fitted_to_the_picture(codec):
+    """A kind of noise that no photograph has: the networks mispredict its scales, and the offsets in the stream say by how much."""
+    noise = np.random.default_rng(0).uniform(-1, 1, (128, 128, 1)) ** 5 * 100 + 128
+    image = torch.from_numpy(np.repeat(noise, 3, 2).round()).float()[None]
+    step = codec.autoencoder.steps[59:60]
+    with torch.no_grad():
+        integers = rounded(codec.autoencoder.encode(image, step), 0.1)
+    plain, fitted = (codec.entropy.encode(integers, 60, fitted=fitted) for fitted in (False, True))
+    assert sum(map(len, fitted[0].values())) < 0.99 * sum(map(len, plain[0].values()))
+    for payloads, coded in (plain, fitted):
+        assert same(codec.entropy.decode(payloads, 60, 8, 8), coded)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

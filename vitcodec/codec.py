@@ -132,7 +132,7 @@ class Codec:
                 for index in tiling.tiles_under(header, block):
                     tile = tiling.token_tile(header, index).within(block)
                     chosen[index] = tiling.cut(integers, tile), None if missing is None else tiling.view(missing, block.h, tile)
-            coded = self._map(lambda tile: self.entropy.encode(tile[0], header.quality, tile[1]), list(chosen.values()))
+            coded = self._map(lambda tile: self.entropy.encode(tile[0], header.quality, tile[1], effort > 1), list(chosen.values()))
             yield from ((index, payloads, integers) for index, (payloads, integers) in zip(chosen, coded, strict=True))
 
     @torch.no_grad()

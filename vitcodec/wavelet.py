@@ -94,8 +94,10 @@ def merge(low: Tensor, details: Tensor, times: Times = times) -> Tensor:
 
 def _rotate(x: Tensor, axes: Tensor) -> Tensor:
     """x (..., 3) to other colour axes. In full precision, where the networks around it train in half: 8 bits of 128 are half a level."""
-    with torch.autocast(x.device.type, enabled=False):
-        return x @ axes.to(x)
+    if x.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            return x @ axes.to(x)
+    return x @ axes.to(x)
 
 
 def forward(image: Tensor) -> Subbands:

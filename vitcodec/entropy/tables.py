@@ -6,6 +6,7 @@ counts after training; they hold 16-bit frequencies, so nothing is computed in f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ NARROW_SCALES = 20  # scale indices below this have narrow tables
 PRECISION = 16  # bits of a frequency
 SKIP = (1 << PRECISION) - (1 << 7)  # a value whose table gives zero at least this frequency is zero and not coded
 ESCAPE_BITS = 20  # of the longest escape
+ESCAPE_SIGN_BITS = 1 + math.log2(ESCAPE_BITS)  # of every escape: its sign and its length
 
 LOG_SCALES = np.linspace(SCALE_LOW, SCALE_HIGH, SCALES)
 # Values of large scale are coded as a table symbol for the high bits and as many plain low bits as this, so that the scale left is at most 4.
@@ -67,6 +69,13 @@ def uncentred(choice: Choice, v: np.ndarray) -> np.ndarray:
     return choice.sign * (v + choice.shift)
 
 
+def symbols(choice: Choice, values: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values -> (their high bits, the table symbols), int32. The last symbol of a table says that the high bits are beyond `largest`."""
+    bits = choice.low_bits
+    high = (values + ((1 << bits) >> 1)) >> bits
+    return high, np.where(np.abs(high) > largest, 2 * largest + 1, high + largest).astype(np.int32)
+
+
 class Tables:
     """narrow (SHAPES, MEANS, NARROW_SCALES, 2 NARROW + 2) and wide (SHAPES, MEANS, SCALES - NARROW_SCALES, 2 WIDE + 2), uint16 frequencies."""
 
@@ -76,6 +85,17 @@ class Tables:
         skipped = np.zeros((SHAPES, MEANS, SCALES), bool)
         skipped[:, :NEAR, :NARROW_SCALES] = narrow[:, :NEAR, :, NARROW] >= SKIP
         self.skipped = skipped.ravel()
+        self._bits = [PRECISION - np.log2(t) for t in (self.narrow, self.wide)]
+
+    def bits(self, choice: Choice, values: np.ndarray) -> np.ndarray:
+        """About what coding each value takes, (N,). One that would be lost, as no table has room for it, counts as PRECISION bits."""
+        out = np.where(values == 0, 0, PRECISION).astype(np.float32)
+        for (place, _, rows, largest), cost in zip(self.split(choice), self._bits, strict=True):
+            part = choice.select(place)
+            high, symbol = symbols(part, values[place], largest)
+            excess = np.maximum(np.abs(high) - largest, 0)
+            out[place] = cost[rows, symbol] + part.low_bits + np.where(excess > 0, ESCAPE_SIGN_BITS + np.log2(np.maximum(excess, 1)), 0)
+        return out
 
     def split(self, choice: Choice, there: np.ndarray | bool = True) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude) of each.

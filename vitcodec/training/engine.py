@@ -39,6 +39,10 @@ class Engine:
     def rank(self) -> int:
         return 0
 
+    @property
+    def processes(self) -> int:
+        return 1
+
 
 class AcceleratedEngine(Engine):
     """This process's share of a run that torchrun or `accelerate launch` started: gradients are averaged over the processes."""
@@ -67,6 +71,10 @@ class AcceleratedEngine(Engine):
     @property
     def rank(self) -> int:
         return self.accelerator.process_index
+
+    @property
+    def processes(self) -> int:
+        return self.accelerator.num_processes
 
 
 def engine(device: str = "auto", precision: str = "float32") -> Engine:

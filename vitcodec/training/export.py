@@ -181,11 +181,9 @@ class Counter:
 
     def add(self, choice: t.Choice, values: np.ndarray, all_tables: t.Tables) -> None:
         for counts, (place, _, rows, largest) in zip((self.narrow, self.wide), all_tables.split(choice), strict=True):
-            bits = choice.select(place).low_bits
-            high = (values[place] + ((1 << bits) >> 1)) >> bits
-            symbols = np.where(np.abs(high) > largest, 2 * largest + 1, high + largest)
+            _, symbol = t.symbols(choice.select(place), values[place], largest)
             width = 2 * largest + 2
-            counts += np.bincount(rows * width + symbols, minlength=counts.size).reshape(counts.shape)
+            counts += np.bincount(rows * width + symbol, minlength=counts.size).reshape(counts.shape)
 
 
 def parametric(scales: range, largest: int) -> np.ndarray:

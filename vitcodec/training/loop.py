@@ -210,25 +210,26 @@ class Run:
         started = last = checked = validated = time.monotonic()
         before = self.seconds
         recent: list[tuple[float, float]] = []
+        count, size = config.batch, config.crop
+        pixels = count * size**2 * engine.processes  # a step
         while (done := engine.agree(1.0 if stop() else self.seconds / 60 / config.minutes)) < 1:
             warm = min(1.0, (self.steps + 1) / config.warmup)
             for optimiser in self.optimisers:
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * warm * (1 - done) ** 0.8
-            count, size = config.batch, config.crop
             # one stratum of the logarithmic range of steps for each sample, so that every batch sees fine and coarse ones
             strata = (rng.permutation(count) + rng.random(count)) / count
             step = torch.from_numpy(FINEST * (COARSEST / FINEST) ** strata).float().to(engine.device)
             loss, bpp = self._step(loss_of, crops.batch(count, size), step)
             self.steps += 1
-            self.pixels += count * size**2
+            self.pixels += pixels
             recent.append((loss, bpp))
             now = time.monotonic()
             self.seconds = before + now - started
             advance(self.seconds)
             if self.steps % 100 == 0:
                 mean_loss, mean_bpp = np.mean(recent, 0)
-                rate = len(recent) * count * size**2 / (now - last) / 1e6
+                rate = len(recent) * pixels / (now - last) / 1e6
                 self.log(loss=round(mean_loss, 5), bpp=round(mean_bpp, 4), megapixels_per_second=round(rate, 4))
                 report(f"step {self.steps}, {self.seconds / 60:.1f} min: loss {mean_loss:.4f}, {mean_bpp:.3f} bpp, {rate:.3f} MP/s")
                 recent, last = [], now
