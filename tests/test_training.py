@@ -173,7 +173,7 @@ def test_bfloat16_leaves_fine_steps_as_they_are():
     """Colours and wavelet stay in full precision: 8 bits of a pixel would be an error of half a level."""
     model, images = shipping.load_training_model(weights.find("swin")), torch.from_numpy(make_rgb(128, 128)).float()[None]
     (full,), (half,) = (curve(model, images, enabled) for enabled in (False, True))
-    assert half[1] == pytest.approx(full[1], abs=0.03) and half[0] == pytest.approx(full[0], rel=0.003)
+    assert half[1] == pytest.approx(full[1], abs=0.03) and half[0] == pytest.approx(full[0], rel=0.01)
 
 
 def curve(model, images, enabled):

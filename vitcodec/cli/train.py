@@ -19,7 +19,6 @@ Family = Annotated[
         "-m", "--model", metavar="NAME", show_default=False, help="A family or preset, see vitcodec models list. [default: that of --init, or swin]"
     ),
 ]
-Trained = Annotated[str, typer.Option("-m", "--model", metavar="NAME", help="The family or preset that was trained.")]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The run's folder: checkpoint.safetensors and log.jsonl.")]
 Init = Annotated[
     str,
@@ -184,7 +183,6 @@ def export_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.", show_default=False)],
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")],
-    model: Trained = "swin",
     name: Name = None,
     dead_zone: DeadZone = 0.1,
     val: Held = None,
@@ -205,15 +203,13 @@ def export_command(
     import torch
 
     from ..training.data import read_images
-    from ..training.loop import Run, TrainingConfig
-    from ..training.shipping import CROP, measure, new_model, write_model
+    from ..training.loop import CHECKPOINT, Run, TrainingConfig
+    from ..training.shipping import CROP, measure, model_of_run, write_model
     from ..training.validation import REFERENCE
 
     if threads:
         torch.set_num_threads(threads)
-    finished = Run(new_model(model), TrainingConfig(), run)
-    if not finished.checkpoint.exists():
-        raise UsageError(f"{run}: holds no checkpoint.safetensors; give the folder of a training run")
+    finished = Run(model_of_run(run / CHECKPOINT), TrainingConfig(), run)
     finished.resume()
     finished.model.load_state_dict(finished.average.mean)
     images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]

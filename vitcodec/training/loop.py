@@ -32,6 +32,7 @@ from .engine import Engine
 from .optimiser import optimisers
 from .validation import REFERENCE, estimated_curve
 
+CHECKPOINT = "checkpoint.safetensors"
 MISSING_STEP = 64.0  # pixels whose token is missing count as at this step at least
 
 
@@ -125,7 +126,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / CHECKPOINT
 
     def save(self) -> None:
         if not self.engine.first:
@@ -136,7 +137,9 @@ class Run:
         for optimiser in self.optimisers:
             for p, state in optimiser.state.items():
                 tensors |= {f"optimiser.{names[id(p)]}/{k}": v for k, v in state.items()}
-        meta = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels, "config": asdict(self.config)}
+        autoencoder = self.model.autoencoder
+        made_of = {"family": autoencoder.family, "transform": autoencoder.settings, "context": asdict(self.model.context.config)}
+        meta = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels, "config": asdict(self.config), "model": made_of}
         temporary = self.checkpoint.with_suffix(".partial")
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"training": json.dumps(meta)})
         os.replace(temporary, self.checkpoint)

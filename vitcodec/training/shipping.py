@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -71,6 +72,19 @@ def load_training_model(card: ModelCard, name: str | None = None) -> TrainingMod
         kept = {k: kept[k] for k in ("gain", "ungain")}
     fresh.load_state_dict(kept, strict=False)
     return TrainingModel(fresh, context)
+
+
+def model_of_run(checkpoint: Path) -> TrainingModel:
+    """The untrained model that a run's checkpoint fits. Raises UsageError where there is none, WeightsError where it does not say."""
+    if not checkpoint.exists():
+        raise UsageError(f"{checkpoint.parent}: holds no {checkpoint.name}; give the folder of a training run")
+    try:
+        with safe_open(checkpoint, "pt") as file:
+            made_of = json.loads(file.metadata()["training"])["model"]
+        context = ContextModel(ContextConfig(**tupled(made_of["context"])))
+        return TrainingModel(build_autoencoder(made_of["family"], made_of["transform"]), context)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{checkpoint}: does not say what model it is of; was it made by an earlier vitcodec?") from error
 
 
 def load_pretrained_encoder(model: TrainingModel, name: str) -> None:
