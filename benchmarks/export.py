@@ -37,7 +37,8 @@ def main() -> None:
         estimated = coded = 0.0
         for crop in crops.split(1):
             # what is skipped comes back as zero, so both are counted for the integers that were coded
-            payloads, integers = codec.entropy.encode(rounded(codec.autoencoder.encode(crop, step), codec.card.config["dead_zone"]), quality)
+            latents = rounded(codec.autoencoder.encode(crop, step), codec.card.config["dead_zone"])
+            payloads, integers = codec.entropy.encode(latents, quality, fitted=False)  # scale offsets are no part of the export
             values = integers.map(Tensor.float)
             meter = RateMeter(values, values, context.base, step)
             context.walk(FloatArithmetic(), context.rate_features(step), *values.low.shape[1:3], meter)
