@@ -10,6 +10,7 @@ import torch
 from conftest import make_rgb
 from PIL import Image
 
+from vitcodec import weights
 from vitcodec.codec import Codec
 from vitcodec.effort import ROUNDS, Refiner, rounded
 from vitcodec.entropy.context import Site
@@ -69,11 +70,14 @@ def test_rounds_of_moves_lower_the_cost(codec, integers, small):
     assert few < before and many <= few
 
 
-def test_rounds_of_moves_lower_the_cost_in_ms_ssim(codec):
-    image = torch.from_numpy(make_rgb(192, 192)).float()[None]
-    refine = Refiner(codec.autoencoder, codec.entropy, QUALITY, tune="ms-ssim")
+def test_rounds_of_moves_lower_the_cost_in_ms_ssim():
+    tuned = Codec.load(weights.TUNED["ms-ssim"], "cpu")
+    assert tuned.card.config["tune"] == "ms-ssim"
+    with Image.open(Path(__file__).parent.parent / "examples" / "chelsea.png") as picture:
+        image = torch.from_numpy(np.array(picture.convert("RGB").crop((150, 80, 342, 272)))).float()[None]
+    refine = Refiner(tuned.autoencoder, tuned.entropy, QUALITY, tune="ms-ssim")
     with torch.no_grad():
-        integers = rounded(codec.autoencoder.encode(image, refine.step), 0.1)
+        integers = rounded(tuned.autoencoder.encode(image, refine.step), 0.1)
     before, after = (refine._cost(image, refine(image, integers, rounds), gradient=False)[0] for rounds in (0, 2))
     assert after < before
     # what is too small for five scales stays as it is
