@@ -76,9 +76,11 @@ def test_killed_and_resumed(photos: Path, number: signal.Signals) -> None:
         time.sleep(rng.uniform(0, 0.004))
         process.send_signal(number)
         process.communicate(timeout=60)
-        assert process.returncode in ((-number,) if number == signal.SIGKILL else (130, 0, 3)), process.returncode
         kills += 1
         found = outputs(out)
+        # with all work done, Ctrl-C can meet a Python that is shutting down, which then dies of the signal
+        died = number == signal.SIGKILL or len(found) == IMAGES
+        assert process.returncode in ((-number,) if died else ()) + (() if number == signal.SIGKILL else (130, 0, 3)), process.returncode
         for path in found:
             assert path.suffix == ".vitc", path  # no temporary file is left
             container.unpack(path.read_bytes())  # and every file is whole

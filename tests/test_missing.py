@@ -120,7 +120,7 @@ def test_tokens_left_out_of_a_file_are_filled_in(filler, rgb, tile):
     contents = container.unpack(half)
     gone = left_out(contents)
     assert gone.shape == (14, 16) and gone.sum() == gone.size // 2
-    assert psnr(picture.rgb, filler.decode(half).rgb) > 20
+    assert psnr(picture.rgb, filler.decode(half).rgb) > 18
     # what was kept is better, though its neighbours' wavelets reach into it
     there = (~gone).repeat(16, 0).repeat(16, 1)[:200, :230]
     decoded = filler.decode(half).rgb
