@@ -127,7 +127,7 @@ def test_tokens_left_out_of_a_file_are_filled_in(filler, rgb, tile):
     kept, filled = (psnr(picture.rgb[place][None], decoded[place][None]) for place in (there, ~there))
     assert kept > filled + 2
     reduced = filler.decode(half, 2).rgb
-    assert psnr(filler.decode(whole, 2).rgb, reduced) > 20
+    assert psnr(filler.decode(whole, 2).rgb, reduced) > 18
     part = filler.decode(half, region=Region(100, 60, 90, 100)).rgb
     assert np.abs(part.astype(int) - filler.decode(half).rgb[60:160, 100:190]).max() <= 1
 
