@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,14 @@ from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.models import build_autoencoder
 from vitcodec.models.blocks import Depthwise
+from vitcodec.quantisation import step_of
 from vitcodec.training import shipping, validation
 from vitcodec.training.curve import training_svg
 from vitcodec.training.data import Crops
 from vitcodec.training.export import to_integers
 from vitcodec.training.loop import Run, TrainingConfig
 from vitcodec.training.optimiser import orthogonalise
+from vitcodec.training.refined import Refined
 
 
 def test_an_untrained_model_is_a_wavelet_codec():
@@ -169,6 +172,55 @@ def test_the_decoder_alone_leaves_tokens_as_they_are(shard, tmp_path):
     assert refused.exit_code == 2 and "contradict" in refused.output
 
 
+def test_what_comes_after_the_encoder_learns_from_the_integers_that_it_writes(shard, tmp_path):
+    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 2, "--steps", 2, "--init", "swin", "--refined")
+    before = shipping.load_training_model(weights.find("swin")).state_dict()
+    after = {k.removeprefix("model."): v for k, v in load_file(tmp_path / "run" / "checkpoint.safetensors").items() if k.startswith("model.")}
+    changed = {k for k in after if (before[k] != after[k]).any()}
+    trained = ("autoencoder.synthesis.", "context.")
+    assert all(k.startswith(trained) for k in changed) and all(any(k.startswith(part) for k in changed) for part in trained)
+    refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), "--refined"])
+    assert refused.exit_code == 2 and "--init" in refused.output
+
+
+def test_refined_integers_are_the_encoders_own():
+    codec = Codec.load("swin", "cpu")
+    rgb = make_rgb(64, 96)
+    image = torch.from_numpy(rgb).float().expand(2, -1, -1, -1)
+    integers, step = Refined(codec, codec.card.config["dead_zone"], "psnr")(image, torch.tensor([0.7, 0.25]))
+    for k, quality in enumerate((30, 75)):
+        assert step[k].item() == pytest.approx(step_of(quality))
+        coded, plain = (codec.coded_tokens(Picture(rgb, None, False, None, None, None, []), quality, effort) for effort in (2, 1))
+        own, others = (
+            sum((a[k] != b[0]).sum().item() for a, b in zip((integers.low, *integers.details), (c.low, *c.details), strict=True))
+            for c in (coded, plain)
+        )
+        assert own * 5 < others  # the entropy coder leaves out what is next to certain to be zero
+
+
+def test_links_change_nothing_before_they_are_trained():
+    config = replace(shipping.CONTEXT, features=(8, 8, 8, 8), heads=(8, 8, 8, 8))
+    linked, plain = ContextModel(config), ContextModel(replace(config, link=0))
+    for p in plain.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    assert all(".links." in k for k in linked.load_state_dict(plain.state_dict(), strict=False).missing_keys)
+    soft = build_autoencoder("swin").encode(torch.from_numpy(make_rgb(96, 64)).float()[None], step := torch.tensor([9.0]))
+    hard = soft.map(torch.round)
+    with torch.no_grad():
+        bits = []
+        for model in (linked, plain):
+            meter = RateMeter(hard, hard, model.base, step)
+            model.walk(FloatArithmetic(), model.rate_features(step), 4, 6, meter)
+            bits.append(meter.bits().item())
+        assert bits[0] == pytest.approx(bits[1], rel=1e-5)
+        for name, p in linked.named_parameters():
+            if ".links." in name:
+                torch.nn.init.normal_(p, std=0.2)
+        meter = RateMeter(hard, hard, linked.base, step)
+        linked.walk(FloatArithmetic(), linked.rate_features(step), 4, 6, meter)
+    assert meter.bits().item() != pytest.approx(bits[0], rel=1e-3)
+
+
 def test_bfloat16_leaves_fine_steps_as_they_are():
     """Colours and wavelet stay in full precision: 8 bits of a pixel would be an error of half a level."""
     model, images = shipping.load_training_model(weights.find("swin")), torch.from_numpy(make_rgb(128, 128)).float()[None]
@@ -239,10 +291,11 @@ def test_two_processes_train_one_model(shard, tmp_path):
         str(shard),
     ]
     command += ["--val", str(held_out), "-o", str(run), "--batch", "1", "--crop", "64", "--steps", "2", "--device", "cpu", "--threads", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    for more in ([], ["--steps", "3", "--resume"]):
+        done = subprocess.run(command + more, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
     entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    assert [e["step"] for e in entries] == [0, 2]  # one start and one end: the other process logs nothing
+    assert [e["step"] for e in entries] == [0, 2, 3]  # one start and an end each: the other process logs nothing
 
 
 def test_crops_are_cut_from_the_images():

@@ -93,7 +93,10 @@ class Refiner:
             self.curvature = self.worth * LAGRANGIAN * self.autoencoder.error_gains(self.step)[0] ** 2
 
     def __call__(self, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
-        """image (1, H, W, 3) in 0..255 and its integers -> better integers, int32. What is too small for MS-SSIM stays as it is under its tuning."""
+        """Images (B, H, W, 3) in 0..255 and their integers -> better integers, int32; of several the sum of their costs counts.
+
+        What is too small for MS-SSIM stays as it is under its tuning.
+        """
         if self.tune == "ms-ssim" and min(image.shape[1:3]) < MS_SSIM_SIDE:
             return integers
         best, lowest = integers, float("inf")
@@ -112,7 +115,7 @@ class Refiner:
         if self.tune == "psnr":
             return squared, 1.0
         loss = 1 - ms_ssim_tensor(image.permute(0, 3, 1, 2), decoded.permute(0, 3, 1, 2))
-        error = loss * (self.worth * ms_ssim_lagrangian(self.step) * image[0, ..., 0].numel())
+        error = (loss * (self.worth * ms_ssim_lagrangian(self.step) * image[0, ..., 0].numel())).sum()
         return error, (error / squared.clamp_min(1e-6)).item()
 
     def _cost(self, image: Tensor, integers: Subbands, gradient: bool) -> tuple[float, float, _Rates, Subbands]:
@@ -120,7 +123,7 @@ class Refiner:
             q = integers.map(lambda t: t.float().requires_grad_(gradient))
             error, share = self._error(image, self.autoencoder.decode(q, self.step))
             rates = _Rates(self.entropy, self.quality, q)
-            rate = self.entropy.rates[self.quality - 1 : self.quality]
+            rate = self.entropy.rates[self.quality - 1 : self.quality].expand(len(image), -1)
             self.entropy.context.walk(self.arithmetic, rate, q.low.shape[1], q.low.shape[2], rates)
             total = error + rates.total()
             if gradient:
@@ -159,13 +162,14 @@ def _gradient(t: Tensor) -> Tensor:
 
 
 def _chosen(change: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Which moves to make, (1, h, w, C) bool: of those that lower the cost the best luma and the best chroma one in 3x3 sites.
+    """Which moves to make, (1, h, w, C) bool: of those that lower the cost the luma and the chroma ones that none of the four next sites has better.
 
     Neighbours would be counted on twice.
     """
     chosen = []
     for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):
-        best = -F.max_pool2d(-c.amin(-1)[:, None], 3, 1, 1)[:, 0, ..., None]
-        chosen.append((c < 0) & (c == best))
+        best = -c.amin(-1)[:, None]
+        best = torch.maximum(F.max_pool2d(best, (1, 3), 1, (0, 1)), F.max_pool2d(best, (3, 1), 1, (1, 0)))
+        chosen.append((c < 0) & (c == -best[:, 0, ..., None]))
     moves = torch.cat(chosen, -1)
     return moves if generator is None else moves & (torch.rand(change.shape, generator=generator) < 0.5).to(moves.device)

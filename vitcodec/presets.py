@@ -23,7 +23,7 @@ class Preset:
 
 
 PRESETS = {
-    "swin": Preset("swin", 8_974_484, 58.02, {"blocks": (1, 2, 2), "convolutions": 4}),
+    "swin": Preset("swin", 8_974_484, 58.02, {"blocks": (1, 3, 2), "convolutions": 8}),
     "vit": Preset("vit", 8_515_058, 49.95),
     "beit": Preset("beit", 8_305_248, 44.62),
     "cnn": Preset("cnn", 6_380_276, 49.59),

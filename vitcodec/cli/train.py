@@ -38,6 +38,10 @@ Validation = Annotated[
 ]
 EntropyOnly = Annotated[bool, typer.Option("--entropy-only", help="Train the entropy model alone, on fixed transforms.")]
 DecoderOnly = Annotated[bool, typer.Option("--decoder-only", help="Train the decoder's network alone, on fixed tokens.")]
+RefinedOnly = Annotated[
+    bool,
+    typer.Option("--refined", help="Train the entropy model and the decoder alone, on the tokens that the default effort of --init chooses."),
+]
 LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step.")]
 Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop, a multiple of 32.")]
@@ -72,6 +76,7 @@ def train_command(
     val: Validation = None,
     entropy_only: EntropyOnly = False,
     decoder_only: DecoderOnly = False,
+    refined: RefinedOnly = False,
     lr: LearningRate = 1.5e-3,
     batch: Batch = 4,
     crop: Crop = 256,
@@ -94,8 +99,10 @@ def train_command(
     """
     out = Output(quiet=quiet)
     minutes = parse_time(time_limit)
-    if entropy_only and decoder_only:
-        raise UsageError("--entropy-only and --decoder-only contradict each other; give one")
+    if entropy_only + decoder_only + refined > 1:
+        raise UsageError("--entropy-only, --decoder-only and --refined contradict each other; give one")
+    if refined and init in ("wavelet", "timm"):
+        raise UsageError("--refined needs a trained model to start from; give it with --init")
     if crop % 32:
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
     options.check_tune(tune)
@@ -106,10 +113,12 @@ def train_command(
     import torch
 
     from .. import weights
+    from ..codec import Codec
     from ..metrics import MS_SSIM_SIDE
     from ..training.data import Crops, read_images, validation_crops
     from ..training.engine import engine
     from ..training.loop import Run, TrainingConfig, initialise_base
+    from ..training.refined import Refined
     from ..training.shipping import load_pretrained_encoder, load_training_model, new_model
     from ..training.validation import reference_curve
 
@@ -146,7 +155,8 @@ def train_command(
             load_pretrained_encoder(trained, model or weights.DEFAULT_MODEL)
     else:
         trained = load_training_model(weights.find(init), model)
-    run = Run(trained, config, output, where)
+    source = Refined(Codec.load(init, "cpu"), config.dead_zone, tune) if refined else None
+    run = Run(trained, config, output, where, source)
     if run.checkpoint.exists() and not resume:
         raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")
     if resume:

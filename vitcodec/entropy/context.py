@@ -37,6 +37,7 @@ class ContextConfig:
     low_head: int = 48  # width of the low band's heads
     low_scales: int = 3  # how often the low band's grid is halved: its first sites are 2^low_scales apart
     parameters: int = 3  # predicted per value: mean, log scale, mixture logit
+    link: int = 0  # width of a Link, by which the groups of channels at a place see each other; 0: all groups are coded at once
 
 
 @dataclass(frozen=True)
@@ -145,17 +146,69 @@ class Head(nn.Module):
         super().__init__()
         self.enter, self.body, self.leave = Dense(inputs, width), Residual(width), zero_init(nn.Linear(width, outputs))
 
+    def hidden(self, x: Tensor) -> Tensor:
+        return self.body(self.enter(x))
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.leave(self.body(self.enter(x)))
+        return self.leave(self.hidden(x))
+
+
+class Link(nn.Module):
+    """A head's hidden layer and the groups of channels that are known -> what is added to the parameters of the next group."""
+
+    def __init__(self, inputs: int, width: int, outputs: int):
+        super().__init__()
+        self.enter, self.leave = Dense(inputs, width), zero_init(nn.Linear(width, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.enter(x))
+
+
+class LinkedHead(Head):
+    """A head whose channels are coded in groups, one after the other, each seeing those before it at the same places.
+
+    groups: channels of each; places: how many the head speaks for. Values and parameters are in the order of places, then channels.
+    """
+
+    def __init__(self, inputs: int, width: int, groups: Sequence[int], places: int, config: ContextConfig):
+        p = config.parameters
+        super().__init__(inputs, width, p * places * sum(groups))
+        self.groups, self.places, self.parameters_each = (tuple(groups) if config.link else (sum(groups),)), places, p
+        known = [2 * places * sum(groups[:k]) for k in range(len(groups))]
+        pairs = list(zip(known, groups, strict=True))[1:]
+        self.links = nn.ModuleList(Link(width + n, config.link, p * places * g) for n, g in pairs) if config.link else nn.ModuleList()
+
+    def code(self, num: Arithmetic, x: Tensor, visit: Callable[[slice, Tensor], Tensor]) -> Tensor:
+        """What is seen -> all values, (..., places * channels). visit: a group's channels and parameters -> its values."""
+        hidden = self.hidden(x)
+        parameters = self.leave(hidden).unflatten(-1, (self.parameters_each, self.places, -1)).split(self.groups, -1)
+        seen, first = [hidden], 0
+        values: list[Tensor] = []
+        for k, (group, predicted) in enumerate(zip(self.groups, parameters, strict=True)):
+            predicted = predicted.flatten(-3)
+            if k:
+                seen.append(num.embed(values[-1].flatten(-2)))
+                predicted = predicted + self.links[k - 1](torch.cat(seen, -1))
+            values.append(visit(slice(first, first + group), predicted).unflatten(-1, (self.places, group)))
+            first += group
+        return torch.cat(values, -1).flatten(-2)
+
+
+LUMA_GROUPS, CHROMA_GROUPS = (1, 1, 1), (3, 3)  # the orientations of luma; the two colours
+
+
+def _within(channels: slice, group: slice) -> slice:
+    return slice(channels.start + group.start, channels.start + group.stop)
 
 
 class Steps(nn.Module):
     """n channels in four steps, each seeing a size x size neighbourhood of the steps before it, and of `other`, which is whole."""
 
-    def __init__(self, n: int, other: int, features: int, width: int, size: int, parameters: int):
+    def __init__(self, groups: Sequence[int], other: int, features: int, width: int, size: int, config: ContextConfig):
         super().__init__()
-        self.n, self.size = n, size
-        self.heads = nn.ModuleList(Head(features + 2 * size * size * (n * (k > 0) + other), width, parameters * n) for k in range(len(PHASES)))
+        self.n, self.size = (n := sum(groups)), size
+        seen = (features + 2 * size * size * (n * (k > 0) + other) for k in range(len(PHASES)))
+        self.heads = nn.ModuleList(LinkedHead(inputs, width, groups, 1, config) for inputs in seen)
 
     def forward(self, num: Arithmetic, features: Tensor, other: Tensor | None, visit: Visit, level: int, channels: slice) -> Tensor:
         B, h, w, _ = features.shape
@@ -166,7 +219,11 @@ class Steps(nn.Module):
                 inputs.append(around(seen, self.size, i, j, 2))
             if other is not None:
                 inputs.append(around(other, self.size, i, j, 2))
-            q = visit(Site(level, channels, (i, j)), head(torch.cat(inputs, -1)))
+
+            def group(part: slice, parameters: Tensor, phase: tuple[int, int] = (i, j)) -> Tensor:
+                return visit(Site(level, _within(channels, part), phase), parameters)
+
+            q = cast(LinkedHead, head).code(num, torch.cat(inputs, -1), group)
             values = q.new_zeros(B, 2 * h, 2 * w, self.n) if values is None else values
             values[:, i::2, j::2] = q
             seen[:, i::2, j::2] = num.embed(q)
@@ -231,13 +288,16 @@ class Level(nn.Module):
 
     def __init__(self, level: int, inherited: int, config: ContextConfig):
         super().__init__()
-        width, head, p = config.features[level - 1], config.heads[level - 1], config.parameters
+        width, head = config.features[level - 1], config.heads[level - 1]
         self.level, coarsest = level, level == wavelet.LEVELS
         self.enter = Dense(inherited + 9 * 24 + (0 if coarsest else 9 * 18), width)
         self.body = Residual(width)
-        self.luma = Steps(3, 0, width, head, 5, p)
+        self.luma = Steps(LUMA_GROUPS, 0, width, head, 5, config)
         # at the coarse levels chroma has steps of its own; at the fine ones, where little of it is left, one step does
-        self.chroma = Steps(6, 3, width, head, 3, p) if level > 2 else Head(width + 9 * 24, 2 * head, p * 24)
+        if level > 2:
+            self.chroma: Steps | LinkedHead = Steps(CHROMA_GROUPS, 3, width, head, 3, config)
+        else:
+            self.chroma = LinkedHead(width + 9 * 24, 2 * head, CHROMA_GROUPS, 4, config)
         self.up = Dense(width, 4 * width) if level > 1 else None
 
     def forward(self, num: Arithmetic, inherited: Tensor, low: Tensor, parent: Tensor | None, visit: Visit) -> tuple[Tensor, Tensor | None]:
@@ -249,8 +309,8 @@ class Level(nn.Module):
         if isinstance(self.chroma, Steps):
             c = self.chroma(num, f, num.embed(y), visit, self.level, CHROMA)
         else:
-            p = self.chroma(torch.cat((f, around(fold(num.embed(y)), 3)), -1))
-            c = unfold(visit(Site(self.level, CHROMA, None), p))
+            x = torch.cat((f, around(fold(num.embed(y)), 3)), -1)
+            c = unfold(self.chroma.code(num, x, lambda part, p: visit(Site(self.level, _within(CHROMA, part), None), p)))
         return torch.cat((y, c), -1), None if self.up is None else unfold(self.up(f))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import wavelet
 from ..errors import WeightsError
-from .context import ContextConfig, ContextModel, Dense, Head, Residual
+from .context import ContextConfig, ContextModel, Dense, Head, Link, Residual
 
 WEIGHT_LIMIT, ACTIVATION_LIMIT = 127, 255
 EXACT = 2**24  # float32 holds every integer up to here
@@ -92,7 +92,7 @@ def skeleton(config: ContextConfig) -> ContextModel:
                 setattr(module, name, IntegerDense(child.in_features, child.out_features))
             elif isinstance(child, Residual):
                 setattr(module, name, IntegerResidual(child.reduce.out_features))
-            elif isinstance(module, Head) and isinstance(child, nn.Linear):
+            elif isinstance(module, Head | Link) and isinstance(child, nn.Linear):
                 setattr(module, name, IntegerLinear(child.in_features, child.out_features))
     # both become tables with a row per quality
     del model.rate

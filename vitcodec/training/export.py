@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..effort import DEFAULT_EFFORT, ROUNDS, Refiner
 from ..entropy import tables as t
 from ..entropy.coding import EntropyModel
-from ..entropy.context import ContextModel, Dense, FloatArithmetic, Head, Residual, Site, Steps
+from ..entropy.context import ContextModel, Dense, FloatArithmetic, Head, LinkedHead, Residual, Site, Steps
 from ..entropy.density import RateMeter, probability
 from ..entropy.integer import (
     ACTIVATION_LIMIT,
@@ -120,9 +121,18 @@ def round_head(head: Head, layer: Head, scale: Tensor, largest: dict[str, Tensor
     assert isinstance(layer.enter, IntegerDense) and isinstance(layer.body, IntegerResidual) and isinstance(layer.leave, IntegerLinear)
     inner = round_dense(head.enter, layer.enter, scale, largest[f"{name}.enter"])
     inner = round_residual(head.body, layer.body, inner, largest, f"{name}.body")
-    n = head.leave.out_features // 3
-    out = torch.tensor([1 / t.MEAN_UNIT, t.LOG_SCALE_UNIT, t.SHAPE_UNIT], dtype=torch.float64).repeat_interleave(n)
-    round_to(head.leave, layer.leave, inner, out)
+    round_to(head.leave, layer.leave, inner, _parameter_units(head.leave))
+    if isinstance(head, LinkedHead) and isinstance(layer, LinkedHead):
+        for k, (a, b) in enumerate(zip(head.links, layer.links, strict=True)):
+            look_ups = torch.full((a.enter.in_features - len(inner),), 1 / LOG_UNIT, dtype=torch.float64)
+            hidden = round_dense(a.enter, b.enter, torch.cat((inner, look_ups)), largest[f"{name}.links.{k}.enter"])
+            round_to(a.leave, b.leave, hidden, _parameter_units(a.leave))
+
+
+def _parameter_units(layer: nn.Linear) -> Tensor:
+    """Of all means, all log scales and all mixture logits."""
+    units = torch.tensor([1 / t.MEAN_UNIT, t.LOG_SCALE_UNIT, t.SHAPE_UNIT], dtype=torch.float64)
+    return units.repeat_interleave(layer.out_features // 3)
 
 
 def round_context(context: ContextModel, largest: dict[str, Tensor]) -> tuple[ContextModel, Tensor]:
@@ -217,15 +227,20 @@ def fit(counts: np.ndarray, prior: np.ndarray) -> np.ndarray:
 
 
 def fit_tables(
-    autoencoder: Autoencoder, model: EntropyModel, samples: Iterator[tuple[Tensor, int]], dead_zone: float
+    autoencoder: Autoencoder, model: EntropyModel, samples: Iterator[tuple[Tensor, int]], dead_zone: float, rounds: int, tune: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """samples: (images (B, H, W, 3), quality). Returns the narrow and the wide tables."""
+    """samples: (images (B, H, W, 3), quality); rounds: of the encoder's moves, as the tables are for what it writes.
+
+    Returns the narrow and the wide tables.
+    """
     counter = Counter()
     prior_narrow, prior_wide = parametric(range(t.NARROW_SCALES), t.NARROW), parametric(range(t.NARROW_SCALES, t.SCALES), t.WIDE)
     with torch.no_grad():
         for image, quality in samples:
             step = torch.full((len(image),), step_of(quality))
             latents = to_integers(autoencoder.encode(image, step), dead_zone)
+            if rounds:
+                latents = Refiner(autoencoder, model, quality, tune=tune)(image, latents, rounds)
 
             def visit(site: Site, parameters: Tensor, quality: int = quality, latents: Subbands = latents) -> Tensor:
                 q = site.take(latents)
@@ -244,13 +259,14 @@ def build_entropy_model(
     calibration: Iterator[tuple[Tensor, Tensor]],
     counting: Iterator[tuple[Tensor, int]],
     dead_zone: float,
+    tune: str = "psnr",
 ) -> tuple[EntropyModel, np.ndarray, np.ndarray]:
-    """The integer entropy model of a trained pair, with its (narrow, wide) tables."""
+    """The integer entropy model of a trained pair, with its (narrow, wide) tables, which are fitted to files of the default effort."""
     largest = calibrate(autoencoder, context, calibration, dead_zone)
     with torch.no_grad():
         integer, rates = round_context(context, largest)
     # nothing is skipped while counting
     flat = [np.ones((t.SHAPES, t.MEANS, n, 2 * m + 2), np.uint16) for n, m in ((t.NARROW_SCALES, t.NARROW), (t.SCALES - t.NARROW_SCALES, t.WIDE))]
     model = EntropyModel(integer, IntegerArithmetic(log_thresholds()), rates, bases(context), t.Tables(*flat))
-    narrow, wide = fit_tables(autoencoder, model, counting, dead_zone)
+    narrow, wide = fit_tables(autoencoder.requires_grad_(False), model, counting, dead_zone, ROUNDS[DEFAULT_EFFORT], tune)
     return EntropyModel(integer, model.arithmetic, rates, model.bases, t.Tables(narrow, wide)), narrow, wide

@@ -30,6 +30,7 @@ from .curve import training_svg
 from .data import Crops
 from .engine import Engine
 from .optimiser import optimisers
+from .refined import Refined
 from .validation import REFERENCE, estimated_curve
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -62,14 +63,22 @@ class TrainingModel(nn.Module):
         super().__init__()
         self.autoencoder, self.context = autoencoder, context
 
-    def forward(self, image: Tensor, step: Tensor, dead_zone: float, missing: Tensor | None = None, rate: bool = True) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        image: Tensor,
+        step: Tensor,
+        dead_zone: float,
+        missing: Tensor | None = None,
+        rate: bool = True,
+        integers: Subbands | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """image (B, H, W, 3), step (B,) -> the reconstruction and the bits of each image, (B,). missing: (B, H/16, W/16) bool, tokens to do without.
 
         The bits are those of all tokens: what is left out of some pictures must not teach the context model that tokens are often empty.
-        rate: whether they are computed; they are zero if not.
+        rate: whether they are computed; they are zero if not. integers: the tokens, where they are given; else the image's, rounded.
         """
-        soft = self.autoencoder.encode(image, step, missing)
-        hard = Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
+        soft = integers or self.autoencoder.encode(image, step, missing)
+        hard = integers or Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
         if not rate:
             return self.autoencoder.decode(hard, step, missing), torch.zeros_like(step)
         meter = RateMeter(hard, soft, self.context.base, step)
@@ -102,11 +111,11 @@ class Average:
 class Run:
     """A run of training in a folder: checkpoints that it resumes from, a log as JSON lines and a picture of it.
 
-    reference: the rate-distortion curve that validation is held against.
+    refined: where the tokens come from if the context model and the synthesis alone are trained, on what the encoder's default effort chooses.
     """
 
-    def __init__(self, model: TrainingModel, config: TrainingConfig, folder: Path, engine: Engine | None = None):
-        self.engine = engine or Engine(torch.device("cpu"))
+    def __init__(self, model: TrainingModel, config: TrainingConfig, folder: Path, engine: Engine | None = None, refined: Refined | None = None):
+        self.engine, self.refined = engine or Engine(torch.device("cpu")), refined
         self.model, self.config, self.folder = model.to(self.engine.device), config, folder
         self.steps, self.seconds, self.pixels, self.tune = 0, 0.0, 0, config.tune
         trained: nn.Module | None = model
@@ -119,6 +128,9 @@ class Run:
             if trained is None:
                 raise UsageError("the model has no network in its decoder to train")
             trained.requires_grad_(True)
+        if refined:
+            model.autoencoder.requires_grad_(False)
+            trained = nn.ModuleList(part for part in (model.context, model.autoencoder.synthesis) if part is not None).requires_grad_(True)
         self.parameters = [p for p in trained.parameters() if p.requires_grad]
         self.optimisers = optimisers(trained, self.engine.precision == "bfloat16")
         self.average = Average(model, config.average)
@@ -147,7 +159,9 @@ class Run:
     def resume(self) -> None:
         """Continue from the folder's checkpoint; raises WeightsError where it does not fit the model."""
         names = dict(self.model.named_parameters())
-        with safe_open(self.checkpoint, "pt", device=str(self.engine.device)) as file:
+        device = self.engine.device
+        # safetensors knows no "cpu:0", which is what accelerate calls it
+        with safe_open(self.checkpoint, "pt", device="cpu" if device.type == "cpu" else str(device)) as file:
             meta = json.loads(file.metadata()["training"])
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
         try:
@@ -222,8 +236,7 @@ class Run:
                     group["lr"] = config.learning_rate * warm * (1 - done) ** 0.8
             # one stratum of the logarithmic range of steps for each sample, so that every batch sees fine and coarse ones
             strata = (rng.permutation(count) + rng.random(count)) / count
-            step = torch.from_numpy(FINEST * (COARSEST / FINEST) ** strata).float().to(engine.device)
-            loss, bpp = self._step(loss_of, crops.batch(count, size), step)
+            loss, bpp = self._step(loss_of, crops.batch(count, size), torch.from_numpy(strata).float().to(engine.device))
             self.steps += 1
             self.pixels += pixels
             recent.append((loss, bpp))
@@ -260,11 +273,12 @@ class Run:
         gone &= (torch.rand(count) < 0.5)[:, None, None]
         return gone.to(image.device)
 
-    def _step(self, model: Callable[..., tuple[Tensor, Tensor]], image: Tensor, step: Tensor) -> tuple[float, float]:
-        """One step of the optimisers; returns the loss and the mean rate in bits per pixel."""
+    def _step(self, model: Callable[..., tuple[Tensor, Tensor]], image: Tensor, position: Tensor) -> tuple[float, float]:
+        """One step of the optimisers; returns the loss and the mean rate in bits per pixel. position (B,): 0 the finest, 1 the coarsest step."""
         pixels, missing = image[0, ..., 0].numel(), self._missing(image)
+        integers, step = self.refined(image, position) if self.refined else (None, FINEST * (COARSEST / FINEST) ** position)
         with self.engine.autocast():
-            reconstruction, bits = model(image, step, self.config.dead_zone, missing, not self.config.decoder_only)
+            reconstruction, bits = model(image, step, self.config.dead_zone, missing, not self.config.decoder_only, integers)
         costs = bits / pixels + self._distortion(image, reconstruction, step, missing)
         loss = (costs * (step / 26) ** self.config.weighting).mean()
         for optimiser in self.optimisers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,14 @@ from .export import build_entropy_model
 from .loop import TrainingModel
 from .validation import QUALITIES, REFERENCE, coded_curve, reference_curve
 
+CONTEXT = ContextConfig(link=32)  # of new models
 CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160
 BATCH, CROP = 4, 256
 
 
 def new_model(name: str) -> TrainingModel:
     """An untrained model by a family's or a preset's name: a wavelet codec. Raises WeightsError."""
-    return TrainingModel(untrained(name), ContextModel())
+    return TrainingModel(untrained(name), ContextModel(CONTEXT))
 
 
 def load_training_model(card: ModelCard, name: str | None = None) -> TrainingModel:
@@ -56,8 +57,10 @@ def load_training_model(card: ModelCard, name: str | None = None) -> TrainingMod
         )
     verify(card)
     try:
-        context = ContextModel(ContextConfig(**tupled(card.config["context"])))
-        context.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+        config = ContextConfig(**tupled(card.config["context"]))
+        # links that a model lacks change nothing at first
+        context = ContextModel(replace(config, link=config.link or CONTEXT.link))
+        context.load_state_dict({k: v.float() for k, v in load_file(file).items()}, strict=bool(config.link))
         shipped = {k.removeprefix("autoencoder."): v.float() for k, v in load_file(card.file).items() if k.startswith("autoencoder.")}
         trained = build_autoencoder(card.family, card.config["transform"])
         del shipped["steps"]
@@ -125,7 +128,8 @@ def write_model(
     # half precision first, so that tables are fitted to what ships
     halves = {k: (v if "gain" in k else v.half()) for k, v in autoencoder.state_dict().items()}
     autoencoder.load_state_dict({k: v.float() for k, v in halves.items()})
-    entropy, narrow, wide = build_entropy_model(autoencoder, model.context, _calibration(crops, rng), _counting(crops, rng), dead_zone)
+    calibration, counting = _calibration(crops, rng), _counting(crops, rng)
+    entropy, narrow, wide = build_entropy_model(autoencoder, model.context, calibration, counting, dead_zone, tune)
     tensors = {f"autoencoder.{k}": v.contiguous() for k, v in halves.items()}
     tensors["autoencoder.steps"] = autoencoder.steps
     tensors |= entropy_tensors(entropy, torch.from_numpy(narrow), torch.from_numpy(wide), log_thresholds())
