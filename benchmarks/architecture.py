@@ -17,7 +17,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from vitcodec.entropy.context import ContextConfig
+from vitcodec.entropy.context import NEW
 from vitcodec.models.summary import Row, table_of, totals
 from vitcodec.presets import PRESETS
 
@@ -118,7 +118,7 @@ def merged(rows: list[Row]) -> Iterator[Line]:
 @cache
 def rows_of(name: str) -> list[Row]:
     preset = PRESETS[name]
-    return table_of(preset.family, dict(preset.config), ContextConfig(), *SIZE)
+    return table_of(preset.family, dict(preset.config), NEW, *SIZE)
 
 
 def table(name: str, words: dict[str, str]) -> str:

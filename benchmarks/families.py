@@ -78,7 +78,7 @@ def measure(model: str, images: list[Path], baselines: dict[str, list[tuple[floa
         "family": codec.card.family,
         "parameters": config["parameters"],
         "kmac_per_pixel": config["kmac_per_pixel"],
-        "bytes": codec.card.file.stat().st_size,
+        "bytes": sum(file.stat().st_size for file in codec.card.files),
         "training": config["training"],
         **speed,
         "encode_mib": encode_memory,

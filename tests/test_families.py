@@ -19,7 +19,7 @@ import vitcodec
 from vitcodec import weights
 from vitcodec.cli import app
 from vitcodec.container import TILE_UNIT
-from vitcodec.entropy.context import ContextConfig, ContextModel
+from vitcodec.entropy.context import NEW, ContextModel
 from vitcodec.errors import UsageError, WeightsError
 from vitcodec.models import FAMILIES, backbone, build_autoencoder, tokens, untrained
 from vitcodec.models.autoencoder import parameter_count
@@ -147,7 +147,7 @@ def test_tokens_there_and_back():
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_table_holds_every_parameter(name):
     preset = PRESETS[name]
-    rows = table_of(preset.family, dict(preset.config), ContextConfig(), 256, 256)
+    rows = table_of(preset.family, dict(preset.config), NEW, 256, 256)
     with torch.device("meta"):
         count = parameter_count(untrained(name)) + parameter_count(ContextModel())
     assert totals(rows)["parameters"] == count

@@ -102,7 +102,8 @@ def other(tmp_path: Path) -> Path:
     """A model folder: the default model under another name."""
     folder, card = tmp_path / "other", weights.find()
     folder.mkdir()
-    shutil.copy(card.file, folder)
+    for file in card.files:
+        shutil.copy(file, folder)
     (folder / "config.json").write_text(json.dumps(card.config | {"name": "other"}))
     (folder / "README.md").write_text("# other\n")
     return folder

@@ -23,8 +23,10 @@ from vitcodec import weights
 from vitcodec.cli import app
 from vitcodec.cli.train import parse_time
 from vitcodec.codec import Codec
-from vitcodec.entropy.context import ContextModel, FloatArithmetic
+from vitcodec.entropy.context import Arithmetic, ContextConfig, ContextModel, FloatArithmetic, Site
 from vitcodec.entropy.density import RateMeter, probability
+from vitcodec.entropy.integer import IntegerArithmetic, log_thresholds
+from vitcodec.entropy.tables import LOG_SCALE_UNIT, MEAN_UNIT, SHAPE_UNIT
 from vitcodec.errors import UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
@@ -34,10 +36,11 @@ from vitcodec.quantisation import step_of
 from vitcodec.training import shipping, validation
 from vitcodec.training.curve import training_svg
 from vitcodec.training.data import Crops
-from vitcodec.training.export import to_integers
+from vitcodec.training.export import calibrate, round_context, to_integers
 from vitcodec.training.loop import Run, TrainingConfig
 from vitcodec.training.optimiser import orthogonalise
 from vitcodec.training.refined import Refined
+from vitcodec.wavelet import Subbands
 
 
 def test_an_untrained_model_is_a_wavelet_codec():
@@ -198,27 +201,63 @@ def test_refined_integers_are_the_encoders_own():
         assert own * 5 < others  # the entropy coder leaves out what is next to certain to be zero
 
 
-def test_links_change_nothing_before_they_are_trained():
-    config = replace(shipping.CONTEXT, features=(8, 8, 8, 8), heads=(8, 8, 8, 8))
-    linked, plain = ContextModel(config), ContextModel(replace(config, link=0))
-    for p in plain.parameters():
+SMALL = ContextConfig(features=(8, 8, 8, 8), heads=(8, 8, 8, 8), low_head=8, link=8, deeper=(0, 1, 2, 1))
+
+
+def stirred(context: ContextModel) -> ContextModel:
+    torch.manual_seed(0)
+    for p in context.parameters():
         torch.nn.init.normal_(p, std=0.2)
-    assert all(".links." in k for k in linked.load_state_dict(plain.state_dict(), strict=False).missing_keys)
+    return context
+
+
+@pytest.mark.parametrize(("fewer", "part"), [({"link": 0}, ".links."), ({"deeper": (0, 0, 0, 0)}, ".deeper.")])
+def test_what_a_context_model_grows_by_changes_nothing_before_it_is_trained(fewer, part):
+    plain = stirred(ContextModel(replace(SMALL, **fewer)))
+    grown = ContextModel(SMALL)
+    assert all(part in k for k in grown.load_state_dict(plain.state_dict(), strict=False).missing_keys)
     soft = build_autoencoder("swin").encode(torch.from_numpy(make_rgb(96, 64)).float()[None], step := torch.tensor([9.0]))
     hard = soft.map(torch.round)
-    with torch.no_grad():
-        bits = []
-        for model in (linked, plain):
-            meter = RateMeter(hard, hard, model.base, step)
+
+    def bits(model: ContextModel) -> float:
+        meter = RateMeter(hard, hard, model.base, step)
+        with torch.no_grad():
             model.walk(FloatArithmetic(), model.rate_features(step), 4, 6, meter)
-            bits.append(meter.bits().item())
-        assert bits[0] == pytest.approx(bits[1], rel=1e-5)
-        for name, p in linked.named_parameters():
-            if ".links." in name:
-                torch.nn.init.normal_(p, std=0.2)
-        meter = RateMeter(hard, hard, linked.base, step)
-        linked.walk(FloatArithmetic(), linked.rate_features(step), 4, 6, meter)
-    assert meter.bits().item() != pytest.approx(bits[0], rel=1e-3)
+            return meter.bits().item()
+
+    before = bits(plain)
+    assert bits(grown) == pytest.approx(before, rel=1e-5)
+    for name, p in grown.named_parameters():
+        if part in name:
+            torch.nn.init.normal_(p, std=0.2)
+    assert bits(grown) != pytest.approx(before, rel=1e-3)
+
+
+def test_the_integer_twin_predicts_what_the_float_model_does():
+    autoencoder, context = build_autoencoder("swin"), stirred(ContextModel(SMALL))
+    image, quality = torch.from_numpy(make_rgb(256, 256)).float()[None], 40
+    step = torch.tensor([step_of(quality)])
+    with torch.no_grad():
+        integer, rates = round_context(context, calibrate(autoencoder, context, iter([(image, step)]), 0.1))
+        hard = to_integers(autoencoder.encode(image, step), 0.1)
+
+    def predicted(model: ContextModel, arithmetic: Arithmetic, rate: torch.Tensor, bands: Subbands) -> list[torch.Tensor]:
+        seen = []
+
+        def visit(site: Site, parameters: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.stack(parameters.float().chunk(3, -1)).flatten(1))
+            return site.take(bands)
+
+        with torch.no_grad():
+            model.walk(arithmetic, rate, 16, 16, visit)
+        return seen
+
+    floats = predicted(context, FloatArithmetic(), context.rate_features(step), hard.map(torch.Tensor.float))
+    exact = predicted(integer, IntegerArithmetic(log_thresholds()), rates[quality - 1 : quality], hard)
+    units = torch.tensor([1 / MEAN_UNIT, LOG_SCALE_UNIT, SHAPE_UNIT])[:, None]
+    for a, b in zip(floats, exact, strict=True):
+        # the integers are rounded down, by half a unit on average
+        assert ((a / units - b - 0.5).abs().mean(1) < torch.tensor([2.0, 2.0, 1.0])).all()
 
 
 def test_bfloat16_leaves_fine_steps_as_they_are():

@@ -5,17 +5,28 @@ huggingface_hub is imported when something is asked of it.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import UsageError, WeightsError
 
 HUB = "hf-hub:"
-REQUIRED = "config.json", "model.safetensors"
+CONFIG = "config.json"
+MOST_PARTS = 99
 OPTIONAL = "README.md", "SOURCES.md", "context-float.safetensors"  # the last is what training goes on from
+
+
+def part_names(config: dict[str, Any]) -> list[str]:
+    """The files that a model's weights are in: model.safetensors, model-2.safetensors, ... Raises ValueError."""
+    count = config.get("parts", 1)
+    if not isinstance(count, int) or not 1 <= count <= MOST_PARTS:
+        raise ValueError(f"{count!r} is no number of parts")
+    return ["model.safetensors", *(f"model-{number}.safetensors" for number in range(2, count + 1))]
 
 
 @dataclass(frozen=True)
@@ -47,17 +58,25 @@ def cached(repository: Repository) -> Path | None:
     """The folder of a repository that has been downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
-    config, tensors = (try_to_load_from_cache(repository.name, file, cache_folder(), repository.revision) for file in REQUIRED)
-    return Path(config).parent if isinstance(config, str) and isinstance(tensors, str) else None
+    def cached_file(file: str) -> str | None:
+        path = try_to_load_from_cache(repository.name, file, cache_folder(), repository.revision)
+        return path if isinstance(path, str) else None
+
+    config = cached_file(CONFIG)
+    if config is None:
+        return None
+    try:
+        return Path(config).parent if all(map(cached_file, _parts_beside(Path(config)))) else None
+    except ValueError:
+        return None
 
 
 def downloaded() -> list[tuple[str, Path]]:
     """(hf-hub:ORG/NAME@COMMIT, folder) of everything in the cache, in the layout that huggingface_hub documents."""
     found = []
     for config in sorted(cache_folder().glob("models--*--*/snapshots/*/config.json")):
-        if (config.parent / "model.safetensors").is_file():
-            organisation, name = config.parents[2].name.split("--", 2)[1:]
-            found.append((f"{HUB}{organisation}/{name}@{config.parent.name}", config.parent))
+        organisation, name = config.parents[2].name.split("--", 2)[1:]
+        found.append((f"{HUB}{organisation}/{name}@{config.parent.name}", config.parent))
     return found
 
 
@@ -78,9 +97,11 @@ def download(repository: Repository) -> Path:
         return Path(hf_hub_download(repository.name, file, cache_dir=cache_folder(), revision=revision))
 
     try:
-        folder = fetch(REQUIRED[0], repository.revision).parent
+        config = fetch(CONFIG, repository.revision)
         # the folder is named for the commit: the other files are to be of the same
-        fetch(REQUIRED[1], folder.name)
+        folder = config.parent
+        for part in _parts_beside(config):
+            fetch(part, folder.name)
         for file in OPTIONAL:
             try:
                 fetch(file, folder.name)
@@ -92,7 +113,7 @@ def download(repository: Repository) -> Path:
             f"run vitcodec models download {repository}"
         ) from error
     except EntryNotFoundError as error:
-        raise WeightsError(f"{repository}: holds no vitcodec model, which is a {' and a '.join(REQUIRED)}; check the name") from error
+        raise WeightsError(f"{repository}: holds no vitcodec model, which is a {CONFIG} and a model.safetensors; check the name") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise WeightsError(
             f"{repository}: no such model or revision on the hub, or it is private; check the name, or log in with hf auth login"
@@ -113,7 +134,7 @@ def push(folder: Path, repository: Repository, private: bool) -> str:
         commit = api.upload_folder(
             repo_id=repository.name,
             folder_path=folder,
-            allow_patterns=[*REQUIRED, *OPTIONAL],
+            allow_patterns=[CONFIG, *_parts_beside(folder / CONFIG), *OPTIONAL],
             revision=repository.revision,
             commit_message="Upload with vitcodec",
         )
@@ -122,6 +143,10 @@ def push(folder: Path, repository: Repository, private: bool) -> str:
             f"{repository}: cannot be uploaded ({_first_line(error)}); log in with hf auth login, and check the name and the network"
         ) from error
     return str(commit.commit_url)
+
+
+def _parts_beside(config: Path) -> list[str]:
+    return part_names(json.loads(config.read_text("utf-8")))
 
 
 def _first_line(error: Exception) -> str:

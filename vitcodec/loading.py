@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .entropy.coding import EntropyModel
@@ -15,6 +15,25 @@ from .errors import WeightsError
 from .models import build_autoencoder, tupled
 from .models.autoencoder import Autoencoder
 from .weights import ModelCard, verify
+
+PART = 16 * 1000 * 1000  # bytes of tensors in a part; what hosts of repositories take without complaint
+
+
+def split_parts(tensors: dict[str, Tensor]) -> list[bytes]:
+    """The parts of a model's weights, each a safetensors file, filled in the order of the tensors."""
+    parts: list[dict[str, Tensor]] = [{}]
+    room = PART
+    for name, tensor in tensors.items():
+        if parts[-1] and tensor.nbytes > room:
+            parts.append({})
+            room = PART
+        parts[-1][name] = tensor
+        room -= tensor.nbytes
+    return [save(part) for part in parts]
+
+
+def read_parts(card: ModelCard) -> dict[str, Tensor]:
+    return {name: tensor for file in card.files for name, tensor in load_file(file).items()}
 
 
 def entropy_tensors(model: EntropyModel, narrow: Tensor, wide: Tensor, thresholds: Tensor) -> dict[str, Tensor]:
@@ -46,7 +65,7 @@ def load(card: ModelCard, device: torch.device) -> tuple[Autoencoder, EntropyMod
     """Rebuild a model from its folder, hashes and exactness checked. Raises WeightsError."""
     verify(card)
     try:
-        tensors = load_file(card.file)
+        tensors = read_parts(card)
         parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "entropy": {}}
         for name, value in tensors.items():
             part, rest = name.split(".", 1)

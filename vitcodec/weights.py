@@ -24,7 +24,7 @@ _CHECKOUT = Path(__file__).parent.parent / "weights"  # in a source tree
 
 @dataclass(frozen=True)
 class ModelCard:
-    """One set of weights: a folder with config.json, model.safetensors and README.md."""
+    """One set of weights: a folder with config.json, README.md and model.safetensors, in parts where it is large."""
 
     name: str
     family: str
@@ -32,12 +32,12 @@ class ModelCard:
     config: dict[str, Any]
 
     @property
-    def file(self) -> Path:
-        return self.folder / "model.safetensors"
+    def files(self) -> list[Path]:
+        return [self.folder / name for name in hub.part_names(self.config)]
 
     @property
     def sha256(self) -> str:
-        """Of model.safetensors, as config.json states it; `verify` compares."""
+        """Of the parts, one behind the other, as config.json states it; `verify` compares."""
         return str(self.config["sha256"])
 
     @property
@@ -51,8 +51,10 @@ def read_card(folder: Path) -> ModelCard:
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         card = ModelCard(config["name"], config["family"], folder, config)
-        if len(card.identity) != 8 or not card.file.is_file():
-            raise ValueError("model.safetensors is missing or its hash is not stated")
+        if len(card.identity) != 8:
+            raise ValueError("no SHA-256 is stated")
+        if missing := [file.name for file in card.files if not file.is_file()]:
+            raise ValueError(f"{missing[0]} is missing")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card.name):
             raise ValueError(f"the name {card.name!a} has characters other than letters, digits, '.', '-' and '_'")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -125,17 +127,21 @@ def _is_shipped(model: str) -> bool:
 
 
 @cache
-def _digest(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(parts: tuple[tuple[Path, int, int], ...]) -> str:
+    """parts: path, size and time of modification of each."""
+    digest = hashlib.sha256()
+    for path, _, _ in parts:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def verify(card: ModelCard) -> None:
-    """Raise WeightsError unless the file's SHA-256 is the one that config.json states."""
+    """Raise WeightsError unless the SHA-256 of the weights is the one that config.json states."""
     try:
-        stat = card.file.stat()
-        found = _digest(card.file, stat.st_size, stat.st_mtime_ns)
+        stats = [(file, file.stat()) for file in card.files]
+        found = _digest(tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats))
     except OSError as error:
-        raise WeightsError(f"{card.file}: cannot be read ({error.strerror}); reinstall vitcodec or check the folder") from error
+        raise WeightsError(f"{error.filename}: cannot be read ({error.strerror}); reinstall vitcodec or check the folder") from error
     if found != card.sha256:
-        raise WeightsError(f"{card.file}: SHA-256 is {found[:12]}..., config.json says {card.sha256[:12]}...; reinstall the weights")
+        named = ", ".join(str(file) for file in card.files)
+        raise WeightsError(f"{named}: SHA-256 is {found[:12]}..., config.json says {card.sha256[:12]}...; reinstall the weights")

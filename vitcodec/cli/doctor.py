@@ -88,7 +88,7 @@ def _settings() -> str:
 
 def _weights(card: weights.ModelCard) -> str:
     weights.verify(card)
-    return f"{card.file}, hash as stated"
+    return f"{', '.join(str(file) for file in card.files)}, hash as stated"
 
 
 def _round_trip(device: str) -> str:

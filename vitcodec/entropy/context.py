@@ -32,12 +32,18 @@ NEAREST = F.pad(torch.ones(3, 3), (1, 1, 1, 1)).view(LOW_SIZE**2, 1)  # 1 for th
 
 @dataclass(frozen=True)
 class ContextConfig:
+    """The defaults are what weights without such a field were trained with; NEW is what is trained now."""
+
     features: tuple[int, ...] = (96, 128, 128, 128)  # width of the features at levels 1 to 4
     heads: tuple[int, ...] = (64, 80, 80, 80)  # width of the luma heads at levels 1 to 4; twice that for chroma at levels 1 and 2
     low_head: int = 48  # width of the low band's heads
     low_scales: int = 3  # how often the low band's grid is halved: its first sites are 2^low_scales apart
     parameters: int = 3  # predicted per value: mean, log scale, mixture logit
     link: int = 0  # width of a Link, by which the groups of channels at a place see each other; 0: all groups are coded at once
+    deeper: tuple[int, ...] = (0, 0, 0, 0)  # residual blocks more than one, of the features and of every head at levels 1 to 4
+
+
+NEW = ContextConfig(link=32, deeper=(0, 1, 2, 2))
 
 
 @dataclass(frozen=True)
@@ -139,15 +145,24 @@ class Residual(nn.Module):
         return F.relu(x + self.reduce(self.expand(x)))
 
 
+def deeper(width: int, count: int) -> nn.Sequential:
+    """Residual blocks that change nothing before they are trained."""
+    blocks = [Residual(width) for _ in range(count)]
+    for block in blocks:
+        zero_init(block.reduce)
+    return nn.Sequential(*blocks)
+
+
 class Head(nn.Module):
     """What is seen -> the parameters of each value, (..., parameters * n): all means, then all log scales, then all mixture logits."""
 
-    def __init__(self, inputs: int, width: int, outputs: int):
+    def __init__(self, inputs: int, width: int, outputs: int, more: int = 0):
         super().__init__()
         self.enter, self.body, self.leave = Dense(inputs, width), Residual(width), zero_init(nn.Linear(width, outputs))
+        self.deeper = deeper(width, more)
 
     def hidden(self, x: Tensor) -> Tensor:
-        return self.body(self.enter(x))
+        return self.deeper(self.body(self.enter(x)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.leave(self.hidden(x))
@@ -170,9 +185,9 @@ class LinkedHead(Head):
     groups: channels of each; places: how many the head speaks for. Values and parameters are in the order of places, then channels.
     """
 
-    def __init__(self, inputs: int, width: int, groups: Sequence[int], places: int, config: ContextConfig):
+    def __init__(self, inputs: int, width: int, groups: Sequence[int], places: int, level: int, config: ContextConfig):
         p = config.parameters
-        super().__init__(inputs, width, p * places * sum(groups))
+        super().__init__(inputs, width, p * places * sum(groups), config.deeper[level - 1])
         self.groups, self.places, self.parameters_each = (tuple(groups) if config.link else (sum(groups),)), places, p
         known = [2 * places * sum(groups[:k]) for k in range(len(groups))]
         pairs = list(zip(known, groups, strict=True))[1:]
@@ -204,11 +219,11 @@ def _within(channels: slice, group: slice) -> slice:
 class Steps(nn.Module):
     """n channels in four steps, each seeing a size x size neighbourhood of the steps before it, and of `other`, which is whole."""
 
-    def __init__(self, groups: Sequence[int], other: int, features: int, width: int, size: int, config: ContextConfig):
+    def __init__(self, groups: Sequence[int], other: int, features: int, width: int, size: int, level: int, config: ContextConfig):
         super().__init__()
         self.n, self.size = (n := sum(groups)), size
         seen = (features + 2 * size * size * (n * (k > 0) + other) for k in range(len(PHASES)))
-        self.heads = nn.ModuleList(LinkedHead(inputs, width, groups, 1, config) for inputs in seen)
+        self.heads = nn.ModuleList(LinkedHead(inputs, width, groups, 1, level, config) for inputs in seen)
 
     def forward(self, num: Arithmetic, features: Tensor, other: Tensor | None, visit: Visit, level: int, channels: slice) -> Tensor:
         B, h, w, _ = features.shape
@@ -291,20 +306,20 @@ class Level(nn.Module):
         width, head = config.features[level - 1], config.heads[level - 1]
         self.level, coarsest = level, level == wavelet.LEVELS
         self.enter = Dense(inherited + 9 * 24 + (0 if coarsest else 9 * 18), width)
-        self.body = Residual(width)
-        self.luma = Steps(LUMA_GROUPS, 0, width, head, 5, config)
+        self.body, self.deeper = Residual(width), deeper(width, config.deeper[level - 1])
+        self.luma = Steps(LUMA_GROUPS, 0, width, head, 5, level, config)
         # at the coarse levels chroma has steps of its own; at the fine ones, where little of it is left, one step does
         if level > 2:
-            self.chroma: Steps | LinkedHead = Steps(CHROMA_GROUPS, 3, width, head, 3, config)
+            self.chroma: Steps | LinkedHead = Steps(CHROMA_GROUPS, 3, width, head, 3, level, config)
         else:
-            self.chroma = LinkedHead(width + 9 * 24, 2 * head, CHROMA_GROUPS, 4, config)
+            self.chroma = LinkedHead(width + 9 * 24, 2 * head, CHROMA_GROUPS, 4, level, config)
         self.up = Dense(width, 4 * width) if level > 1 else None
 
     def forward(self, num: Arithmetic, inherited: Tensor, low: Tensor, parent: Tensor | None, visit: Visit) -> tuple[Tensor, Tensor | None]:
         inputs = [inherited, around(fold(num.contrast(low)), 3)]
         if parent is not None:
             inputs.append(around(num.embed(parent), 3))
-        f = self.body(self.enter(torch.cat(inputs, -1)))
+        f = self.deeper(self.body(self.enter(torch.cat(inputs, -1))))
         y = self.luma(num, f, None, visit, self.level, LUMA)
         if isinstance(self.chroma, Steps):
             c = self.chroma(num, f, num.embed(y), visit, self.level, CHROMA)
@@ -317,7 +332,7 @@ class Level(nn.Module):
 class ContextModel(nn.Module):
     """The whole walk. base (5, 9): log mean magnitude of each band in 8-bit levels, row 0 the low band, where the predicted log scales start."""
 
-    def __init__(self, config: ContextConfig = ContextConfig()):
+    def __init__(self, config: ContextConfig = NEW):
         super().__init__()
         self.config = config
         self.low = Interlaced(RATE_FEATURES, config.low_head, config.low_scales, config.parameters)

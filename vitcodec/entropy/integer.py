@@ -28,9 +28,33 @@ def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addmm(bias, x.flatten(0, -2), weight.T).unflatten(0, x.shape[:-1])
 
 
-def floor(x: Tensor) -> Tensor:
-    """floor(x), in place; where gradients are wanted (see relaxed.py), they pass as if it were not there."""
-    return x.floor() + (x - x.detach()) if torch.is_grad_enabled() else x.floor_()
+class _Rounded(torch.autograd.Function):
+    """floor((x W^T + b + other) scale), clamped to 0..255 if `clamp`: all whole numbers.
+
+    Backward the floor is not there, and what the clamp made zero has no gradient; weights have none in any case.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[no-untyped-def, override]
+        context, x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, other: Tensor | None, clamp: bool
+    ) -> Tensor:
+        y = product(x, weight, bias)
+        if other is not None:
+            y.add_(other)
+        y.mul_(scale).floor_()
+        if clamp:
+            y.clamp_(0, ACTIVATION_LIMIT)
+        context.save_for_backward(weight, scale, y if clamp else None)
+        context.added = other is not None
+        return y
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def, override]
+        weight, scale, y = context.saved_tensors
+        if y is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
+        gradient = gradient * scale
+        return gradient @ weight, None, None, None, gradient if context.added else None, None
 
 
 class IntegerLinear(nn.Module):
@@ -54,14 +78,14 @@ class IntegerLinear(nn.Module):
             raise WeightsError(f"layer {name}: not an exact integer layer; the weights are damaged or were exported wrongly")
 
     def forward(self, x: Tensor) -> Tensor:
-        return floor(product(x, self.weight, self.bias).mul_(self.scale))
+        return _Rounded.apply(x, self.weight, self.bias, self.scale, None, False)
 
 
 class IntegerDense(IntegerLinear):
     """The same, clamped to 0..255."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).clamp_(0, ACTIVATION_LIMIT)
+        return _Rounded.apply(x, self.weight, self.bias, self.scale, None, True)
 
 
 class IntegerResidual(nn.Module):
@@ -78,8 +102,8 @@ class IntegerResidual(nn.Module):
             raise WeightsError(f"layer {name}: not an exact integer layer; the weights are damaged or were exported wrongly")
 
     def forward(self, x: Tensor) -> Tensor:
-        y = product(self.expand(x), self.reduce.weight, self.reduce.bias)
-        return floor(y.add_(x * self.identity).mul_(self.reduce.scale)).clamp_(0, ACTIVATION_LIMIT)
+        reduce = self.reduce
+        return _Rounded.apply(self.expand(x), reduce.weight, reduce.bias, reduce.scale, x * self.identity, True)
 
 
 def skeleton(config: ContextConfig) -> ContextModel:

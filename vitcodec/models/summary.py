@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import weights
-from ..entropy.context import ContextConfig, ContextModel, FloatArithmetic, Site
+from ..entropy.context import NEW, ContextConfig, ContextModel, FloatArithmetic, Site
 from ..presets import PRESETS
 from ..wavelet import LEVELS, Subbands
 from . import build_autoencoder, tupled
@@ -128,7 +128,7 @@ def layer_table(name: str | None = None, image_size: tuple[int, int] = (768, 512
     width, height = (-(-n // 32) * 32 for n in image_size)
     if weights.is_preset(name):
         preset = PRESETS[weights.chosen(name)]
-        return table_of(preset.family, dict(preset.config), ContextConfig(), width, height)
+        return table_of(preset.family, dict(preset.config), NEW, width, height)
     card = weights.find(name)
     return table_of(card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])), width, height)
 

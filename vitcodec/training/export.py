@@ -115,12 +115,19 @@ def round_residual(block: Residual, layer: IntegerResidual, scale: Tensor, large
     return unit * 2.0**shift
 
 
+def round_deeper(blocks: nn.Sequential, layers: nn.Sequential, scale: Tensor, largest: dict[str, Tensor], name: str) -> Tensor:
+    for k, (block, layer) in enumerate(zip(blocks, layers, strict=True)):
+        scale = round_residual(block, layer, scale, largest, f"{name}.{k}")  # type: ignore[arg-type]
+    return scale
+
+
 def round_head(head: Head, layer: Head, scale: Tensor, largest: dict[str, Tensor], name: str) -> None:
     """scale: of the first inputs; all others are look-ups."""
     scale = torch.cat((scale, torch.full((head.enter.in_features - len(scale),), 1 / LOG_UNIT, dtype=torch.float64)))
     assert isinstance(layer.enter, IntegerDense) and isinstance(layer.body, IntegerResidual) and isinstance(layer.leave, IntegerLinear)
     inner = round_dense(head.enter, layer.enter, scale, largest[f"{name}.enter"])
     inner = round_residual(head.body, layer.body, inner, largest, f"{name}.body")
+    inner = round_deeper(head.deeper, layer.deeper, inner, largest, f"{name}.deeper")
     round_to(head.leave, layer.leave, inner, _parameter_units(head.leave))
     if isinstance(head, LinkedHead) and isinstance(layer, LinkedHead):
         for k, (a, b) in enumerate(zip(head.links, layer.links, strict=True)):
@@ -156,6 +163,7 @@ def round_context(context: ContextModel, largest: dict[str, Tensor]) -> tuple[Co
         look_ups = torch.full((a.enter.in_features - len(scale),), 1 / LOG_UNIT, dtype=torch.float64)
         scale = round_dense(a.enter, b.enter, torch.cat((scale, look_ups)), largest[f"{name}.enter"])
         scale = round_residual(a.body, b.body, scale, largest, f"{name}.body")
+        scale = round_deeper(a.deeper, b.deeper, scale, largest, f"{name}.deeper")
         round_steps(a.luma, b.luma, scale, f"{name}.luma")
         if isinstance(a.chroma, Steps):
             round_steps(a.chroma, b.chroma, scale, f"{name}.chroma")

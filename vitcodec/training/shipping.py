@@ -17,11 +17,12 @@ from torch import Tensor
 
 from .. import files
 from ..codec import Codec
-from ..entropy.context import ContextConfig, ContextModel
+from ..entropy.context import NEW, ContextConfig, ContextModel
 from ..entropy.integer import log_thresholds
 from ..errors import UsageError, WeightsError
 from ..evaluation.bdrate import bd_rate
-from ..loading import entropy_tensors
+from ..hub import part_names
+from ..loading import entropy_tensors, read_parts, split_parts
 from ..models import build_autoencoder, tupled, untrained
 from ..models.autoencoder import parameter_count
 from ..models.backbone import load_pretrained
@@ -34,14 +35,13 @@ from .export import build_entropy_model
 from .loop import TrainingModel
 from .validation import QUALITIES, REFERENCE, coded_curve, reference_curve
 
-CONTEXT = ContextConfig(link=32)  # of new models
 CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160
 BATCH, CROP = 4, 256
 
 
 def new_model(name: str) -> TrainingModel:
     """An untrained model by a family's or a preset's name: a wavelet codec. Raises WeightsError."""
-    return TrainingModel(untrained(name), ContextModel(CONTEXT))
+    return TrainingModel(untrained(name), ContextModel())
 
 
 def load_training_model(card: ModelCard, name: str | None = None) -> TrainingModel:
@@ -58,10 +58,10 @@ def load_training_model(card: ModelCard, name: str | None = None) -> TrainingMod
     verify(card)
     try:
         config = ContextConfig(**tupled(card.config["context"]))
-        # links that a model lacks change nothing at first
-        context = ContextModel(replace(config, link=config.link or CONTEXT.link))
-        context.load_state_dict({k: v.float() for k, v in load_file(file).items()}, strict=bool(config.link))
-        shipped = {k.removeprefix("autoencoder."): v.float() for k, v in load_file(card.file).items() if k.startswith("autoencoder.")}
+        # links and blocks that a model lacks change nothing at first
+        context = ContextModel(replace(config, link=config.link or NEW.link, deeper=config.deeper if any(config.deeper) else NEW.deeper))
+        context.load_state_dict({k: v.float() for k, v in load_file(file).items()}, strict=context.config == config)
+        shipped = {k.removeprefix("autoencoder."): v.float() for k, v in read_parts(card).items() if k.startswith("autoencoder.")}
         trained = build_autoencoder(card.family, card.config["transform"])
         del shipped["steps"]
         trained.load_state_dict(shipped)
@@ -121,7 +121,10 @@ def write_model(
     tune: str = "psnr",
     seed: int = 0,
 ) -> None:
-    """Write config.json, model.safetensors and context-float.safetensors into a folder; README.md and metrics are added by hand and by benchmarks."""
+    """Write config.json, model.safetensors (in parts) and context-float.safetensors into a folder.
+
+    README.md and metrics are added by hand and by benchmarks.
+    """
     model.eval()
     autoencoder = model.autoencoder
     crops, rng = Crops(images, seed), np.random.default_rng(seed)
@@ -133,12 +136,13 @@ def write_model(
     tensors = {f"autoencoder.{k}": v.contiguous() for k, v in halves.items()}
     tensors["autoencoder.steps"] = autoencoder.steps
     tensors |= entropy_tensors(entropy, torch.from_numpy(narrow), torch.from_numpy(wide), log_thresholds())
-    data = save(tensors)
+    parts = split_parts(tensors)
     config = {
         "schema_version": 1,
         "name": name,
         "family": autoencoder.family,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": hashlib.sha256(b"".join(parts)).hexdigest(),
+        "parts": len(parts),
         "transform": autoencoder.settings,
         "context": asdict(model.context.config),
         "dead_zone": dead_zone,
@@ -150,7 +154,12 @@ def write_model(
         "metrics": {},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    files.write_atomic(folder / "model.safetensors", data, overwrite=True)
+    names = part_names(config)
+    for part, data in zip(names, parts, strict=True):
+        files.write_atomic(folder / part, data, overwrite=True)
+    for left in folder.glob("model-*.safetensors"):  # of a larger model that was here before
+        if left.name not in names:
+            left.unlink()
     files.write_atomic(folder / "context-float.safetensors", save({k: v.half() for k, v in model.context.state_dict().items()}), overwrite=True)
     files.write_atomic(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode(), overwrite=True)
 
