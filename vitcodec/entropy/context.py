@@ -93,15 +93,19 @@ class FloatArithmetic:
 
     def __init__(self, device: torch.device | str | None = None):
         self.device = device
+        kind = torch.device(device or "cpu").type
+        # what only matrix products look at is gathered in the precision that they take
+        self.seen = torch.get_autocast_dtype(kind) if kind != "mps" and torch.is_autocast_enabled(kind) else torch.float32
 
     def zeros(self, *shape: int) -> Tensor:
-        return torch.zeros(shape, device=self.device)
+        return torch.zeros(shape, device=self.device, dtype=self.seen)
 
     def integers(self, *shape: int) -> Tensor:
         return torch.zeros(shape, device=self.device)
 
     def embed(self, q: Tensor) -> Tensor:
-        return torch.cat((signed_log(q), torch.log1p(q.abs())), -1)
+        magnitude = torch.log1p(q.abs()).to(self.seen)
+        return torch.cat((magnitude * q.sign().to(self.seen), magnitude), -1)
 
     def lowpass(self, q: Tensor) -> Tensor:
         return q

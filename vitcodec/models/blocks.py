@@ -32,8 +32,11 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), 1e-6)
 
 
-class _TapByTap(torch.autograd.Function):
-    """Depthwise convolution whose weight gradient is a sum over products, tap by tap: on CPUs a third of the time of the library's."""
+class _RowByRow(torch.autograd.Function):
+    """Depthwise convolution whose weight gradient comes from matrix products: on CPUs a fifth of the time of the library's.
+
+    The padded picture's rows times the gradient's give all products of two columns of a channel at once; their diagonals, summed, are the taps.
+    """
 
     @staticmethod
     def forward(context, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
@@ -43,12 +46,15 @@ class _TapByTap(torch.autograd.Function):
     @staticmethod
     def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[no-untyped-def, override]
         x, weight = context.saved_tensors
-        size, (height, width) = weight.shape[-1], x.shape[2:]
+        size, (B, C, H, W) = weight.shape[-1], x.shape
         p = size // 2
-        back = F.conv2d(gradient, weight.flip(2, 3), padding=p, groups=len(weight))
-        seen, g = F.pad(x.permute(0, 2, 3, 1), (0, 0, p, p, p, p)), gradient.permute(0, 2, 3, 1)
-        taps = [(seen[:, i : i + height, j : j + width] * g).sum((0, 1, 2)) for i in range(size) for j in range(size)]
-        return back, torch.stack(taps, 1).view(weight.shape), g.sum((0, 1, 2))
+        back = F.conv2d(gradient, weight.flip(2, 3), padding=p, groups=C)
+        g = gradient.permute(1, 0, 2, 3).reshape(C, B * H, W)
+        rows = F.pad(x.permute(1, 0, 2, 3), (p, p, p, p))
+        seen = torch.cat([rows[:, :, i : i + H].reshape(C, B * H, W + 2 * p) for i in range(size)], -1)
+        columns = torch.bmm(seen.mT, g).view(C, size, W + 2 * p, W)
+        taps = torch.stack([columns.diagonal(-j, 2, 3).sum(-1, dtype=torch.float32) for j in range(size)], -1)
+        return back, taps.view(weight.shape).to(weight.dtype), gradient.sum((0, 2, 3))
 
 
 class Depthwise(nn.Conv2d):
@@ -61,7 +67,7 @@ class Depthwise(nn.Conv2d):
         if x.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(x)
         kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        return _TapByTap.apply(x.to(kind), self.weight.to(kind), cast(Tensor, self.bias).to(kind))
+        return _RowByRow.apply(x.to(kind), self.weight.to(kind), cast(Tensor, self.bias).to(kind))
 
 
 class ConvBlock(nn.Module):
