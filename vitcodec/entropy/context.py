@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import wavelet
-from ..layers import fold, local_contrast, signed_log, unfold, zero_init
+from ..layers import fold, local_contrast, unfold, zero_init
 from ..wavelet import Subbands
 
 PHASES = (0, 0), (1, 1), (0, 1), (1, 0)  # the order of the four positions of each 2x2 block
