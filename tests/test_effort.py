@@ -70,6 +70,17 @@ def test_rounds_of_moves_lower_the_cost(codec, integers, small):
     assert few < before and many <= few
 
 
+@pytest.mark.parametrize("quality", [3, 30, 60])
+def test_moves_never_raise_the_cost_of_what_costs_little(codec, quality):
+    """Where a round is most likely to do harm, in flat pictures and at coarse steps, its result is checked."""
+    refine = Refiner(codec.autoencoder, codec.entropy, quality)
+    image = torch.full((1, 128, 128, 3), 77.0)
+    with torch.no_grad():
+        plain = rounded(codec.autoencoder.encode(image, refine.step), 0.1)
+    before, after = (refine._cost(image, refine(image, plain, rounds), gradient=False)[0] for rounds in (0, 2))
+    assert after <= before
+
+
 def test_rounds_of_moves_lower_the_cost_in_ms_ssim():
     tuned = Codec.load(weights.TUNED["ms-ssim"], "cpu")
     assert tuned.card.config["tune"] == "ms-ssim"

@@ -190,8 +190,9 @@ def test_uploading(tmp_path, server, other):
         **online,
     )
     assert pushed[0] == 0, pushed[2]
-    assert set(server.uploaded) == {"config.json", "model.safetensors", "README.md"}
-    assert server.uploaded["model.safetensors"] == (other / "model.safetensors").read_bytes()
+    parts = [file.name for file in weights.find().files]
+    assert set(server.uploaded) == {"config.json", "README.md", *parts}
+    assert all(server.uploaded[part] == (other / part).read_bytes() for part in parts)
     assert refused[0] == 2 and "hf-hub:ORG/NAME" in refused[2]
 
 
