@@ -32,6 +32,7 @@ DEFAULT_EFFORT = 2
 ROUNDS = {1: 0, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 12, 8: 20, 9: 40}  # of moves at each effort; at 1 values are only rounded
 BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
 SURE = 0.25  # bits a pixel of cost: a last round that started from more is not checked, which saves a fifth of the time of two rounds
+APART = 30.0  # 8-bit levels: at coarser steps what one move promises depends more on others around it
 SETTLED = 8  # rounds after which half of the moves, at random, are put off: made together, some would go back and forth
 ERROR_WEIGHT = 1.15  # of D: the slope of the rate-distortion curve is a little steeper than theory has it
 
@@ -109,7 +110,7 @@ class Refiner:
                 best, lowest = integers, cost
             integers, last = self._move(rates, moved, share, last, generator if k >= SETTLED else None)
         # moves raised the cost of hardly anything but flat pictures and coarse steps; where they settle, not every round lowers it
-        sure = falling and rounds <= SETTLED and lowest > SURE * image[..., 0].numel()
+        sure = self.tune == "psnr" and falling and rounds <= SETTLED and lowest > SURE * image[..., 0].numel()
         return integers if sure or self._cost(image, integers, gradient=False)[0] < lowest else best
 
     def _error(self, image: Tensor, decoded: Tensor) -> tuple[Tensor, float]:
@@ -152,7 +153,8 @@ class Refiner:
             up, down = (curvature + s * slope + bits(value + s, *parameters) - now for s in (1, -1))
             site.put(change, torch.minimum(up, down))
             site.put(sign, torch.where(up < down, 1.0, -1.0))
-        moves = [s * _chosen(c, generator) for c, s in zip((change.low, *change.details), (sign.low, *sign.details), strict=True)]
+        apart = self.tune != "psnr" or self.step.item() > APART
+        moves = [s * _chosen(c, apart, generator) for c, s in zip((change.low, *change.details), (sign.low, *sign.details), strict=True)]
         if last is not None:
             moves = [move * (move * before >= 0) for move, before in zip(moves, last, strict=True)]
         moved = [(value.detach() + move).int() for value, move in zip((q.low, *q.details), moves, strict=True)]
@@ -164,15 +166,16 @@ def _gradient(t: Tensor) -> Tensor:
     return t.grad
 
 
-def _chosen(change: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Which moves to make, (1, h, w, C) bool: of those that lower the cost the luma and the chroma ones that none of the four next sites has better.
+def _chosen(change: Tensor, apart: bool, generator: torch.Generator | None) -> Tensor:
+    """Which moves to make, (1, h, w, C) bool: of those that lower the cost the luma and the chroma ones that no neighbour has better.
 
-    Neighbours would be counted on twice.
+    What neighbours promise would be counted on twice. apart: whether all eight neighbours matter, or the four next ones.
     """
     chosen = []
     for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):
         best = -c.amin(-1)[:, None]
-        best = torch.maximum(F.max_pool2d(best, (1, 3), 1, (0, 1)), F.max_pool2d(best, (3, 1), 1, (1, 0)))
+        row, column = F.max_pool2d(best, (1, 3), 1, (0, 1)), F.max_pool2d(best, (3, 1), 1, (1, 0))
+        best = F.max_pool2d(column, (1, 3), 1, (0, 1)) if apart else torch.maximum(row, column)
         chosen.append((c < 0) & (c == -best[:, 0, ..., None]))
     moves = torch.cat(chosen, -1)
     return moves if generator is None else moves & (torch.rand(change.shape, generator=generator) < 0.5).to(moves.device)
