@@ -48,7 +48,7 @@ class StoringCodec:
     def coded(self, path, quality):
         return container.unpack(self.encode(Picture(np.asarray(Image.open(path))), quality))
 
-    def encode(self, picture, quality, effort=2, error_weight=1.0, tile=None, keep_tokens=1.0):
+    def encode(self, picture, quality, effort=3, error_weight=1.0, tile=None, keep_tokens=1.0):
         buffer = io.BytesIO()
         Image.fromarray(picture.rgb).save(buffer, "PNG")
         height, width = picture.rgb.shape[:2]

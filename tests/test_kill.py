@@ -29,7 +29,7 @@ class Codec:
     name, device = "stored", "cpu"
     @classmethod
     def load(cls, *_): return cls()
-    def encode(self, picture, quality, effort=2, error_weight=1.0, tile=None, keep_tokens=1.0):
+    def encode(self, picture, quality, effort=3, error_weight=1.0, tile=None, keep_tokens=1.0):
         height, width = picture.rgb.shape[:2]
         buffer = io.BytesIO()
         Image.fromarray(picture.rgb).save(buffer, "PNG")

@@ -23,6 +23,7 @@ from vitcodec import weights
 from vitcodec.cli import app
 from vitcodec.cli.train import parse_time
 from vitcodec.codec import Codec
+from vitcodec.effort import DEFAULT_EFFORT
 from vitcodec.entropy.context import Arithmetic, ContextConfig, ContextModel, FloatArithmetic, Site
 from vitcodec.entropy.density import RateMeter, probability
 from vitcodec.entropy.integer import IntegerArithmetic, log_thresholds
@@ -193,7 +194,7 @@ def test_refined_integers_are_the_encoders_own():
     integers, step = Refined(codec, codec.card.config["dead_zone"], "psnr")(image, torch.tensor([0.7, 0.25]))
     for k, quality in enumerate((30, 75)):
         assert step[k].item() == pytest.approx(step_of(quality))
-        coded, plain = (codec.coded_tokens(Picture(rgb, None, False, None, None, None, []), quality, effort) for effort in (2, 1))
+        coded, plain = (codec.coded_tokens(Picture(rgb, None, False, None, None, None, []), quality, effort) for effort in (DEFAULT_EFFORT, 1))
         own, others = (
             sum((a[k] != b[0]).sum().item() for a, b in zip((integers.low, *integers.details), (c.low, *c.details), strict=True))
             for c in (coded, plain)

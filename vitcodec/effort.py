@@ -28,8 +28,8 @@ from .quantisation import LAGRANGIAN, lagrangian, ms_ssim_lagrangian, quantise
 from .tiling import Area
 from .wavelet import Subbands
 
-DEFAULT_EFFORT = 2
-ROUNDS = {1: 0, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 12, 8: 20, 9: 40}  # of moves at each effort; at 1 values are only rounded
+DEFAULT_EFFORT = 3
+ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 10, 8: 20, 9: 40}  # of moves at each effort; at 1 values are only rounded
 BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
 SURE = 0.25  # bits a pixel of cost: a last round that started from more is not checked, which saves a fifth of the time of two rounds
 APART = 30.0  # 8-bit levels: at coarser steps what one move promises depends more on others around it

@@ -16,7 +16,7 @@ from .output import Output
 if TYPE_CHECKING:
     from ..images import Picture
 
-DEFAULT_QUALITY, DEFAULT_EFFORT = 50, 2  # codec.DEFAULT_QUALITY and effort.DEFAULT_EFFORT, which import torch; a test compares them
+DEFAULT_QUALITY, DEFAULT_EFFORT = 50, 3  # codec.DEFAULT_QUALITY and effort.DEFAULT_EFFORT, which import torch; a test compares them
 
 Effort = Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="Time spent on smaller files; decoding is not affected.")]
 TargetBpp = Annotated[float | None, typer.Option("--target-bpp", metavar="BPP", show_default=False, help="At most so many bits per pixel.")]
