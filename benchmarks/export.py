@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vitcodec import Codec, weights
-from vitcodec.effort import rounded
+from vitcodec.effort import DEFAULT_EFFORT, ROUNDS, Refiner, rounded
 from vitcodec.entropy.context import FloatArithmetic
 from vitcodec.entropy.density import RateMeter
 from vitcodec.training.data import read_images, validation_crops
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a folder or tar of images")
     parser.add_argument("--qualities", type=int, nargs="+", default=[5, 20, 35, 50, 65, 80, 95])
     parser.add_argument("--count", type=int, default=6, help="of crops of 256x256 pixels")
+    parser.add_argument("--effort", type=int, default=DEFAULT_EFFORT, help="what chooses the integers; tables are fitted to the default")
     arguments = parser.parse_args()
 
     codec = Codec.load(arguments.model, "cpu")
@@ -38,6 +39,8 @@ def main() -> None:
         for crop in crops.split(1):
             # what is skipped comes back as zero, so both are counted for the integers that were coded
             latents = rounded(codec.autoencoder.encode(crop, step), codec.card.config["dead_zone"])
+            if rounds := ROUNDS[arguments.effort]:
+                latents = Refiner(codec.autoencoder, codec.entropy, quality)(crop, latents, rounds)
             payloads, integers = codec.entropy.encode(latents, quality, fitted=False)  # scale offsets are no part of the export
             values = integers.map(Tensor.float)
             meter = RateMeter(values, values, context.base, step)
