@@ -23,6 +23,8 @@ OPTIONAL = "README.md", "SOURCES.md", "context-float.safetensors"  # the last is
 
 def part_names(config: dict[str, Any]) -> list[str]:
     """The files that a model's weights are in: model.safetensors, model-2.safetensors, ... Raises ValueError."""
+    if not isinstance(config, dict):
+        raise ValueError(f"{CONFIG} is no JSON object")
     count = config.get("parts", 1)
     if not isinstance(count, int) or not 1 <= count <= MOST_PARTS:
         raise ValueError(f"{count!r} is no number of parts")
