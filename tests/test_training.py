@@ -33,7 +33,7 @@ from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.models import build_autoencoder
 from vitcodec.models.blocks import Depthwise
-from vitcodec.quantisation import step_of
+from vitcodec.quantisation import LAGRANGIAN, step_of
 from vitcodec.training import shipping, validation
 from vitcodec.training.curve import training_svg
 from vitcodec.training.data import Crops
@@ -176,30 +176,58 @@ def test_the_decoder_alone_leaves_tokens_as_they_are(shard, tmp_path):
     assert refused.exit_code == 2 and "contradict" in refused.output
 
 
-def test_what_comes_after_the_encoder_learns_from_the_integers_that_it_writes(shard, tmp_path):
+def test_all_networks_learn_from_the_integers_that_the_encoder_chooses(shard, tmp_path):
     invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 2, "--steps", 2, "--init", "swin", "--refined")
     before = shipping.load_training_model(weights.find("swin")).state_dict()
     after = {k.removeprefix("model."): v for k, v in load_file(tmp_path / "run" / "checkpoint.safetensors").items() if k.startswith("model.")}
     changed = {k for k in after if (before[k] != after[k]).any()}
-    trained = ("autoencoder.synthesis.", "context.")
+    trained = ("autoencoder.analysis.", "autoencoder.synthesis.", "context.")
     assert all(k.startswith(trained) for k in changed) and all(any(k.startswith(part) for k in changed) for part in trained)
     refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), "--refined"])
     assert refused.exit_code == 2 and "--init" in refused.output
 
 
-def test_refined_integers_are_the_encoders_own():
+def refined_source() -> tuple[Codec, Refined]:
     codec = Codec.load("swin", "cpu")
+    return codec, Refined(codec.autoencoder, codec.entropy, codec.card.config["dead_zone"], "psnr")
+
+
+def test_refined_integers_are_the_encoders_own():
+    codec, source = refined_source()
     rgb = make_rgb(64, 96)
-    image = torch.from_numpy(rgb).float().expand(2, -1, -1, -1)
-    integers, step = Refined(codec, codec.card.config["dead_zone"], "psnr")(image, torch.tensor([0.7, 0.25]))
-    for k, quality in enumerate((30, 75)):
-        assert step[k].item() == pytest.approx(step_of(quality))
+    image = torch.from_numpy(rgb).float()[None]
+    for quality in (30, 75):
+        integers = source.choose(image, quality)
         coded, plain = (codec.coded_tokens(Picture(rgb, None, False, None, None, None, []), quality, effort) for effort in (DEFAULT_EFFORT, 1))
         own, others = (
-            sum((a[k] != b[0]).sum().item() for a, b in zip((integers.low, *integers.details), (c.low, *c.details), strict=True))
-            for c in (coded, plain)
+            sum((a != b).sum().item() for a, b in zip((integers.low, *integers.details), (c.low, *c.details), strict=True)) for c in (coded, plain)
         )
         assert own * 5 < others  # the entropy coder leaves out what is next to certain to be zero
+
+
+def test_one_refined_sample_a_step_is_new(monkeypatch):
+    _, source = refined_source()
+    coded: list[int] = []
+    nothing = Subbands(torch.zeros(1, 2, 2, 3), tuple(torch.zeros(1, 2 << k, 2 << k, 9) for k in range(4)))
+    monkeypatch.setattr(source, "choose", lambda image, quality: coded.append(quality) or nothing)
+    crops = Crops([make_rgb(64, 64)], 0)
+    for step in range(4):
+        images, integers, steps = source.batch(crops, 32, torch.tensor([0.1, 0.5, 0.9]))
+        assert images.shape == (3, 32, 32, 3) and integers.low.shape == (3, 2, 2, 3)
+        assert steps.tolist() == pytest.approx([step_of(q) for q in (90, 50, 11)])
+        assert len(coded) == 3 + step
+    assert [len(pool) for pool in source.pools] == [2, 2, 2] and coded == [90, 50, 11, 50, 11, 90]
+
+
+def test_departure_is_what_the_encoder_is_off_by():
+    model, image = shipping.new_model("swin"), torch.from_numpy(make_rgb(64, 64)).float()[None]
+    step = torch.tensor([10.0])
+    with torch.no_grad():
+        soft = model.autoencoder.encode(image, step)
+        moved = Subbands(soft.low + 0.5, soft.details)
+        none, some = (model(image, step, 0.1, integers=i)[2].item() for i in (soft, moved))
+    gains = model.autoencoder.error_gains(step)[0, 0, :3].square().sum().item()
+    assert none == 0 and some == pytest.approx(16 * 0.25 * gains * LAGRANGIAN, rel=1e-4)
 
 
 SMALL = ContextConfig(features=(8, 8, 8, 8), heads=(8, 8, 8, 8), low_head=8, link=8, deeper=(0, 1, 2, 1))

@@ -40,7 +40,7 @@ EntropyOnly = Annotated[bool, typer.Option("--entropy-only", help="Train the ent
 DecoderOnly = Annotated[bool, typer.Option("--decoder-only", help="Train the decoder's network alone, on fixed tokens.")]
 RefinedOnly = Annotated[
     bool,
-    typer.Option("--refined", help="Train the entropy model and the decoder alone, on the tokens that the default effort of --init chooses."),
+    typer.Option("--refined", help="Train on the tokens that the default effort chooses, the encoder to propose them."),
 ]
 LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step.")]
@@ -54,7 +54,10 @@ Name = Annotated[str | None, typer.Option("--name", metavar="NAME", show_default
 Held = Annotated[
     Path | None, typer.Option("--val", metavar="PATH", show_default=False, help="A folder or tar to code for real with the model, and say how well.")
 ]
-DeadZone = Annotated[float, typer.Option("--dead-zone", min=0, max=0.4, help="Of the encoder's rounding.")]
+DeadZone = Annotated[
+    float | None,
+    typer.Option("--dead-zone", metavar="SHARE", min=0, max=0.4, show_default=False, help="Of the encoder's rounding. [default: that of the run]"),
+]
 
 
 def parse_time(text: str) -> float:
@@ -107,6 +110,7 @@ def train_command(
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
     options.check_tune(tune)
 
+    import copy
     import signal
 
     import numpy as np
@@ -118,7 +122,7 @@ def train_command(
     from ..training.data import Crops, read_images, validation_crops
     from ..training.engine import engine
     from ..training.loop import Run, TrainingConfig, initialise_base
-    from ..training.refined import Refined
+    from ..training.refined import DEAD_ZONE, Refined
     from ..training.shipping import load_pretrained_encoder, load_training_model, new_model
     from ..training.validation import reference_curve
 
@@ -138,6 +142,7 @@ def train_command(
         learning_rate=lr,
         batch=batch,
         crop=crop,
+        dead_zone=DEAD_ZONE if refined else TrainingConfig.dead_zone,
         tune=tune,
         entropy_only=entropy_only,
         decoder_only=decoder_only,
@@ -155,7 +160,10 @@ def train_command(
             load_pretrained_encoder(trained, model or weights.DEFAULT_MODEL)
     else:
         trained = load_training_model(weights.find(init), model)
-    source = Refined(Codec.load(init, "cpu"), config.dead_zone, tune) if refined else None
+    source = None
+    if refined:
+        entropy = Codec.load(init, "cpu" if where.device.type == "cpu" else str(where.device)).entropy
+        source = Refined(copy.deepcopy(trained.autoencoder).to(where.device), entropy, config.dead_zone, tune, precision == "bfloat16")
     run = Run(trained, config, output, where, source)
     if run.checkpoint.exists() and not resume:
         raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")
@@ -194,7 +202,7 @@ def export_command(
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")],
     name: Name = None,
-    dead_zone: DeadZone = 0.1,
+    dead_zone: DeadZone = None,
     val: Held = None,
     threads: options.Threads = None,
     overwrite: options.Overwrite = False,
@@ -224,7 +232,8 @@ def export_command(
     finished.model.load_state_dict(finished.average.mean)
     images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]
     training = {"steps": finished.steps, "minutes": round(finished.seconds / 60, 1), "megapixels": round(finished.pixels / 1e6, 1)}
-    write_model(finished.model, output, name or output.resolve().name, images, dead_zone, training, finished.tune)
+    rounding = finished.dead_zone if dead_zone is None else dead_zone
+    write_model(finished.model, output, name or output.resolve().name, images, rounding, training, finished.tune)
     out.say(f"{output}: written; use it with -m local-dir:{output}")
     if val is not None:
         change = measure(output, [image for image in read_images([val]) if min(image.shape[:2]) >= CROP])

@@ -23,7 +23,7 @@ from ..evaluation.bdrate import Curve, bd_rate
 from ..metrics import ms_ssim_tensor
 from ..models.autoencoder import Autoencoder
 from ..models.missing import random_missing
-from ..quantisation import COARSEST, FINEST, lagrangian, ms_ssim_lagrangian, quantise
+from ..quantisation import COARSEST, FINEST, LAGRANGIAN, lagrangian, ms_ssim_lagrangian, quantise
 from ..tiling import SITE
 from ..wavelet import Subbands
 from .curve import training_svg
@@ -57,7 +57,7 @@ class TrainingConfig:
 
 
 class TrainingModel(nn.Module):
-    """Autoencoder and float context model together: images -> (reconstruction, bits of each image)."""
+    """Autoencoder and float context model together: images -> (reconstruction, bits of each image, departure)."""
 
     def __init__(self, autoencoder: Autoencoder, context: ContextModel):
         super().__init__()
@@ -71,20 +71,29 @@ class TrainingModel(nn.Module):
         missing: Tensor | None = None,
         rate: bool = True,
         integers: Subbands | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """image (B, H, W, 3), step (B,) -> the reconstruction and the bits of each image, (B,). missing: (B, H/16, W/16) bool, tokens to do without.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """image (B, H, W, 3), step (B,) -> the reconstruction, the bits of each image, (B,), and the departure, (B,).
 
+        missing: (B, H/16, W/16) bool, tokens to do without.
         The bits are those of all tokens: what is left out of some pictures must not teach the context model that tokens are often empty.
         rate: whether they are computed; they are zero if not. integers: the tokens, where they are given; else the image's, rounded.
+        departure: how far the image's latents are from integers that are given, as bits that the error is worth; else zero.
         """
-        soft = integers or self.autoencoder.encode(image, step, missing)
-        hard = integers or Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
+        soft, departure = self.autoencoder.encode(image, step, missing), torch.zeros_like(step)
+        if integers is not None:
+            soft, departure = integers, self._departure(soft, integers, step)
+        hard = Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
         if not rate:
-            return self.autoencoder.decode(hard, step, missing), torch.zeros_like(step)
+            return self.autoencoder.decode(hard, step, missing), torch.zeros_like(step), departure
         meter = RateMeter(hard, soft, self.context.base, step)
         height, width = soft.low.shape[1:3]
         self.context.walk(FloatArithmetic(image.device), self.context.rate_features(step), height, width, meter)
-        return self.autoencoder.decode(_straight_through(soft, hard), step, missing), meter.bits()
+        return self.autoencoder.decode(_straight_through(soft, hard), step, missing), meter.bits(), departure
+
+    def _departure(self, soft: Subbands, integers: Subbands, step: Tensor) -> Tensor:
+        worth = LAGRANGIAN * self.autoencoder.error_gains(step).detach()[:, :, None, None] ** 2
+        pairs = enumerate(zip((soft.low, *soft.details), (integers.low, *integers.details), strict=True))
+        return torch.stack([(worth[:, k, ..., : y.shape[-1]] * (y - q).square()).sum((1, 2, 3)) for k, (y, q) in pairs]).sum(0)
 
 
 def _straight_through(soft: Subbands, hard: Subbands) -> Subbands:
@@ -111,13 +120,13 @@ class Average:
 class Run:
     """A run of training in a folder: checkpoints that it resumes from, a log as JSON lines and a picture of it.
 
-    refined: where the tokens come from if the context model and the synthesis alone are trained, on what the encoder's default effort chooses.
+    refined: where samples come from if everything but the gains is trained on the tokens that the encoder's default effort chooses.
     """
 
     def __init__(self, model: TrainingModel, config: TrainingConfig, folder: Path, engine: Engine | None = None, refined: Refined | None = None):
         self.engine, self.refined = engine or Engine(torch.device("cpu")), refined
         self.model, self.config, self.folder = model.to(self.engine.device), config, folder
-        self.steps, self.seconds, self.pixels, self.tune = 0, 0.0, 0, config.tune
+        self.steps, self.seconds, self.pixels, self.tune, self.dead_zone = 0, 0.0, 0, config.tune, config.dead_zone
         trained: nn.Module | None = model
         if config.entropy_only:
             model.autoencoder.requires_grad_(False)
@@ -129,8 +138,9 @@ class Run:
                 raise UsageError("the model has no network in its decoder to train")
             trained.requires_grad_(True)
         if refined:
-            model.autoencoder.requires_grad_(False)
-            trained = nn.ModuleList(part for part in (model.context, model.autoencoder.synthesis) if part is not None).requires_grad_(True)
+            # the scale of the tokens stays, and so does what the context model starts from
+            for fixed in (model.autoencoder.gain, model.autoencoder.ungain):
+                fixed.requires_grad_(False)
         self.parameters = [p for p in trained.parameters() if p.requires_grad]
         self.optimisers = optimisers(trained, self.engine.precision == "bfloat16")
         self.average = Average(model, config.average)
@@ -175,7 +185,7 @@ class Run:
                 name, field = key.removeprefix("optimiser.").rsplit("/", 1)
                 owners[id(names[name])].state[names[name]][field] = value
         self.steps, self.seconds, self.pixels = meta["steps"], meta["seconds"], meta["pixels"]
-        self.tune = meta["config"].get("tune", "psnr")
+        self.tune, self.dead_zone = meta["config"].get("tune", "psnr"), meta["config"]["dead_zone"]
 
     def log(self, **entry: object) -> None:
         if not self.engine.first:
@@ -189,7 +199,8 @@ class Run:
         """Log the averaged weights' rate-distortion curve; returns its BD-rate against the reference, in per cent."""
         current = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.mean)
-        curve = estimated_curve(self.model, images.to(self.engine.device), self.config.dead_zone, self.config.tune)
+        self._follow()
+        curve = estimated_curve(self.model, images.to(self.engine.device), self.config.dead_zone, self.config.tune, self.refined)
         self.model.load_state_dict(current)
         change = bd_rate(reference, curve)
         self.log(validation=[[round(v, 4) for v in point] for point in curve], bd_rate=round(change, 3))
@@ -214,7 +225,7 @@ class Run:
         seed = config.seed + self.steps + 1_000_003 * engine.rank
         rng = np.random.default_rng(seed)
         torch.manual_seed(seed)
-        loss_of: Callable[..., tuple[Tensor, Tensor]] = engine.prepare(self.model)
+        loss_of: Callable[..., tuple[Tensor, ...]] = engine.prepare(self.model)
         if config.compile:
             loss_of = torch.compile(loss_of, dynamic=False)
 
@@ -235,8 +246,8 @@ class Run:
                 for group in optimiser.param_groups:
                     group["lr"] = config.learning_rate * warm * (1 - done) ** 0.8
             # one stratum of the logarithmic range of steps for each sample, so that every batch sees fine and coarse ones
-            strata = (rng.permutation(count) + rng.random(count)) / count
-            loss, bpp = self._step(loss_of, crops.batch(count, size), torch.from_numpy(strata).float().to(engine.device))
+            strata = torch.from_numpy((np.arange(count) + rng.random(count)) / count).float()
+            loss, bpp = self._step(loss_of, *self._samples(crops, strata))
             self.steps += 1
             self.pixels += pixels
             recent.append((loss, bpp))
@@ -251,6 +262,7 @@ class Run:
                 recent, last = [], now
             if now - checked > config.checkpoint_seconds:
                 self.save()
+                self._follow()
                 checked = now
             if now - validated > config.validation_seconds:
                 check()
@@ -258,6 +270,18 @@ class Run:
                 started += validated - now  # the schedule counts training alone
         self.save()
         check()
+
+    def _samples(self, crops: Crops, strata: Tensor) -> tuple[Tensor, Tensor, Subbands | None]:
+        """Images (B, H, W, 3), steps (B,) and tokens where they are given. strata (B,): 0 the finest, 1 the coarsest step."""
+        if self.refined:
+            image, integers, step = self.refined.batch(crops, self.config.crop, strata)
+            return image, step, integers
+        return crops.batch(len(strata), self.config.crop), FINEST * (COARSEST / FINEST) ** strata.to(self.engine.device), None
+
+    def _follow(self) -> None:
+        """Let the tokens be chosen by the averaged transforms."""
+        if self.refined:
+            self.refined.follow({k.removeprefix("autoencoder."): v for k, v in self.average.mean.items() if k.startswith("autoencoder.")})
 
     def _missing(self, image: Tensor) -> Tensor | None:
         """(B, H/16, W/16) bool: tokens that a batch has to do without, in about every other one; None for none.
@@ -273,13 +297,12 @@ class Run:
         gone &= (torch.rand(count) < 0.5)[:, None, None]
         return gone.to(image.device)
 
-    def _step(self, model: Callable[..., tuple[Tensor, Tensor]], image: Tensor, position: Tensor) -> tuple[float, float]:
-        """One step of the optimisers; returns the loss and the mean rate in bits per pixel. position (B,): 0 the finest, 1 the coarsest step."""
+    def _step(self, model: Callable[..., tuple[Tensor, ...]], image: Tensor, step: Tensor, integers: Subbands | None = None) -> tuple[float, float]:
+        """One step of the optimisers; returns the loss and the mean rate in bits per pixel."""
         pixels, missing = image[0, ..., 0].numel(), self._missing(image)
-        integers, step = self.refined(image, position) if self.refined else (None, FINEST * (COARSEST / FINEST) ** position)
         with self.engine.autocast():
-            reconstruction, bits = model(image, step, self.config.dead_zone, missing, not self.config.decoder_only, integers)
-        costs = bits / pixels + self._distortion(image, reconstruction, step, missing)
+            reconstruction, bits, departure = model(image, step, self.config.dead_zone, missing, not self.config.decoder_only, integers)
+        costs = (bits + departure) / pixels + self._distortion(image, reconstruction, step, missing)
         loss = (costs * (step / 26) ** self.config.weighting).mean()
         for optimiser in self.optimisers:
             optimiser.zero_grad()

@@ -1,31 +1,93 @@
-"""The integers that the encoder writes at its default effort, as a source of training samples for what comes after it."""
+"""The integers that the encoder writes at its default effort, as samples for all that makes and reads them.
+
+The encoder's search (effort.py) finds integers that are 3 to 10 % cheaper than those that its networks propose. Trained on what was found, the
+networks propose it, the decoder knows what it gets, and the next search starts from there. (Kin to expert iteration: T. Anthony, Z. Tian,
+D. Barber, "Thinking fast and slow with deep learning and tree search", NeurIPS 2017.)
+"""
 
 from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..codec import Codec
 from ..effort import DEFAULT_EFFORT, ROUNDS, Refiner, rounded
+from ..entropy.coding import EntropyModel
+from ..models.autoencoder import Autoencoder
 from ..quantisation import step_of
 from ..wavelet import Subbands
+from .data import Crops
+
+DEAD_ZONE = 0.03  # of the proposals: networks that learned from the search hardly need one (docs/training.md)
+KEPT = 900  # samples that are drawn again, 0.6 MB each with crops of 256 pixels
+
+
+class Sample(NamedTuple):
+    """A crop (H, W, 3) uint8, its quality and its integers, int16, a batch of one."""
+
+    image: Tensor
+    quality: int
+    integers: Subbands
 
 
 class Refined:
-    """Codes crops with a fixed model, at qualities of its own choice."""
+    """Codes crops with a model's transforms and its integer entropy model, and draws those that were coded before again.
 
-    def __init__(self, codec: Codec, dead_zone: float, tune: str):
-        self.autoencoder, self.entropy = codec.autoencoder.requires_grad_(False), codec.entropy
-        self.dead_zone, self.tune = dead_zone, tune
+    half: matrix products in bfloat16, where the processor has them; integers up to 256 are exact in it.
+    """
 
-    def __call__(self, image: Tensor, position: Tensor) -> tuple[Subbands, Tensor]:
-        """image (B, H, W, 3) in 0..255; position (B,) in 0..1, fine to coarse -> integers as float32, and the steps (B,)."""
-        qualities = (100 - position * 100).ceil().clamp(1, 100).int().tolist()
-        step = torch.tensor([step_of(quality) for quality in qualities])
-        parts = [self._chosen(x[None], quality) for x, quality in zip(image, qualities, strict=True)]
-        return Subbands(torch.cat([p.low for p in parts]), tuple(torch.cat(d) for d in zip(*(p.details for p in parts), strict=True))), step
+    def __init__(self, autoencoder: Autoencoder, entropy: EntropyModel, dead_zone: float, tune: str, half: bool = False):
+        self.autoencoder, self.entropy = autoencoder.requires_grad_(False), entropy
+        self.dead_zone, self.tune, self.half = dead_zone, tune, half
+        self.pools: list[deque[Sample]] = []
+        self.turn = 0
 
-    def _chosen(self, image: Tensor, quality: int) -> Subbands:
-        with torch.no_grad():
+    def batch(self, crops: Crops, size: int, strata: Tensor) -> tuple[Tensor, Subbands, Tensor]:
+        """Images (B, size, size, 3), their integers as float32 and their steps (B,). strata (B,): where each lies, 0..1 from fine to coarse.
+
+        One of them is coded now, in turn for each stratum of qualities; the others are drawn from those that were coded for their strata before.
+        """
+        count = len(strata)
+        if len(self.pools) != count:
+            self.pools = [deque(maxlen=max(1, KEPT // count)) for _ in range(count)]
+        samples = []
+        for k, (pool, position) in enumerate(zip(self.pools, strata.tolist(), strict=True)):
+            if not pool or k == self.turn % count:
+                image = crops.batch(1, size)
+                quality = min(max(1, round(100 - 99 * position)), 100)
+                pool.append(Sample(image[0].byte(), quality, self.choose(image, quality).map(Tensor.short)))
+                samples.append(pool[-1])
+            else:
+                samples.append(pool[int(torch.randint(len(pool), ()))])
+        self.turn += 1
+        images = torch.stack([s.image for s in samples]).float()
+        low, *details = (torch.cat(t).float() for t in zip(*((s.integers.low, *s.integers.details) for s in samples), strict=True))
+        return images, Subbands(low, tuple(details)), torch.tensor([step_of(s.quality) for s in samples], device=images.device)
+
+    def choose(self, image: Tensor, quality: int) -> Subbands:
+        """image (1, H, W, 3) in 0..255 -> the integers of the default effort, int32."""
+        with torch.no_grad(), _half_products(self.half):
             plain = rounded(self.autoencoder.encode(image, self.autoencoder.steps[quality - 1 : quality]), self.dead_zone)
-        return Refiner(self.autoencoder, self.entropy, quality, tune=self.tune)(image, plain, ROUNDS[DEFAULT_EFFORT]).map(Tensor.float)
+        with _half_products(self.half):
+            return Refiner(self.autoencoder, self.entropy, quality, tune=self.tune)(image, plain, ROUNDS[DEFAULT_EFFORT])
+
+    def follow(self, autoencoder: dict[str, Tensor]) -> None:
+        """Take over the weights of transforms as trained so far."""
+        self.autoencoder.load_state_dict(autoencoder)
+
+
+@contextmanager
+def _half_products(half: bool) -> Iterator[None]:
+    backend = getattr(torch.backends.mkldnn, "matmul", None)  # torch 2.9 and later
+    if not half or backend is None:
+        yield
+        return
+    before, backend.fp32_precision = backend.fp32_precision, "bf16"
+    try:
+        yield
+    finally:
+        backend.fp32_precision = before

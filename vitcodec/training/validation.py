@@ -14,10 +14,13 @@ from torch import Tensor
 
 from ..evaluation.bdrate import Curve
 from ..metrics import ms_ssim, ms_ssim_decibels, psnr
+from ..quantisation import QUALITIES as ALL_QUALITIES
+from ..quantisation import step_of
 
 if TYPE_CHECKING:
     from ..codec import Codec
     from .loop import TrainingModel
+    from .refined import Refined
 
 VALIDATION_STEPS = (120.0, 64.0, 32.0, 16.0, 8.0, 4.0)
 QUALITIES = (5, 20, 35, 50, 65, 80, 95)
@@ -45,13 +48,21 @@ def reference_curve(images: Sequence[np.ndarray], tune: str = "psnr") -> list[tu
 
 
 @torch.no_grad()
-def estimated_curve(model: TrainingModel, images: Tensor, dead_zone: float, tune: str = "psnr") -> list[tuple[float, float]]:
-    """Mean (bits per pixel, quality in dB) over images (N, H, W, 3) at each of VALIDATION_STEPS; the rate is the float model's estimate."""
+def estimated_curve(
+    model: TrainingModel, images: Tensor, dead_zone: float, tune: str = "psnr", refined: Refined | None = None
+) -> list[tuple[float, float]]:
+    """Mean (bits per pixel, quality in dB) over images (N, H, W, 3) at each of VALIDATION_STEPS; the rate is the float model's estimate.
+
+    refined: what chooses the integers, at the nearest qualities; None for rounding.
+    """
     curve = []
     for step in VALIDATION_STEPS:
         points = []
+        quality = min(ALL_QUALITIES, key=lambda q: abs(math.log(step_of(q) / step)))
         for image in images.split(1):
-            reconstruction, bits = model(image, torch.tensor([step], device=image.device), dead_zone)
+            integers = refined.choose(image, quality).map(Tensor.float) if refined else None
+            used = step_of(quality) if refined else step
+            reconstruction, bits, _ = model(image, torch.tensor([used], device=image.device), dead_zone, integers=integers)
             original, decoded = (t[0].clamp(0, 255).round().byte().cpu().numpy() for t in (image, reconstruction))
             points.append((bits.item() / image[..., 0].numel(), decibels(tune, original, decoded)))
         curve.append(_mean(points))
