@@ -35,8 +35,10 @@ BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound
 SURE = 0.25  # bits a pixel of cost: a last round that started from more is not checked, which saves a fifth of the time of two rounds
 APART = 30.0  # 8-bit levels: at coarser steps what one move promises depends more on others around it
 SETTLED = 8  # rounds after which half of the moves, at random, are put off: made together, some would go back and forth
-# of D, by what a model is tuned for. Less than in training: a finer step with more values moved to zero makes smaller files than a coarser one
-ERROR_WEIGHT = {"psnr": 0.75, "ms-ssim": 1.15}
+# of D at a step of MIDDLE, and the power of the step that it goes with, by what a model is tuned for. Less than in training, at coarse steps above
+# all: a finer step with more values moved to zero makes smaller files than a coarser one
+ERROR_WEIGHT = {"psnr": (0.75, -0.2), "ms-ssim": (1.15, 0.0)}
+MIDDLE = 26.0  # 8-bit levels
 
 
 class _Rates:
@@ -90,7 +92,8 @@ class Refiner:
 
     def __post_init__(self) -> None:
         self.step = self.autoencoder.steps[self.quality - 1 : self.quality]
-        self.worth = self.error_weight * ERROR_WEIGHT[self.tune]
+        weight, power = ERROR_WEIGHT[self.tune]
+        self.worth = self.error_weight * weight * (self.step.item() / MIDDLE) ** power
         self.arithmetic = RelaxedArithmetic(self.entropy.arithmetic)
         with torch.no_grad():
             # half the second derivative of lambda times the squared error over a value, were the decoder linear

@@ -22,7 +22,7 @@ from ..quantisation import step_of
 from ..wavelet import Subbands
 from .data import Crops
 
-DEAD_ZONE = 0.03  # of the proposals: networks that learned from the search hardly need one (docs/training.md)
+DEAD_ZONE = 0.0  # of the proposals: networks that learned from the search need none (docs/training.md)
 KEPT = 900  # samples that are drawn again, 0.6 MB each with crops of 256 pixels
 
 
