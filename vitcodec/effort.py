@@ -4,9 +4,8 @@ The cost of an image is J = lambda D + R, D the squared error after the whole de
 Here the gradient of J over all integers, through the synthesis and every context in which a value is seen, tells for each value what moving it by one
 would change elsewhere; the probability of the moved value itself is computed, not linearised. Moves that promise to lower J are made together
 where no neighbour's is better, and of all rounds the integers with the lowest true J are kept (the last of few rounds is trusted, see SURE).
-From effort 2 on the entropy coder also fits the
-scales of every band to the picture (entropy/coding.py). (Kin to the refinement of latents by Y. Yang,
-R. Bamler, S. Mandt, "Improving inference for neural image compression", NeurIPS 2020, but over the integers themselves.)
+From effort 2 on the entropy coder also fits the scales of every band to the picture (entropy/coding.py). (Kin to the refinement of latents by
+Y. Yang, R. Bamler, S. Mandt, "Improving inference for neural image compression", NeurIPS 2020, but over the integers themselves.)
 """
 
 from __future__ import annotations

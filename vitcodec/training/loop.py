@@ -138,7 +138,7 @@ class Run:
                 raise UsageError("the model has no network in its decoder to train")
             trained.requires_grad_(True)
         if refined:
-            # the scale of the tokens stays, and so does what the context model starts from
+            # the scale of the tokens, which the integers were chosen for, stays
             for fixed in (model.autoencoder.gain, model.autoencoder.ungain):
                 fixed.requires_grad_(False)
         self.parameters = [p for p in trained.parameters() if p.requires_grad]

@@ -1,8 +1,9 @@
 """The integers that the encoder writes at its default effort, as samples for all that makes and reads them.
 
-The encoder's search (effort.py) finds integers that are 3 to 10 % cheaper than those that its networks propose. Trained on what was found, the
-networks propose it, the decoder knows what it gets, and the next search starts from there. (Kin to expert iteration: T. Anthony, Z. Tian,
-D. Barber, "Thinking fast and slow with deep learning and tree search", NeurIPS 2017.)
+The encoder's search (effort.py) finds better integers than its networks propose. Trained on what was found, the networks propose it, the decoder
+knows what it gets, and the next search starts from there. The cost that the search lowers is no measure of the gain: points slide along the curve,
+too (docs/training.md). (Kin to expert iteration: T. Anthony, Z. Tian, D. Barber, "Thinking fast and slow with deep learning and tree search",
+NeurIPS 2017.)
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ class Refined:
 
     def choose(self, image: Tensor, quality: int) -> Subbands:
         """image (1, H, W, 3) in 0..255 -> the integers of the default effort, int32."""
-        with torch.no_grad(), _half_products(self.half):
-            plain = rounded(self.autoencoder.encode(image, self.autoencoder.steps[quality - 1 : quality]), self.dead_zone)
         with _half_products(self.half):
+            with torch.no_grad():
+                plain = rounded(self.autoencoder.encode(image, self.autoencoder.steps[quality - 1 : quality]), self.dead_zone)
             return Refiner(self.autoencoder, self.entropy, quality, tune=self.tune)(image, plain, ROUNDS[DEFAULT_EFFORT])
 
     def follow(self, autoencoder: dict[str, Tensor]) -> None:
