@@ -205,18 +205,18 @@ def test_refined_integers_are_the_encoders_own():
         assert own * 5 < others  # the entropy coder leaves out what is next to certain to be zero
 
 
-def test_one_refined_sample_a_step_is_new(monkeypatch):
+def test_two_refined_samples_in_four_steps_are_new(monkeypatch):
     _, source = refined_source()
     coded: list[int] = []
-    nothing = Subbands(torch.zeros(1, 2, 2, 3), tuple(torch.zeros(1, 2 << k, 2 << k, 9) for k in range(4)))
+    nothing = Subbands(torch.zeros(2, 2, 2, 3), tuple(torch.zeros(2, 2 << k, 2 << k, 9) for k in range(4)))
     monkeypatch.setattr(source, "choose", lambda image, quality: coded.append(quality) or nothing)
     crops = Crops([make_rgb(64, 64)], 0)
-    for step in range(4):
+    for step in range(13):
         images, integers, steps = source.batch(crops, 32, torch.tensor([0.1, 0.5, 0.9]))
         assert images.shape == (3, 32, 32, 3) and integers.low.shape == (3, 2, 2, 3)
         assert steps.tolist() == pytest.approx([step_of(q) for q in (90, 50, 11)])
-        assert len(coded) == 3 + step
-    assert [len(pool) for pool in source.pools] == [2, 2, 2] and coded == [90, 50, 11, 50, 11, 90]
+        assert len(coded) == 3 + step // 4
+    assert [len(pool) for pool in source.pools] == [4, 4, 4] and coded == [90, 50, 11, 50, 11, 90]
 
 
 def test_departure_is_what_the_encoder_is_off_by():

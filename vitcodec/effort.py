@@ -41,23 +41,47 @@ MIDDLE = 26.0  # 8-bit levels
 
 
 class _Rates:
-    """The visitor that answers with known integers and keeps what is predicted for them."""
+    """The visitor that answers with known integers and keeps what is predicted for them; of all groups at once, one after the other in one row."""
 
     def __init__(self, model: EntropyModel, quality: int, integers: Subbands):
         self.integers = integers
         self.bases = torch.from_numpy(model.bases[quality - 1]).to(integers.low)
-        self.seen: list[tuple[Site, tuple[Tensor, Tensor, Tensor]]] = []
+        self.sites: list[Site] = []
+        self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, site: Site, parameters: Tensor) -> Tensor:
         mean, scale, shape = parameters.chunk(3, -1)
-        base = self.bases[site.level, site.channels]
-        log_scale = SCALE_LOW + LOG_SCALE_UNIT * (scale + (base if site.phase else base.repeat(4)))
-        self.seen.append((site, (mean / MEAN_UNIT, log_scale, shape * SHAPE_UNIT)))
+        self.sites.append(site)
+        self.seen.append((mean.flatten(), (scale + self._each(site, self.bases)).flatten(), shape.flatten()))
         return site.take(self.integers)
+
+    @staticmethod
+    def _each(site: Site, bands: Tensor) -> Tensor:
+        """A number for each band, (5, 9) -> one for each channel of a group."""
+        of = bands[site.level, site.channels]
+        return of if site.phase else of.repeat(4)
+
+    def row(self, bands: Subbands) -> Tensor:
+        """All values of whole subbands."""
+        return torch.cat([site.take(bands).flatten() for site in self.sites])
+
+    def row_of_bands(self, bands: Tensor) -> Tensor:
+        """A number for each band, (5, 9), at each value."""
+        return torch.cat([self._each(s, bands).expand_as(s.take(self.integers)).flatten() for s in self.sites])
+
+    def put(self, bands: Subbands, row: Tensor) -> None:
+        """The inverse of row, into whole subbands."""
+        for site, part in zip(self.sites, row.split([len(mean) for mean, *_ in self.seen]), strict=True):
+            site.put(bands, part.view(site.take(bands).shape))
+
+    def parameters(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, log scale and mixture logit of all values."""
+        mean, scale, shape = (torch.cat(t) for t in zip(*self.seen, strict=True))
+        return mean / MEAN_UNIT, SCALE_LOW + LOG_SCALE_UNIT * scale, shape * SHAPE_UNIT
 
     def total(self) -> Tensor:
         """All bits, with a gradient through the contexts alone."""
-        return torch.stack([bits(site.take(self.integers).detach(), *p).sum() for site, p in self.seen]).sum()
+        return bits(self.row(self.integers).detach(), *self.parameters()).sum()
 
 
 def rounded(latents: Subbands, dead_zone: float) -> Subbands:
@@ -147,16 +171,12 @@ class Refiner:
         share: how many times the curvature of the squared error that of the error is, on average.
         last: those of the round before, none of which is taken back at once. generator: draws the half of the moves to make; None for all.
         """
-        slopes = q.map(_gradient)
+        value, slope, parameters = rates.row(q), rates.row(q.map(_gradient)), rates.parameters()
+        settled = share * rates.row_of_bands(self.curvature) - bits(value, *parameters)
+        up, down = (settled + s * slope + bits(value + s, *parameters) for s in (1, -1))
         change, sign = q.map(torch.zeros_like), q.map(torch.zeros_like)
-        for site, parameters in rates.seen:
-            value, slope = site.take(q), site.take(slopes)
-            curvature = share * self.curvature[site.level, site.channels]
-            curvature = curvature if site.phase else curvature.repeat(4)
-            now = bits(value, *parameters)
-            up, down = (curvature + s * slope + bits(value + s, *parameters) - now for s in (1, -1))
-            site.put(change, torch.minimum(up, down))
-            site.put(sign, torch.where(up < down, 1.0, -1.0))
+        rates.put(change, torch.minimum(up, down))
+        rates.put(sign, torch.where(up < down, 1.0, -1.0))
         apart = self.tune != "psnr" or self.step.item() > APART
         moves = [s * _chosen(c, apart, generator) for c, s in zip((change.low, *change.details), (sign.low, *sign.details), strict=True)]
         if last is not None:

@@ -44,11 +44,13 @@ class _RowByRow(torch.autograd.Function):
         return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[no-untyped-def, override]
+    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:  # type: ignore[no-untyped-def, override]
         x, weight = context.saved_tensors
         size, (B, C, H, W) = weight.shape[-1], x.shape
         p = size // 2
         back = F.conv2d(gradient, weight.flip(2, 3), padding=p, groups=C)
+        if not context.needs_input_grad[1]:
+            return back, None, None
         g = gradient.permute(1, 0, 2, 3).reshape(C, B * H, W)
         rows = F.pad(x.permute(1, 0, 2, 3), (p, p, p, p))
         seen = torch.cat([rows[:, :, i : i + H].reshape(C, B * H, W + 2 * p) for i in range(size)], -1)

@@ -53,7 +53,7 @@ class TrainingConfig:
     compile: bool = False  # torch.compile, for GPUs
     seed: int = 0
     checkpoint_seconds: float = 240.0
-    validation_seconds: float = 900.0
+    validation_seconds: float = 1800.0
 
 
 class TrainingModel(nn.Module):

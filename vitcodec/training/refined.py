@@ -24,7 +24,9 @@ from ..wavelet import Subbands
 from .data import Crops
 
 DEAD_ZONE = 0.0  # of the proposals: networks that learned from the search need none (docs/training.md)
-KEPT = 900  # samples that are drawn again, 0.6 MB each with crops of 256 pixels
+KEPT = 400  # samples that are drawn again, 0.6 MB each with crops of 256 pixels
+TOGETHER = 2  # crops that are coded at once, at one quality: a third cheaper than one by one
+EVERY = 4  # batches: in the others all is drawn again, as coding a crop takes as long as training on three
 
 
 class Sample(NamedTuple):
@@ -50,27 +52,29 @@ class Refined:
     def batch(self, crops: Crops, size: int, strata: Tensor) -> tuple[Tensor, Subbands, Tensor]:
         """Images (B, size, size, 3), their integers as float32 and their steps (B,). strata (B,): where each lies, 0..1 from fine to coarse.
 
-        One of them is coded now, in turn for each stratum of qualities; the others are drawn from those that were coded for their strata before.
+        In every fourth batch two crops are coded, for each stratum of qualities in turn; the others are drawn from those that were coded for their
+        strata before.
         """
         count = len(strata)
         if len(self.pools) != count:
             self.pools = [deque(maxlen=max(1, KEPT // count)) for _ in range(count)]
         samples = []
         for k, (pool, position) in enumerate(zip(self.pools, strata.tolist(), strict=True)):
-            if not pool or k == self.turn % count:
-                image = crops.batch(1, size)
+            coded = not pool or (self.turn % EVERY == 0 and k == self.turn // EVERY % count)
+            if coded:
+                image = crops.batch(TOGETHER, size)
                 quality = min(max(1, round(100 - 99 * position)), 100)
-                pool.append(Sample(image[0].byte(), quality, self.choose(image, quality).map(Tensor.short)))
-                samples.append(pool[-1])
-            else:
-                samples.append(pool[int(torch.randint(len(pool), ()))])
+                chosen = self.choose(image, quality).map(Tensor.short)
+                single = zip(*(t.split(1) for t in (chosen.low, *chosen.details)), strict=True)
+                pool.extend(Sample(x, quality, Subbands(low, tuple(details))) for x, (low, *details) in zip(image.byte(), single, strict=True))
+            samples.append(pool[-1] if coded else pool[int(torch.randint(len(pool), ()))])
         self.turn += 1
         images = torch.stack([s.image for s in samples]).float()
         low, *details = (torch.cat(t).float() for t in zip(*((s.integers.low, *s.integers.details) for s in samples), strict=True))
         return images, Subbands(low, tuple(details)), torch.tensor([step_of(s.quality) for s in samples], device=images.device)
 
     def choose(self, image: Tensor, quality: int) -> Subbands:
-        """image (1, H, W, 3) in 0..255 -> the integers of the default effort, int32."""
+        """Images (B, H, W, 3) in 0..255 -> their integers of the default effort, int32."""
         with _half_products(self.half):
             with torch.no_grad():
                 plain = rounded(self.autoencoder.encode(image, self.autoencoder.steps[quality - 1 : quality]), self.dead_zone)
