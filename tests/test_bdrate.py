@@ -69,3 +69,13 @@ def test_curves_that_are_none(curve):
 def test_a_rate_that_falls_cannot_be_cut():
     with pytest.raises(ValueError, match="rise"):
         bd_rate(CURVE, [(0.5, 28), (0.2, 32), (3.0, 40)], (0.1, 2.5))
+
+
+def test_a_range_of_quality_keeps_out_what_a_curve_reaches_besides():
+    anchor = [(0.4, 24), (0.6, 27), (1.5, 33), (4.0, 45)]
+    test = [(0.2, 26), (0.42, 29), (1.0, 34), (3.0, 45)]
+    slid = [(0.12, 24), *test]  # the same curve, further down, where the anchor is at its worst
+    assert bd_rate(anchor, slid) < bd_rate(anchor, test) - 1
+    assert bd_rate(anchor, slid, qualities=(29, 44)) == pytest.approx(bd_rate(anchor, test, qualities=(29, 44)), abs=0.5)
+    with pytest.raises(ValueError, match="overlap"):
+        bd_rate(anchor, test, qualities=(50, 60))

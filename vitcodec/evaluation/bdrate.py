@@ -11,13 +11,18 @@ from scipy.interpolate import PchipInterpolator
 Curve = Sequence[tuple[float, float]]  # (bits per pixel, quality such as PSNR in dB), in any order
 
 
-def bd_rate(anchor: Curve, test: Curve, rates: tuple[float, float] = (0, math.inf)) -> float:
+EVERYTHING = -math.inf, math.inf
+
+
+def bd_rate(anchor: Curve, test: Curve, rates: tuple[float, float] = (0, math.inf), qualities: tuple[float, float] = EVERYTHING) -> float:
     """Mean difference in rate at equal quality, in per cent of the anchor's; negative: `test` needs fewer bits.
 
     log rate is interpolated over quality by PCHIP and integrated over the range of quality that both curves cover within `rates`, in bits per
-    pixel. Source: G. Bjontegaard, VCEG-M33, 2001, with the interpolation of JCTVC-K0279. Raises ValueError where the curves do not overlap.
+    pixel, and `qualities`. Two results against one anchor can only be compared over the same range of quality. Source: G. Bjontegaard, VCEG-M33,
+    2001, with the interpolation of JCTVC-K0279. Raises ValueError where the curves do not overlap.
     """
     low, high = overlap(anchor, test, rates)
+    low, high = max(low, qualities[0]), min(high, qualities[1])
     if low >= high:
         raise ValueError("the curves do not overlap in quality")
     areas = [PchipInterpolator(quality, log_rate).integrate(low, high) for log_rate, quality in (_sorted(anchor), _sorted(test))]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..entropy.context import ContextModel, FloatArithmetic
 from ..entropy.density import RateMeter
 from ..errors import UsageError, WeightsError
-from ..evaluation.bdrate import Curve, bd_rate
+from ..evaluation.bdrate import Curve
 from ..metrics import ms_ssim_tensor
 from ..models.autoencoder import Autoencoder
 from ..models.missing import random_missing
@@ -31,7 +31,7 @@ from .data import Crops
 from .engine import Engine
 from .optimiser import optimisers
 from .refined import Refined
-from .validation import REFERENCE, estimated_curve
+from .validation import REFERENCE, against, estimated_curve
 
 CHECKPOINT = "checkpoint.safetensors"
 MISSING_STEP = 64.0  # pixels whose token is missing count as at this step at least
@@ -202,7 +202,7 @@ class Run:
         self._follow()
         curve = estimated_curve(self.model, images.to(self.engine.device), self.config.dead_zone, self.config.tune, self.refined)
         self.model.load_state_dict(current)
-        change = bd_rate(reference, curve)
+        change = against(reference, curve, self.config.tune)
         self.log(validation=[[round(v, 4) for v in point] for point in curve], bd_rate=round(change, 3))
         return change
 

@@ -20,7 +20,6 @@ from ..codec import Codec
 from ..entropy.context import NEW, ContextConfig, ContextModel
 from ..entropy.integer import log_thresholds
 from ..errors import UsageError, WeightsError
-from ..evaluation.bdrate import bd_rate
 from ..hub import part_names
 from ..loading import entropy_tensors, read_parts, split_parts
 from ..models import build_autoencoder, tupled, untrained
@@ -33,7 +32,7 @@ from ..weights import LOCAL, ModelCard, verify
 from .data import Crops
 from .export import build_entropy_model
 from .loop import TrainingModel
-from .validation import QUALITIES, REFERENCE, coded_curve, reference_curve
+from .validation import QUALITIES, REFERENCE, against, coded_curve, reference_curve
 
 CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160
 BATCH, CROP = 4, 256
@@ -170,7 +169,7 @@ def measure(folder: Path, images: Sequence[np.ndarray], count: int = 12) -> floa
     config = json.loads((folder / "config.json").read_text("utf-8"))
     tune = config.get("tune", "psnr")
     curve = coded_curve(codec, images[:count], tune)
-    change = bd_rate(reference_curve(images[:count], tune), curve)
+    change = against(reference_curve(images[:count], tune), curve, tune)
     points = [
         {"quality": q, "bpp": round(bpp, 5), "psnr" if tune == "psnr" else "ms_ssim_db": round(db, 3)}
         for q, (bpp, db) in zip(QUALITIES, curve, strict=True)
