@@ -9,8 +9,6 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 Curve = Sequence[tuple[float, float]]  # (bits per pixel, quality such as PSNR in dB), in any order
-
-
 EVERYTHING = -math.inf, math.inf
 
 
