@@ -31,8 +31,10 @@ from vitcodec.evaluation.bdrate import Curve, bd_rate, overlap
 from vitcodec.evaluation.published import read_published
 from vitcodec.images import read_image
 from vitcodec.metrics import psnr
+from vitcodec.weights import find
 
 QUALITIES = (1, *range(10, 101, 10))
+TOGETHER = 4  # images of which every quality is measured before others' turn
 RATES = (0.1, 2.5)  # bits per pixel within which curves are compared
 # the published curves to compare with, by their id in the file of --curves
 ANCHORS = ("ca-vtm", "vtm18", "ca-bpg_444_x265_ycbcr", "meas-avif-aom-s4-444-tune-psnr", "meas-jpegxl-0.11.2-e7", "ca-bmshj2018-hyperprior-mse")
@@ -70,6 +72,24 @@ def measure_vitcodec(
 
     with ThreadPoolExecutor(workers) as pool:
         return [point for points in pool.map(measure, qualities) for point in points]
+
+
+def measure_every_quality(images: list[Path], options: list[str], model: str | None, effort: int, workers: int, store: Path | None) -> Points:
+    """All of quality 1 to 100, a few images at a time. store: keeps what is measured, and what it holds of the same weights is not measured again."""
+    kind = {"weights": find(model).sha256, "effort": effort}
+    kept: dict[str, Any] = json.loads(store.read_text()) if store and store.exists() else {}
+    if {k: kept.get(k) for k in kind} != kind:
+        kept = {**kind, "points": []}
+    done = {(p["image"], p["setting"]) for p in kept["points"]}
+    for first in range(0, len(images), TOGETHER):
+        group = images[first : first + TOGETHER]
+        missing = [q for q in range(1, 101) if any((i.name, q) not in done for i in group)]
+        for at in range(0, len(missing), 2 * workers):
+            kept["points"] += measure_vitcodec(group, options, effort, missing[at : at + 2 * workers], workers)
+            if store:
+                store.write_text(dumps(kept))
+    names = {i.name for i in images}
+    return sorted((p for p in kept["points"] if p["image"] in names), key=lambda p: (p["setting"], p["image"]))
 
 
 def run(*arguments: str) -> None:
@@ -157,14 +177,16 @@ def main() -> int:
     parser.add_argument(
         "--every-quality", type=int, metavar="EFFORT", help="measure all of 1 to 100 at that effort, and only say where rate or PSNR falls"
     )
+    parser.add_argument("--store", type=Path, help="where --every-quality keeps what it measures, JSON: it goes on from there")
+    parser.add_argument("--first", type=int, metavar="N", help="measure only so many of the images")
     arguments = parser.parse_args()
 
-    images = sorted(arguments.folder.glob("*.png"))
+    images = sorted(arguments.folder.glob("*.png"))[: arguments.first]
     if not images:
         parser.error(f"{arguments.folder}: no PNG files there")
     options = [f"--{name}={value}" for name in ("model", "device", "threads") if (value := getattr(arguments, name)) is not None]
     if arguments.every_quality:
-        falling = falls(measure_vitcodec(images, options, arguments.every_quality, range(1, 101), arguments.workers))
+        falling = falls(measure_every_quality(images, options, arguments.model, arguments.every_quality, arguments.workers, arguments.store))
         print("\n".join(falling) or "rate and PSNR rise at every step on every image")
         return 1 if falling else 0
     cache = load_cache(arguments.baseline_cache)

@@ -40,7 +40,7 @@ EntropyOnly = Annotated[bool, typer.Option("--entropy-only", help="Train the ent
 DecoderOnly = Annotated[bool, typer.Option("--decoder-only", help="Train the decoder's network alone, on fixed tokens.")]
 RefinedOnly = Annotated[
     bool,
-    typer.Option("--refined", help="Train on the tokens that the default effort chooses, the encoder to propose them."),
+    typer.Option("--refined", help="Train decoder and entropy model on the tokens that the default effort chooses."),
 ]
 LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step.")]
@@ -51,6 +51,8 @@ Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="flo
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; minutes on a CPU).")]
 Seed = Annotated[int, typer.Option("--seed", help="For crops, steps and noise.")]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", show_default=False, help="The model's name. [default: the folder's]")]
+With = Annotated[str | None, typer.Option("--with", metavar="MODEL", show_default=False, help="Average the run's weights with those of a model.")]
+Share = Annotated[float, typer.Option("--share", min=0, max=1, help="Of the run's weights in that average.")]
 Held = Annotated[
     Path | None, typer.Option("--val", metavar="PATH", show_default=False, help="A folder or tar to code for real with the model, and say how well.")
 ]
@@ -204,6 +206,8 @@ def export_command(
     name: Name = None,
     dead_zone: DeadZone = None,
     val: Held = None,
+    with_model: With = None,
+    share: Share = 0.5,
     threads: options.Threads = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
@@ -212,6 +216,7 @@ def export_command(
 
     \b
     vitcodec export runs/b shard-*.tar -o my-model --val val.tar
+    vitcodec export runs/b shard-*.tar -o my-model --with swin --share 0.5
     vitcodec encode photos/ -m local-dir:my-model
     """
     out = Output(quiet=quiet)
@@ -220,9 +225,10 @@ def export_command(
 
     import torch
 
+    from .. import weights
     from ..training.data import read_images
     from ..training.loop import CHECKPOINT, Run, TrainingConfig
-    from ..training.shipping import CROP, measure, model_of_run, write_model
+    from ..training.shipping import CROP, blend, load_training_model, measure, model_of_run, write_model
     from ..training.validation import REFERENCE
 
     if threads:
@@ -230,6 +236,8 @@ def export_command(
     finished = Run(model_of_run(run / CHECKPOINT), TrainingConfig(), run)
     finished.resume()
     finished.model.load_state_dict(finished.average.mean)
+    if with_model is not None:
+        blend(finished.model, load_training_model(weights.find(with_model)), share)
     images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]
     training = {"steps": finished.steps, "minutes": round(finished.seconds / 60, 1), "megapixels": round(finished.pixels / 1e6, 1)}
     rounding = finished.dead_zone if dead_zone is None else dead_zone

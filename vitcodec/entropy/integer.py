@@ -53,8 +53,7 @@ class _Rounded(torch.autograd.Function):
         weight, scale, y = context.saved_tensors
         if y is not None:
             gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-        gradient = gradient * scale
-        return gradient @ weight, None, None, None, gradient if context.added else None, None
+        return gradient @ (weight * scale[:, None]), None, None, None, gradient * scale if context.added else None, None
 
 
 class IntegerLinear(nn.Module):

@@ -23,7 +23,7 @@ from ..evaluation.bdrate import Curve
 from ..metrics import ms_ssim_tensor
 from ..models.autoencoder import Autoencoder
 from ..models.missing import random_missing
-from ..quantisation import COARSEST, FINEST, LAGRANGIAN, lagrangian, ms_ssim_lagrangian, quantise
+from ..quantisation import COARSEST, FINEST, lagrangian, ms_ssim_lagrangian, quantise
 from ..tiling import SITE
 from ..wavelet import Subbands
 from .curve import training_svg
@@ -57,7 +57,7 @@ class TrainingConfig:
 
 
 class TrainingModel(nn.Module):
-    """Autoencoder and float context model together: images -> (reconstruction, bits of each image, departure)."""
+    """Autoencoder and float context model together: images -> (reconstruction, bits of each image)."""
 
     def __init__(self, autoencoder: Autoencoder, context: ContextModel):
         super().__init__()
@@ -71,29 +71,21 @@ class TrainingModel(nn.Module):
         missing: Tensor | None = None,
         rate: bool = True,
         integers: Subbands | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """image (B, H, W, 3), step (B,) -> the reconstruction, the bits of each image, (B,), and the departure, (B,).
+    ) -> tuple[Tensor, Tensor]:
+        """image (B, H, W, 3), step (B,) -> the reconstruction and the bits of each image, (B,).
 
         missing: (B, H/16, W/16) bool, tokens to do without.
         The bits are those of all tokens: what is left out of some pictures must not teach the context model that tokens are often empty.
         rate: whether they are computed; they are zero if not. integers: the tokens, where they are given; else the image's, rounded.
-        departure: how far the image's latents are from integers that are given, as bits that the error is worth; else zero.
         """
-        soft, departure = self.autoencoder.encode(image, step, missing), torch.zeros_like(step)
-        if integers is not None:
-            soft, departure = integers, self._departure(soft, integers, step)
+        soft = self.autoencoder.encode(image, step, missing) if integers is None else integers
         hard = Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
         if not rate:
-            return self.autoencoder.decode(hard, step, missing), torch.zeros_like(step), departure
+            return self.autoencoder.decode(hard, step, missing), torch.zeros_like(step)
         meter = RateMeter(hard, soft, self.context.base, step)
         height, width = soft.low.shape[1:3]
         self.context.walk(FloatArithmetic(image.device), self.context.rate_features(step), height, width, meter)
-        return self.autoencoder.decode(_straight_through(soft, hard), step, missing), meter.bits(), departure
-
-    def _departure(self, soft: Subbands, integers: Subbands, step: Tensor) -> Tensor:
-        worth = LAGRANGIAN * self.autoencoder.error_gains(step).detach()[:, :, None, None] ** 2
-        pairs = enumerate(zip((soft.low, *soft.details), (integers.low, *integers.details), strict=True))
-        return torch.stack([(worth[:, k, ..., : y.shape[-1]] * (y - q).square()).sum((1, 2, 3)) for k, (y, q) in pairs]).sum(0)
+        return self.autoencoder.decode(_straight_through(soft, hard), step, missing), meter.bits()
 
 
 def _straight_through(soft: Subbands, hard: Subbands) -> Subbands:
@@ -120,7 +112,7 @@ class Average:
 class Run:
     """A run of training in a folder: checkpoints that it resumes from, a log as JSON lines and a picture of it.
 
-    refined: where samples come from if everything but the gains is trained on the tokens that the encoder's default effort chooses.
+    refined: where samples come from if decoder and context model are trained on the tokens that the encoder's default effort chooses.
     """
 
     def __init__(self, model: TrainingModel, config: TrainingConfig, folder: Path, engine: Engine | None = None, refined: Refined | None = None):
@@ -138,9 +130,10 @@ class Run:
                 raise UsageError("the model has no network in its decoder to train")
             trained.requires_grad_(True)
         if refined:
-            # the scale of the tokens, which the integers were chosen for, stays
-            for fixed in (model.autoencoder.gain, model.autoencoder.ungain):
-                fixed.requires_grad_(False)
+            # an encoder that follows its own search goes on towards zero (docs/training.md)
+            model.autoencoder.requires_grad_(False)
+            if model.autoencoder.synthesis is not None:
+                model.autoencoder.synthesis.requires_grad_(True)
         self.parameters = [p for p in trained.parameters() if p.requires_grad]
         self.optimisers = optimisers(trained, self.engine.precision == "bfloat16")
         self.average = Average(model, config.average)
@@ -301,8 +294,8 @@ class Run:
         """One step of the optimisers; returns the loss and the mean rate in bits per pixel."""
         pixels, missing = image[0, ..., 0].numel(), self._missing(image)
         with self.engine.autocast():
-            reconstruction, bits, departure = model(image, step, self.config.dead_zone, missing, not self.config.decoder_only, integers)
-        costs = (bits + departure) / pixels + self._distortion(image, reconstruction, step, missing)
+            reconstruction, bits = model(image, step, self.config.dead_zone, missing, not self.config.decoder_only, integers)
+        costs = bits / pixels + self._distortion(image, reconstruction, step, missing)
         loss = (costs * (step / 26) ** self.config.weighting).mean()
         for optimiser in self.optimisers:
             optimiser.zero_grad()

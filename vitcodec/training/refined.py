@@ -1,9 +1,9 @@
-"""The integers that the encoder writes at its default effort, as samples for all that makes and reads them.
+"""The integers that the encoder writes at its default effort, as samples for the decoder and the entropy model.
 
-The encoder's search (effort.py) finds better integers than its networks propose. Trained on what was found, the networks propose it, the decoder
-knows what it gets, and the next search starts from there. The cost that the search lowers is no measure of the gain: points slide along the curve,
-too (docs/training.md). (Kin to expert iteration: T. Anthony, Z. Tian, D. Barber, "Thinking fast and slow with deep learning and tree search",
-NeurIPS 2017.)
+The encoder's search (effort.py) chooses others than rounding would. Trained on what was chosen, the decoder and the entropy model know what they
+get, and the next search starts from there. The encoder's networks stay: trained to propose what was chosen, they lead the next search further
+towards zero, and the cost that the search lowers hides it, as points slide along the curve (docs/training.md). (Kin to expert iteration: T. Anthony,
+Z. Tian, D. Barber, "Thinking fast and slow with deep learning and tree search", NeurIPS 2017.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .data import Crops
 DEAD_ZONE = 0.0  # of the proposals: networks that learned from the search need none (docs/training.md)
 KEPT = 400  # samples that are drawn again, 0.6 MB each with crops of 256 pixels
 TOGETHER = 2  # crops that are coded at once, at one quality: a third cheaper than one by one
-EVERY = 4  # batches: in the others all is drawn again, as coding a crop takes as long as training on three
+EVERY = 2  # batches: in the others all is drawn again, as coding a crop takes as long as training on three
 
 
 class Sample(NamedTuple):
@@ -52,7 +52,7 @@ class Refined:
     def batch(self, crops: Crops, size: int, strata: Tensor) -> tuple[Tensor, Subbands, Tensor]:
         """Images (B, size, size, 3), their integers as float32 and their steps (B,). strata (B,): where each lies, 0..1 from fine to coarse.
 
-        In every fourth batch two crops are coded, for each stratum of qualities in turn; the others are drawn from those that were coded for their
+        In every other batch two crops are coded, for each stratum of qualities in turn; the others are drawn from those that were coded for their
         strata before.
         """
         count = len(strata)

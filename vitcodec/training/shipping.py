@@ -76,6 +76,20 @@ def load_training_model(card: ModelCard, name: str | None = None) -> TrainingMod
     return TrainingModel(fresh, context)
 
 
+@torch.no_grad()
+def blend(model: TrainingModel, other: TrainingModel, share: float) -> None:
+    """Make a model's weights `share` of themselves and the rest of another's. Raises WeightsError where the two differ in shape.
+
+    Half of a run and half of what it started from can be better than either: what a learning rate adds as noise is averaged away.
+    """
+    ours, theirs = model.state_dict(), other.state_dict()
+    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
+        raise WeightsError("the run's model and the one to average it with are not of the same shape; give the model that the run started from")
+    for name, weight in ours.items():
+        if weight.is_floating_point():
+            weight.lerp_(theirs[name].to(weight), 1 - share)
+
+
 def model_of_run(checkpoint: Path) -> TrainingModel:
     """The untrained model that a run's checkpoint fits. Raises UsageError where there is none, WeightsError where it does not say."""
     if not checkpoint.exists():

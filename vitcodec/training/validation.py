@@ -70,7 +70,7 @@ def estimated_curve(
         for image in images.split(1):
             integers = refined.choose(image, quality).map(Tensor.float) if refined else None
             used = step_of(quality) if refined else step
-            reconstruction, bits, _ = model(image, torch.tensor([used], device=image.device), dead_zone, integers=integers)
+            reconstruction, bits = model(image, torch.tensor([used], device=image.device), dead_zone, integers=integers)
             original, decoded = (t[0].clamp(0, 255).round().byte().cpu().numpy() for t in (image, reconstruction))
             points.append((bits.item() / image[..., 0].numel(), decibels(tune, original, decoded)))
         curve.append(_mean(points))
