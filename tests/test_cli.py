@@ -110,6 +110,12 @@ def one_line(result, code, *parts):
 # there and back
 
 
+def test_a_slash_makes_a_folder_of_a_single_output(photos):
+    assert call("encode", "photos/a.png", "-o", "new/").exit_code == 0
+    assert call("decode", "new/a.vitc", "-o", "back/").exit_code == 0
+    assert Path("new/a.vitc").is_file() and Path("back/a.png").is_file()
+
+
 def test_folder_there_and_back(photos):
     assert call("encode", "photos", "-r", "-o", "small").exit_code == 0
     assert made() == ["small/a.vitc", "small/b.vitc", "small/sub/c.vitc"]

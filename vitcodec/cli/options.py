@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from .output import Output
 
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", show_default=False, help="Files, folders or globs; - for stdin.")]
 Target = Annotated[
-    Path | None,
+    str | None,  # no Path, which would lose the slash by which a new folder is told from a file
     typer.Option(
         "-o",
         "--output",
@@ -67,9 +66,9 @@ def listed(texts: list[str]) -> list[str]:
     return [part.strip() for text in texts if text for part in text.split(",")]
 
 
-def is_stdout(inputs: list[str], output: Path | None) -> bool:
+def is_stdout(inputs: list[str], output: str | None) -> bool:
     """Whether the one output goes to standard output: `-o -`, or stdin without -o."""
-    return str(output) == files.STDIO or (output is None and files.STDIO in inputs)
+    return output == files.STDIO or (output is None and files.STDIO in inputs)
 
 
 def read(source: files.Source) -> bytes:
