@@ -79,17 +79,18 @@ def measure_every_quality(images: list[Path], options: list[str], model: str | N
     kind = {"weights": find(model).sha256, "effort": effort}
     kept: dict[str, Any] = json.loads(store.read_text()) if store and store.exists() else {}
     if {k: kept.get(k) for k in kind} != kind:
-        kept = {**kind, "points": []}
-    done = {(p["image"], p["setting"]) for p in kept["points"]}
+        kept = {"points": []}
+    points = {(p["setting"], p["image"]): p for p in kept["points"]}
     for first in range(0, len(images), TOGETHER):
         group = images[first : first + TOGETHER]
-        missing = [q for q in range(1, 101) if any((i.name, q) not in done for i in group)]
+        missing = [q for q in range(1, 101) if any((q, i.name) not in points for i in group)]
         for at in range(0, len(missing), 2 * workers):
-            kept["points"] += measure_vitcodec(group, options, effort, missing[at : at + 2 * workers], workers)
+            measured = measure_vitcodec(group, options, effort, missing[at : at + 2 * workers], workers)
+            points |= {(p["setting"], p["image"]): p for p in measured}
             if store:
-                store.write_text(dumps(kept))
+                store.write_text(dumps({**kind, "points": list(points.values())}))
     names = {i.name for i in images}
-    return sorted((p for p in kept["points"] if p["image"] in names), key=lambda p: (p["setting"], p["image"]))
+    return [point for (_, name), point in sorted(points.items()) if name in names]
 
 
 def run(*arguments: str) -> None:
