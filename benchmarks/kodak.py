@@ -34,7 +34,6 @@ from vitcodec.metrics import psnr
 from vitcodec.weights import find
 
 QUALITIES = (1, *range(10, 101, 10))
-TOGETHER = 4  # images of which every quality is measured before others' turn
 RATES = (0.1, 2.5)  # bits per pixel within which curves are compared
 # the published curves to compare with, by their id in the file of --curves
 ANCHORS = ("ca-vtm", "vtm18", "ca-bpg_444_x265_ycbcr", "meas-avif-aom-s4-444-tune-psnr", "meas-jpegxl-0.11.2-e7", "ca-bmshj2018-hyperprior-mse")
@@ -75,20 +74,18 @@ def measure_vitcodec(
 
 
 def measure_every_quality(images: list[Path], options: list[str], model: str | None, effort: int, workers: int, store: Path | None) -> Points:
-    """All of quality 1 to 100, a few images at a time. store: keeps what is measured, and what it holds of the same weights is not measured again."""
+    """All of quality 1 to 100. store: keeps what is measured, and what it holds of the same weights is not measured again."""
     kind = {"weights": find(model).sha256, "effort": effort}
     kept: dict[str, Any] = json.loads(store.read_text()) if store and store.exists() else {}
     if {k: kept.get(k) for k in kind} != kind:
         kept = {"points": []}
     points = {(p["setting"], p["image"]): p for p in kept["points"]}
-    for first in range(0, len(images), TOGETHER):
-        group = images[first : first + TOGETHER]
-        missing = [q for q in range(1, 101) if any((q, i.name) not in points for i in group)]
-        for at in range(0, len(missing), 2 * workers):
-            measured = measure_vitcodec(group, options, effort, missing[at : at + 2 * workers], workers)
-            points |= {(p["setting"], p["image"]): p for p in measured}
-            if store:
-                store.write_text(dumps({**kind, "points": list(points.values())}))
+    missing = [q for q in range(1, 101) if any((q, i.name) not in points for i in images)]
+    for at in range(0, len(missing), workers):
+        measured = measure_vitcodec(images, options, effort, missing[at : at + workers], workers)
+        points |= {(p["setting"], p["image"]): p for p in measured}
+        if store:
+            store.write_text(dumps({**kind, "points": list(points.values())}))
     names = {i.name for i in images}
     return [point for (_, name), point in sorted(points.items()) if name in names]
 
