@@ -12,7 +12,7 @@ from PIL import Image
 
 from vitcodec import weights
 from vitcodec.codec import Codec
-from vitcodec.effort import ROUNDS, Refiner, rounded
+from vitcodec.effort import ROUNDS, Refiner, _chosen, _some, rounded
 from vitcodec.entropy.context import Site
 from vitcodec.entropy.relaxed import RelaxedArithmetic
 from vitcodec.errors import UsageError
@@ -68,6 +68,22 @@ def test_rounds_of_moves_lower_the_cost(codec, integers, small):
     image = torch.from_numpy(small.rgb.copy())[None].float()
     before, few, many = (refine._cost(image, refine(image, integers, rounds), gradient=False)[0] for rounds in (0, 2, 6))
     assert few < before and many <= few
+
+
+@pytest.mark.parametrize(("side", "where"), [(1, [(2, 2), (3, 3), (4, 4), (2, 6)]), (3, [(2, 2), (4, 4), (2, 6)]), (5, [(4, 4)])])
+def test_only_the_best_move_of_a_neighbourhood_is_made(side, where):
+    change = torch.ones(1, 7, 9, 2)  # a move that raises the cost
+    for y, x, promised in [(2, 2, -3.0), (3, 3, -2.0), (4, 4, -5.0), (2, 6, -4.0)]:
+        change[0, y, x] = promised
+        change[0, y, x, 1] += 0.5  # the other channel's move at the site is not made
+    assert _chosen(change, side).nonzero().tolist() == [[0, y, x, 0] for y, x in sorted(where)]
+
+
+def test_some_of_the_moves_are_put_off():
+    before = Subbands(torch.zeros(1, 64, 64, 1), (torch.zeros(1, 128, 128, 1),))
+    after = before.map(lambda t: (t + 2).int())
+    low, (detail,) = _some(after, before, 0.7, torch.Generator().manual_seed(0))
+    assert [(b == 2).float().mean().item() for b in (low, detail)] == pytest.approx([0.7, 0.7], abs=0.03)
 
 
 @pytest.mark.parametrize("quality", [3, 30, 60])

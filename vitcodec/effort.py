@@ -32,8 +32,10 @@ DEFAULT_EFFORT = 3
 ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 10, 8: 20, 9: 40}  # of moves at each effort; at 1 values are only rounded
 BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
 SURE = 0.25  # bits a pixel of cost: a last round that started from more is not checked, which saves a fifth of the time of two rounds
-APART = 30.0  # 8-bit levels: at coarser steps what one move promises depends more on others around it
-SETTLED = 8  # rounds after which half of the moves, at random, are put off: made together, some would go back and forth
+APART = ((80.0, 5), (36.0, 3))  # 8-bit levels, sites: at steps coarser than that, in a square of such sides only the best move is made
+EAGER = 2  # rounds after which some moves, at random, are put off: made together, they would go back and forth
+PUT_OFF = (0.32, 0.01)  # how many of them, and how many more each round
+SETTLED = 8  # rounds after which not every round lowers the cost
 # of D at a step of MIDDLE, and the power of the step that it goes with, by what a model is tuned for. Less than in training, at coarse steps above
 # all: a finer step with more values moved to zero makes smaller files than a coarser one
 ERROR_WEIGHT = {"psnr": (0.75, -0.2), "ms-ssim": (1.15, 0.0)}
@@ -130,13 +132,15 @@ class Refiner:
         if self.tune == "ms-ssim" and min(image.shape[1:3]) < MS_SSIM_SIDE:
             return integers
         best, lowest, falling = integers, float("inf"), False
-        last, generator = None, torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         for k in range(rounds):
             cost, share, rates, moved = self._cost(image, integers, gradient=True)
             falling = cost < lowest
             if falling:
                 best, lowest = integers, cost
-            integers, last = self._move(rates, moved, share, last, generator if k >= SETTLED else None)
+            integers = self._move(rates, moved, share)
+            if k >= EAGER:
+                integers = _some(integers, moved, 1 - PUT_OFF[0] - PUT_OFF[1] * (k - EAGER), generator)
         # moves raised the cost of hardly anything but flat pictures and coarse steps; where they settle, not every round lowers it
         sure = self.tune == "psnr" and falling and rounds <= SETTLED and lowest > SURE * image[..., 0].numel()
         return integers if sure or self._cost(image, integers, gradient=False)[0] < lowest else best
@@ -163,26 +167,24 @@ class Refiner:
         return total.item(), share, rates, q
 
     @torch.no_grad()
-    def _move(
-        self, rates: _Rates, q: Subbands, share: float, last: list[Tensor] | None, generator: torch.Generator | None
-    ) -> tuple[Subbands, list[Tensor]]:
-        """The integers after a round of moves, and the moves.
-
-        share: how many times the curvature of the squared error that of the error is, on average.
-        last: those of the round before, none of which is taken back at once. generator: draws the half of the moves to make; None for all.
-        """
+    def _move(self, rates: _Rates, q: Subbands, share: float) -> Subbands:
+        """The integers after a round of moves. share: how many times the curvature of the squared error that of the error is, on average."""
         value, slope, parameters = rates.row(q), rates.row(q.map(_gradient)), rates.parameters()
         settled = share * rates.row_of_bands(self.curvature) - bits(value, *parameters)
         up, down = (settled + s * slope + bits(value + s, *parameters) for s in (1, -1))
         change, sign = q.map(torch.zeros_like), q.map(torch.zeros_like)
         rates.put(change, torch.minimum(up, down))
         rates.put(sign, torch.where(up < down, 1.0, -1.0))
-        apart = self.tune != "psnr" or self.step.item() > APART
-        moves = [s * _chosen(c, apart, generator) for c, s in zip((change.low, *change.details), (sign.low, *sign.details), strict=True)]
-        if last is not None:
-            moves = [move * (move * before >= 0) for move, before in zip(moves, last, strict=True)]
-        moved = [(value.detach() + move).int() for value, move in zip((q.low, *q.details), moves, strict=True)]
-        return Subbands(moved[0], tuple(moved[1:])), moves
+        side = self._side()
+        bands = zip(*((b.low, *b.details) for b in (q, change, sign)), strict=True)
+        low, *details = ((value.detach() + s * _chosen(c, side)).int() for value, c, s in bands)
+        return Subbands(low, tuple(details))
+
+    def _side(self) -> int:
+        """Of the square of sites in which only the best move is made; 1: that of the four next ones."""
+        if self.tune != "psnr":
+            return 3
+        return next((side for step, side in APART if self.step.item() > step), 1)
 
 
 def _gradient(t: Tensor) -> Tensor:
@@ -190,16 +192,22 @@ def _gradient(t: Tensor) -> Tensor:
     return t.grad
 
 
-def _chosen(change: Tensor, apart: bool, generator: torch.Generator | None) -> Tensor:
+def _chosen(change: Tensor, side: int) -> Tensor:
     """Which moves to make, (1, h, w, C) bool: of those that lower the cost the luma and the chroma ones that no neighbour has better.
 
-    What neighbours promise would be counted on twice. apart: whether all eight neighbours matter, or the four next ones.
+    What neighbours promise would be counted on twice. side: of the square of neighbours, odd; 1: the four next ones.
     """
     chosen = []
     for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):
         best = -c.amin(-1)[:, None]
-        row, column = F.max_pool2d(best, (1, 3), 1, (0, 1)), F.max_pool2d(best, (3, 1), 1, (1, 0))
-        best = F.max_pool2d(column, (1, 3), 1, (0, 1)) if apart else torch.maximum(row, column)
+        row, column = (F.max_pool2d(best, n, 1, (n[0] // 2, n[1] // 2)) for n in ((1, max(side, 3)), (max(side, 3), 1)))
+        best = F.max_pool2d(column, (1, side), 1, (0, side // 2)) if side > 1 else torch.maximum(row, column)
         chosen.append((c < 0) & (c == -best[:, 0, ..., None]))
-    moves = torch.cat(chosen, -1)
-    return moves if generator is None else moves & (torch.rand(change.shape, generator=generator) < 0.5).to(moves.device)
+    return torch.cat(chosen, -1)
+
+
+def _some(after: Subbands, before: Subbands, share: float, generator: torch.Generator) -> Subbands:
+    """before with that share of the changes to after, at random."""
+    bands = zip((after.low, *after.details), (before.low, *before.details), strict=True)
+    low, *details = (torch.where((torch.rand(a.shape, generator=generator) < share).to(a.device), a, b.detach().int()) for a, b in bands)
+    return Subbands(low, tuple(details))
