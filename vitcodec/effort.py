@@ -200,8 +200,10 @@ def _chosen(change: Tensor, side: int) -> Tensor:
     chosen = []
     for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):
         best = -c.amin(-1)[:, None]
-        row, column = (F.max_pool2d(best, n, 1, (n[0] // 2, n[1] // 2)) for n in ((1, max(side, 3)), (max(side, 3), 1)))
-        best = F.max_pool2d(column, (1, side), 1, (0, side // 2)) if side > 1 else torch.maximum(row, column)
+        if side > 1:
+            best = F.max_pool2d(best, side, 1, side // 2)
+        else:
+            best = torch.maximum(F.max_pool2d(best, (1, 3), 1, (0, 1)), F.max_pool2d(best, (3, 1), 1, (1, 0)))
         chosen.append((c < 0) & (c == -best[:, 0, ..., None]))
     return torch.cat(chosen, -1)
 
