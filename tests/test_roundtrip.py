@@ -47,6 +47,15 @@ def test_rate_and_quality_rise(codec, picture):
     assert values[-1] > 44
 
 
+@pytest.mark.parametrize("effort", [1, 3])
+def test_a_line_that_nothing_announces_is_not_lost(codec, effort):
+    rgb = np.random.default_rng(0).normal((154, 52, 26), 2, (256, 256, 3))
+    rgb[-3], rgb[-2], rgb[-1] = (119, 69, 56), 100, 0  # a dark edge along a flat surface, as scanned slides have
+    picture = Picture(rgb.clip(0, 255).round().astype(np.uint8), None, False, None, None, None, [])
+    decoded = codec.decode(codec.encode(picture, 40, effort=effort)).rgb
+    assert decoded[-1].mean() < 20 and decoded[-8, :, 0].mean() > 140
+
+
 def test_encoding_is_repeatable(codec, picture):
     assert codec.encode(picture, 50) == codec.encode(picture, 50)
 

@@ -24,7 +24,9 @@ LOG_SCALE_UNIT = (SCALE_HIGH - SCALE_LOW) / (SCALES - 1) / SCALE_UNIT
 NARROW, WIDE = 7, 31  # largest magnitude in a table; beyond it the escape symbol, the last
 NARROW_SCALES = 20  # scale indices below this have narrow tables
 PRECISION = 16  # bits of a frequency
-SKIP = (1 << PRECISION) - (1 << 7)  # a value whose table gives zero at least this frequency is zero and not coded
+# A value whose table gives zero at least this frequency is zero and not coded. Not less: four times the chance of another value saves nothing where
+# the encoder searches, and loses lines that nothing announced
+SKIP = (1 << PRECISION) - (1 << 5)
 ESCAPE_BITS = 20  # of the longest escape
 ESCAPE_SIGN_BITS = 1 + math.log2(ESCAPE_BITS)  # of every escape: its sign and its length
 
