@@ -109,13 +109,13 @@ class Fitter:
         mean, scale, shape = self.model.predicted(self.quality, site, parameters)
         top = choose(mean.ravel(), (scale + OFFSET_UNIT * OFFSETS[-1]).ravel(), shape.ravel())
         # most values are next to certain to be zero whatever the offset
-        counted = (~self.model.tables.skipped[top.table] & _taken(self.there, site)).reshape(mean.shape)
+        counted = (~self.model.tables.skipped[site.level, top.table] & _taken(self.there, site)).reshape(mean.shape)
         channels = site.channels.stop - site.channels.start
         channel = np.nonzero(counted)[1] % channels
         mean, scale, shape = mean[counted], scale[counted], shape[counted]
         values = centred(top.select(counted.ravel()), _clipped(q)[counted.ravel()])
         for k, offset in enumerate(OFFSETS):
-            bits = self.model.tables.bits(choose(mean, scale + OFFSET_UNIT * offset, shape), values)
+            bits = self.model.tables.bits(choose(mean, scale + OFFSET_UNIT * offset, shape), values, site.level)
             self.bits[site.level, site.channels, k] += np.bincount(channel, bits, channels)
         return q
 
@@ -151,7 +151,7 @@ class _Writer:
         # what a table leaves no room for stays zero
         coded = np.zeros_like(values)
         coder = self.encoders[site.level]
-        for place, tables, rows, largest in self.model.tables.split(choice, _taken(self.there, site)):
+        for place, tables, rows, largest in self.model.tables.split(choice, site.level, _taken(self.there, site)):
             coded[place] = values[place]
             self._write(coder, choice.select(place), values[place], tables, rows, largest)
         return torch.from_numpy(uncentred(choice, coded)).view(q.shape).to(q.device)
@@ -194,7 +194,7 @@ class _Reader:
         coded = np.zeros(len(choice.table), np.int32)
         coder = self.decoders[site.level]
         try:
-            for place, tables, rows, largest in self.model.tables.split(choice, _taken(self.there, site)):
+            for place, tables, rows, largest in self.model.tables.split(choice, site.level, _taken(self.there, site)):
                 coded[place] = self._read(coder, choice.select(place), tables, rows, largest)
         except _IMPOSSIBLE as error:
             raise FormatError("token data are damaged") from error

@@ -24,9 +24,9 @@ LOG_SCALE_UNIT = (SCALE_HIGH - SCALE_LOW) / (SCALES - 1) / SCALE_UNIT
 NARROW, WIDE = 7, 31  # largest magnitude in a table; beyond it the escape symbol, the last
 NARROW_SCALES = 20  # scale indices below this have narrow tables
 PRECISION = 16  # bits of a frequency
-# A value whose table gives zero at least this frequency is zero and not coded. Not less: four times the chance of another value saves nothing where
-# the encoder searches, and loses lines that nothing announced
-SKIP = (1 << PRECISION) - (1 << 5)
+# A value whose table gives zero at least this frequency is zero and not coded, by level. At coarse levels all are coded: that costs next to nothing, and
+# what is lost there announces nothing at the finer ones, so that whole lines vanish
+SKIP = (1 << PRECISION) - np.array([0, 1 << 7, 1 << 5, 0, 0])
 ESCAPE_BITS = 20  # of the longest escape
 ESCAPE_SIGN_BITS = 1 + math.log2(ESCAPE_BITS)  # of every escape: its sign and its length
 
@@ -84,29 +84,29 @@ class Tables:
     def __init__(self, narrow: np.ndarray, wide: np.ndarray):
         self.narrow = narrow.reshape(-1, narrow.shape[-1]).astype(np.float32)
         self.wide = wide.reshape(-1, wide.shape[-1]).astype(np.float32)
-        skipped = np.zeros((SHAPES, MEANS, SCALES), bool)
-        skipped[:, :NEAR, :NARROW_SCALES] = narrow[:, :NEAR, :, NARROW] >= SKIP
-        self.skipped = skipped.ravel()
+        skipped = np.zeros((len(SKIP), SHAPES, MEANS, SCALES), bool)
+        skipped[:, :, :NEAR, :NARROW_SCALES] = narrow[:, :NEAR, :, NARROW] >= SKIP[:, None, None, None]
+        self.skipped = skipped.reshape(len(SKIP), -1)  # by level and table
         self._bits = [PRECISION - np.log2(t) for t in (self.narrow, self.wide)]
 
-    def bits(self, choice: Choice, values: np.ndarray) -> np.ndarray:
+    def bits(self, choice: Choice, values: np.ndarray, level: int) -> np.ndarray:
         """About what coding each value takes, (N,). One that would be lost, as no table has room for it, counts as PRECISION bits."""
         out = np.where(values == 0, 0, PRECISION).astype(np.float32)
-        for (place, _, rows, largest), cost in zip(self.split(choice), self._bits, strict=True):
+        for (place, _, rows, largest), cost in zip(self.split(choice, level), self._bits, strict=True):
             part = choice.select(place)
             high, symbol = symbols(part, values[place], largest)
             excess = np.maximum(np.abs(high) - largest, 0)
             out[place] = cost[rows, symbol] + part.low_bits + np.where(excess > 0, ESCAPE_SIGN_BITS + np.log2(np.maximum(excess, 1)), 0)
         return out
 
-    def split(self, choice: Choice, there: np.ndarray | bool = True) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    def split(self, choice: Choice, level: int, there: np.ndarray | bool = True) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude) of each.
 
         there: (N,) bool, the values that are to be coded at all.
         """
         scale, rest = choice.table % SCALES, choice.table // SCALES
         narrow = scale < NARROW_SCALES
-        skipped = self.skipped[choice.table]
+        skipped = self.skipped[level, choice.table]
         near, far = np.flatnonzero(narrow & ~skipped & there), np.flatnonzero(~narrow & there)
         near_rows = rest[near] * NARROW_SCALES + scale[near]
         far_rows = rest[far] * (SCALES - NARROW_SCALES) + scale[far] - NARROW_SCALES

@@ -198,7 +198,7 @@ class Counter:
         self.wide = np.zeros((cells * (t.SCALES - t.NARROW_SCALES), 2 * t.WIDE + 2))
 
     def add(self, choice: t.Choice, values: np.ndarray, all_tables: t.Tables) -> None:
-        for counts, (place, _, rows, largest) in zip((self.narrow, self.wide), all_tables.split(choice), strict=True):
+        for counts, (place, _, rows, largest) in zip((self.narrow, self.wide), all_tables.split(choice, 0), strict=True):
             _, symbol = t.symbols(choice.select(place), values[place], largest)
             width = 2 * largest + 2
             counts += np.bincount(rows * width + symbol, minlength=counts.size).reshape(counts.shape)
