@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +116,8 @@ class Codec:
         if effort not in ROUNDS:
             raise UsageError(f"effort {effort} is out of range; give {min(ROUNDS)} to {max(ROUNDS)}")
         refiner = Refiner(self.autoencoder, self.entropy, header.quality, error_weight, self.card.config.get("tune", "psnr"))
-        dead_zone = min(self.card.config["dead_zone"] / error_weight, 0.4)
+        # where an error is worth less, more becomes zero, at effort 1 too
+        dead_zone = self.card.config["dead_zone"] - 0.15 * math.log2(error_weight)
         # what is transformed at once may be more than a tile
         side = max(self.autoencoder.tile // header.tile, 1) * header.tile
         blocks, workers = tiling.whole_area(header).blocks(side // SITE), self._workers()

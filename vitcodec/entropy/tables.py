@@ -24,8 +24,8 @@ LOG_SCALE_UNIT = (SCALE_HIGH - SCALE_LOW) / (SCALES - 1) / SCALE_UNIT
 NARROW, WIDE = 7, 31  # largest magnitude in a table; beyond it the escape symbol, the last
 NARROW_SCALES = 20  # scale indices below this have narrow tables
 PRECISION = 16  # bits of a frequency
-# A value whose table gives zero at least this frequency is zero and not coded, by level. At coarse levels all are coded: that costs next to nothing, and
-# what is lost there announces nothing at the finer ones, so that whole lines vanish
+# A value whose table gives zero at least this frequency is zero and not coded, by level. At coarse levels all are coded: that costs next to nothing,
+# and what is lost there announces nothing at the finer ones, so that whole lines vanish
 SKIP = (1 << PRECISION) - np.array([0, 1 << 7, 1 << 5, 0, 0])
 ESCAPE_BITS = 20  # of the longest escape
 ESCAPE_SIGN_BITS = 1 + math.log2(ESCAPE_BITS)  # of every escape: its sign and its length
