@@ -117,7 +117,7 @@ class Codec:
             raise UsageError(f"effort {effort} is out of range; give {min(ROUNDS)} to {max(ROUNDS)}")
         refiner = Refiner(self.autoencoder, self.entropy, header.quality, error_weight, self.card.config.get("tune", "psnr"))
         # where an error is worth less, more becomes zero, at effort 1 too
-        dead_zone = self.card.config["dead_zone"] - 0.15 * math.log2(error_weight)
+        dead_zone = min(max(self.card.config["dead_zone"] - 0.15 * math.log2(error_weight), -0.15), 0.4)
         # what is transformed at once may be more than a tile
         side = max(self.autoencoder.tile // header.tile, 1) * header.tile
         blocks, workers = tiling.whole_area(header).blocks(side // SITE), self._workers()
