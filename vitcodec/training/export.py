@@ -61,7 +61,7 @@ def calibrate(autoencoder: Autoencoder, context: ContextModel, samples: Iterator
             soft = autoencoder.encode(image, step)
             hard = to_integers(soft, dead_zone).map(Tensor.float)
             height, width = soft.low.shape[1:3]
-            context.walk(FloatArithmetic(), context.rate_features(step), height, width, RateMeter(hard, soft, context.base, step))
+            context.walk(FloatArithmetic(image.device), context.rate_features(step), height, width, RateMeter(hard, soft, context.base, step))
     for hook in hooks:
         hook.remove()
     return largest
