@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -70,13 +71,31 @@ def test_rounds_of_moves_lower_the_cost(codec, integers, small):
     assert few < before and many <= few
 
 
-@pytest.mark.parametrize(("side", "where"), [(1, [(2, 2), (3, 3), (4, 4), (2, 6)]), (3, [(2, 2), (4, 4), (2, 6)]), (5, [(4, 4)])])
-def test_only_the_best_move_of_a_neighbourhood_is_made(side, where):
+@pytest.mark.parametrize(
+    ("side", "outer", "where"),
+    [
+        (3, 0.0, [(2, 2), (3, 3), (4, 4), (2, 6)]),
+        (3, 0.3, [(2, 2), (3, 3), (4, 4), (2, 6)]),  # a corner of (3, 3) has a better move by 5 to 2
+        (3, 0.5, [(2, 2), (4, 4), (2, 6)]),
+        (3, 1.0, [(2, 2), (4, 4), (2, 6)]),
+        (5, 1.0, [(4, 4)]),
+    ],
+)
+def test_only_the_best_move_of_a_neighbourhood_is_made(side, outer, where):
     change = torch.ones(1, 7, 9, 2)  # a move that raises the cost
-    for y, x, promised in [(2, 2, -3.0), (3, 3, -2.0), (4, 4, -5.0), (2, 6, -4.0)]:
+    for y, x, promised in [(2, 2, -3.0), (3, 3, -2.0), (4, 4, -5.0), (4, 5, -4.5), (2, 6, -4.0)]:
         change[0, y, x] = promised
         change[0, y, x, 1] += 0.5  # the other channel's move at the site is not made
-    assert _chosen(change, side).nonzero().tolist() == [[0, y, x, 0] for y, x in sorted(where)]
+    assert _chosen(change, side, outer).nonzero().tolist() == [[0, y, x, 0] for y, x in sorted(where)]
+
+
+def test_what_corners_count_changes_gradually_from_quality_to_quality(codec):
+    apart = [Refiner(codec.autoencoder, codec.entropy, quality)._apart() for quality in range(1, 101)]
+    assert [side for side, _ in apart] == [5] * 22 + [3] * 78
+    counts = [outer for _, outer in apart]
+    assert counts[:37] == [1.0] * 37 and counts[49:] == [0.0] * 51
+    assert all(0 <= a - b < 0.15 for a, b in itertools.pairwise(counts))
+    assert Refiner(codec.autoencoder, codec.entropy, 60, tune="ms-ssim")._apart() == (3, 1.0)
 
 
 def test_some_of_the_moves_are_put_off():

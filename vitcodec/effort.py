@@ -32,7 +32,10 @@ DEFAULT_EFFORT = 3
 ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 10, 8: 20, 9: 40}  # of moves at each effort; at 1 values are only rounded
 BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
 SURE = 0.25  # bits a pixel of cost: a last round that started from more is not checked, which saves a fifth of the time of two rounds
-APART = ((80.0, 5), (36.0, 3))  # 8-bit levels, sites: at steps coarser than that, in a square of such sides only the best move is made
+APART = 80.0  # 8-bit levels: at steps coarser than that only the best move in a square of 5x5 sites is made, at others in one of 3x3
+# 8-bit levels: the steps at which what the corners of 3x3 sites promise counts not at all and in full; in between in part, for where the rule changed
+# at once, from one quality to the next, PSNR fell
+CORNERS = (26.0, 42.0)
 EAGER = 2  # rounds after which some moves, at random, are put off: made together, they would go back and forth
 PUT_OFF = (0.32, 0.01)  # how many of them, and how many more each round
 SETTLED = 8  # rounds after which not every round lowers the cost
@@ -175,16 +178,17 @@ class Refiner:
         change, sign = q.map(torch.zeros_like), q.map(torch.zeros_like)
         rates.put(change, torch.minimum(up, down))
         rates.put(sign, torch.where(up < down, 1.0, -1.0))
-        side = self._side()
+        side, outer = self._apart()
         bands = zip(*((b.low, *b.details) for b in (q, change, sign)), strict=True)
-        low, *details = ((value.detach() + s * _chosen(c, side)).int() for value, c, s in bands)
+        low, *details = ((value.detach() + s * _chosen(c, side, outer)).int() for value, c, s in bands)
         return Subbands(low, tuple(details))
 
-    def _side(self) -> int:
-        """Of the square of sites in which only the best move is made; 1: that of the four next ones."""
+    def _apart(self) -> tuple[int, float]:
+        """For _chosen, the side of the square of sites and what its outer ones count."""
         if self.tune != "psnr":
-            return 3
-        return next((side for step, side in APART if self.step.item() > step), 1)
+            return 3, 1.0
+        step, (none, full) = self.step.item(), CORNERS
+        return 5 if step > APART else 3, min(max((step - none) / (full - none), 0.0), 1.0)
 
 
 def _gradient(t: Tensor) -> Tensor:
@@ -192,19 +196,18 @@ def _gradient(t: Tensor) -> Tensor:
     return t.grad
 
 
-def _chosen(change: Tensor, side: int) -> Tensor:
+def _chosen(change: Tensor, side: int, outer: float) -> Tensor:
     """Which moves to make, (1, h, w, C) bool: of those that lower the cost the luma and the chroma ones that no neighbour has better.
 
-    What neighbours promise would be counted on twice. side: of the square of neighbours, odd; 1: the four next ones.
+    What neighbours promise would be counted on twice. side: of the square of neighbours, odd. outer: by how much, 0 to 1, what those of them promise
+    is multiplied that are not among the four next ones; at 0 only these count.
     """
     chosen = []
     for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):
         best = -c.amin(-1)[:, None]
-        if side > 1:
-            best = F.max_pool2d(best, side, 1, side // 2)
-        else:
-            best = torch.maximum(F.max_pool2d(best, (1, 3), 1, (0, 1)), F.max_pool2d(best, (3, 1), 1, (1, 0)))
-        chosen.append((c < 0) & (c == -best[:, 0, ..., None]))
+        near = torch.maximum(F.max_pool2d(best, (1, 3), 1, (0, 1)), F.max_pool2d(best, (3, 1), 1, (1, 0)))
+        best = torch.maximum(near, outer * F.max_pool2d(best, side, 1, side // 2))
+        chosen.append((c < 0) & (-c >= best[:, 0, ..., None]))
     return torch.cat(chosen, -1)
 
 
