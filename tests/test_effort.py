@@ -74,19 +74,18 @@ def test_rounds_of_moves_lower_the_cost(codec, integers, small):
 @pytest.mark.parametrize(
     ("side", "outer", "where"),
     [
-        (3, 0.0, [(2, 2), (3, 3), (4, 4), (2, 6)]),
-        (3, 0.3, [(2, 2), (3, 3), (4, 4), (2, 6)]),  # a corner of (3, 3) has a better move by 5 to 2
-        (3, 0.5, [(2, 2), (4, 4), (2, 6)]),
-        (3, 1.0, [(2, 2), (4, 4), (2, 6)]),
+        (3, 0.0, [(2, 2), (2, 6), (3, 3), (3, 7), (4, 4)]),
+        (3, 0.5, [(2, 2), (2, 6), (3, 7), (4, 4)]),  # (3, 3) has a corner that promises more than twice as much, (3, 7) has not
+        (3, 1.0, [(2, 2), (2, 6), (4, 4)]),
         (5, 1.0, [(4, 4)]),
     ],
 )
 def test_only_the_best_move_of_a_neighbourhood_is_made(side, outer, where):
     change = torch.ones(1, 7, 9, 2)  # a move that raises the cost
-    for y, x, promised in [(2, 2, -3.0), (3, 3, -2.0), (4, 4, -5.0), (4, 5, -4.5), (2, 6, -4.0)]:
+    for y, x, promised in [(2, 2, -3.0), (3, 3, -2.0), (4, 4, -5.0), (4, 5, -4.5), (2, 6, -4.0), (3, 7, -3.5)]:
         change[0, y, x] = promised
         change[0, y, x, 1] += 0.5  # the other channel's move at the site is not made
-    assert _chosen(change, side, outer).nonzero().tolist() == [[0, y, x, 0] for y, x in sorted(where)]
+    assert _chosen(change, side, outer).nonzero().tolist() == [[0, y, x, 0] for y, x in where]
 
 
 def test_what_corners_count_changes_gradually_from_quality_to_quality(codec):
