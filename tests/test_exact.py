@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from vitcodec import layers
 from vitcodec.codec import Codec
 from vitcodec.effort import rounded
 from vitcodec.entropy import integer
@@ -57,6 +58,16 @@ def test_any_number_of_threads(codec, encoded, threads):
         torch.set_num_threads(before)
 
 
+def test_any_number_of_rows_at_once(codec, encoded, monkeypatch):
+    """Networks that look at each site by itself take some rows at a time; the picture is the same too."""
+    pictures = []
+    for sites in (1, 300, 10**9):
+        monkeypatch.setattr(layers, "SITES_AT_ONCE", sites)
+        assert same(codec.tokens(encoded[0]), encoded[1])
+        pictures.append(codec.decode(encoded[0]).rgb.astype(int))
+    assert max(np.abs(p - pictures[-1]).max() for p in pictures) <= 1
+
+
 def numpy_product(x, weight, bias):
     """The reference: plain int64, where nothing can be rounded."""
     out = x.numpy().astype(np.int64) @ weight.numpy().astype(np.int64).T + bias.numpy().astype(np.int64)
@@ -96,9 +107,9 @@ def test_fresh_process(codec, encoded, tmp_path):
 
 def test_every_layer_at_the_limits_of_its_range(codec):
     """The largest and smallest sums that each shipped layer can meet, against int64."""
-    layers = [m for m in codec.entropy.context.modules() if isinstance(m, IntegerLinear)]
-    assert len(layers) > 100
-    for layer in layers:
+    linear = [m for m in codec.entropy.context.modules() if isinstance(m, IntegerLinear)]
+    assert len(linear) > 100
+    for layer in linear:
         sign = torch.where(layer.weight < 0, -1.0, 1.0)  # row r of the inputs drives output r to its limit
         for x in (sign * ACTIVATION_LIMIT, -sign * ACTIVATION_LIMIT):
             assert torch.equal(integer.product(x, layer.weight, layer.bias), numpy_product(x, layer.weight, layer.bias))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+SITES_AT_ONCE = 4096  # of by_rows
 
 
 def fold(x: Tensor) -> Tensor:
@@ -17,6 +21,18 @@ def unfold(x: Tensor) -> Tensor:
     """The inverse of fold: (B, H, W, 4C) -> (B, 2H, 2W, C)."""
     B, H, W, C = x.shape
     return x.view(B, H, W, 2, 2, C // 4).permute(0, 1, 3, 2, 4, 5).reshape(B, 2 * H, 2 * W, C // 4)
+
+
+def by_rows(function: Callable[..., Tensor], *maps: Tensor) -> Tensor:
+    """function(*maps), of maps (B, h, w, ...) -> (B, h, w, C), where no site looks at another.
+
+    Without a gradient, and on a CPU, a few rows are worked on at a time: what lies between the layers then stays in the cache.
+    """
+    B, height, width = maps[0].shape[:3]
+    rows = max(1, SITES_AT_ONCE // (B * width))
+    if rows >= height or torch.is_grad_enabled() or maps[0].device.type != "cpu":
+        return function(*maps)
+    return torch.cat([function(*(m[:, a : a + rows] for m in maps)) for a in range(0, height, rows)], 1)
 
 
 def signed_log(x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import wavelet
-from ..layers import fold, local_contrast, unfold, zero_init
+from ..layers import by_rows, fold, local_contrast, unfold, zero_init
 from ..wavelet import Subbands
 
 PHASES = (0, 0), (1, 1), (0, 1), (1, 0)  # the order of the four positions of each 2x2 block
@@ -127,10 +127,15 @@ class FloatArithmetic:
 
 
 def around(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1) -> Tensor:
-    """The size x size neighbourhood of the sites (i::stride, j::stride), zero outside, as channels: (B, h, w, size * size * C)."""
+    """The size x size neighbourhood of the sites (i::stride, j::stride), zero outside: (B, h, w, size, size, C), no copy of it for each site yet."""
     p = size // 2
     x = F.pad(x, (0, 0, p - j, p + j - stride + 1, p - i, p + i - stride + 1))
-    return x.unfold(1, size, stride).unfold(2, size, stride).permute(0, 1, 2, 4, 5, 3).flatten(3)
+    return x.unfold(1, size, stride).unfold(2, size, stride).permute(0, 1, 2, 4, 5, 3)
+
+
+def side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """All that parts, (B, h, w, ...), hold at a site, as channels: (B, h, w, C)."""
+    return torch.cat([part.flatten(3) for part in parts], -1)
 
 
 class Dense(nn.Linear):
@@ -197,9 +202,9 @@ class LinkedHead(Head):
         pairs = list(zip(known, groups, strict=True))[1:]
         self.links = nn.ModuleList(Link(width + n, config.link, p * places * g) for n, g in pairs) if config.link else nn.ModuleList()
 
-    def code(self, num: Arithmetic, x: Tensor, visit: Callable[[slice, Tensor], Tensor]) -> Tensor:
-        """What is seen -> all values, (..., places * channels). visit: a group's channels and parameters -> its values."""
-        hidden = self.hidden(x)
+    def code(self, num: Arithmetic, parts: Sequence[Tensor], visit: Callable[[slice, Tensor], Tensor]) -> Tensor:
+        """The parts of what is seen -> all values, (B, h, w, places * channels). visit: a group's channels and parameters -> its values."""
+        hidden = by_rows(lambda *rows: self.hidden(side_by_side(rows)), *parts)
         parameters = self.leave(hidden).unflatten(-1, (self.parameters_each, self.places, -1)).split(self.groups, -1)
         seen, first = [hidden], 0
         values: list[Tensor] = []
@@ -242,7 +247,7 @@ class Steps(nn.Module):
             def group(part: slice, parameters: Tensor, phase: tuple[int, int] = (i, j)) -> Tensor:
                 return visit(Site(level, _within(channels, part), phase), parameters)
 
-            q = cast(LinkedHead, head).code(num, torch.cat(inputs, -1), group)
+            q = cast(LinkedHead, head).code(num, inputs, group)
             values = q.new_zeros(B, 2 * h, 2 * w, self.n) if values is None else values
             values[:, i::2, j::2] = q
             seen[:, i::2, j::2] = num.embed(q)
@@ -292,9 +297,9 @@ class Interlaced(nn.Module):
 
     def _neighbours(self, grid: Tensor, i: int, j: int) -> Tensor:
         """What lies around the sites (i::2, j::2) of a grid of any size: (B, h, w, size * size, C), zero outside."""
-        _, height, width, channels = grid.shape
+        height, width = grid.shape[1:3]
         grid = F.pad(grid, (0, 0, 0, width % 2 * (1 - j), 0, height % 2 * (1 - i)))
-        return around(grid, LOW_SIZE, i, j, 2).unflatten(3, (-1, channels))
+        return around(grid, LOW_SIZE, i, j, 2).flatten(3, 4)
 
     @staticmethod
     def _moved(num: Arithmetic, parameters: Tensor, centre: Tensor) -> Tensor:
@@ -323,13 +328,13 @@ class Level(nn.Module):
         inputs = [inherited, around(fold(num.contrast(low)), 3)]
         if parent is not None:
             inputs.append(around(num.embed(parent), 3))
-        f = self.deeper(self.body(self.enter(torch.cat(inputs, -1))))
+        f = by_rows(lambda *rows: self.deeper(self.body(self.enter(side_by_side(rows)))), *inputs)
         y = self.luma(num, f, None, visit, self.level, LUMA)
         if isinstance(self.chroma, Steps):
             c = self.chroma(num, f, num.embed(y), visit, self.level, CHROMA)
         else:
-            x = torch.cat((f, around(fold(num.embed(y)), 3)), -1)
-            c = unfold(self.chroma.code(num, x, lambda part, p: visit(Site(self.level, _within(CHROMA, part), None), p)))
+            seen = f, around(fold(num.embed(y)), 3)
+            c = unfold(self.chroma.code(num, seen, lambda part, p: visit(Site(self.level, _within(CHROMA, part), None), p)))
         return torch.cat((y, c), -1), None if self.up is None else unfold(self.up(f))
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import signed_log, zero_init
+from ..layers import by_rows, signed_log, zero_init
 
 
 def rate_map(rate: Tensor, x: Tensor) -> Tensor:
@@ -87,6 +87,9 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.mix(self.norm(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return by_rows(self._mlp, x, y)
+
+    def _mlp(self, x: Tensor, y: Tensor) -> Tensor:
         gate, value = self.up(y).chunk(2, -1)
         return x + self.down(F.gelu(gate) * value)
 
