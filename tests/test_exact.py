@@ -59,7 +59,7 @@ def test_any_number_of_threads(codec, encoded, threads):
 
 
 def test_any_number_of_rows_at_once(codec, encoded, monkeypatch):
-    """Networks that look at each site by itself take some rows at a time; the picture is the same too."""
+    """Networks that look at each site by itself take some rows at a time; the pixels are the same but for rounding."""
     pictures = []
     for sites in (1, 300, 10**9):
         monkeypatch.setattr(layers, "SITES_AT_ONCE", sites)
