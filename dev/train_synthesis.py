@@ -1,0 +1,201 @@
+"""Train the integer-ready synthesis: a decoder of convolutions and ReLU alone, on the fixed tokens of a shipped model.
+
+    python dev/train_synthesis.py shared/data/train/train-0*.tar --val shared/data/train/val.tar -o runs/synthesis --until 18:05
+
+The network that format 1 rounds to 8-bit integers: x + W2 relu(W1 depthwise5x5(x)), three times as wide inside, no norms, no gates, no attention. It
+starts from zero corrections; analysis, gains and tokens are those of the shipped model. The loss is the squared error against the picture, or, with
+--distil SHARE, against a mix of the picture and what the shipped synthesis makes of the same tokens, which is a target with less noise.
+
+A run goes on from its checkpoint if there is one, by the clock, on a CPU or a GPU. It writes log.jsonl, checkpoint.pt (weights, their average, the
+optimisers' state) and average.safetensors (the averaged weights in half precision: what a new machine goes on from).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vitcodec import Codec
+from vitcodec.layers import zero_init
+from vitcodec.models import unet
+from vitcodec.quantisation import lagrangian, quantise
+from vitcodec.training.data import Crops, read_images
+from vitcodec.training.optimiser import optimisers
+from vitcodec.wavelet import Subbands
+
+STEPS = 120.0, 64.0, 32.0, 12.0  # quantisation steps in 8-bit levels that are validated
+DEAD_ZONE = 0.09
+
+
+class ReluBlock(nn.Module):
+    """x + W2 relu(W1 depthwise5x5(x)): all that integers need not be told apart from floats for. Maps are (B, H, W, C)."""
+
+    RADIUS = 2  # sites
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.mix = nn.Conv2d(width, width, 5, padding=2, groups=width)
+        self.up, self.down = nn.Linear(width, 3 * width), zero_init(nn.Linear(3 * width, width))
+        with torch.no_grad():  # near the identity, so that the first steps see the features
+            self.mix.weight.mul_(0.3)
+            self.mix.weight[:, :, 2, 2] += 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mix(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return x + self.down(F.relu(self.up(y)))
+
+
+def build(widths: tuple[int, int, int], blocks: tuple[int, int], middle: int) -> nn.Module:
+    """A U-Net over the subbands of ReLU blocks: `blocks` each way at strides 4 and 8, `middle` at stride 16."""
+    before, unet.ConvBlock = unet.ConvBlock, ReluBlock
+    try:
+        return unet.SubbandUNet(widths, blocks, [ReluBlock(widths[2]) for _ in range(middle)])
+    finally:
+        unet.ConvBlock = before
+
+
+@torch.no_grad()
+def tokens(model: nn.Module, image: Tensor, step: Tensor) -> Subbands:
+    latents = model.encode(image, step).map(Tensor.float)
+    return Subbands(torch.round(latents.low), tuple(quantise(d, DEAD_ZONE) for d in latents.details))
+
+
+def until(text: str) -> datetime:
+    """'18:05' today, or '90m' from now."""
+    if text.endswith("m"):
+        return datetime.now() + timedelta(minutes=float(text[:-1]))
+    hour, minute = map(int, text.split(":"))
+    return datetime.now().replace(hour=hour, minute=minute, second=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
+    parser.add_argument("--val", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rate falls to that moment")
+    parser.add_argument("--init", type=Path, help="average.safetensors of an earlier run")
+    parser.add_argument("--distil", type=float, default=0.0, metavar="SHARE", help="of the shipped synthesis in the target")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bfloat16", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--crop", type=int, default=256)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--middle", type=int, default=10, help="blocks at stride 16")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    torch.autograd.set_multithreading_enabled(False)
+    device = torch.device(arguments.device)
+    model = Codec.load("swin", device=arguments.device).autoencoder.requires_grad_(False)
+    teacher = copy.copy(model)  # shares analysis and gains, keeps the shipped synthesis
+    teacher._modules = dict(model._modules)
+    transform = json.loads((Path("weights") / "swin" / "config.json").read_text())["transform"]
+    net = build(tuple(transform["widths"]), tuple(transform["blocks"][:2]), arguments.middle).to(device)
+    if arguments.init:
+        net.load_state_dict({k: v.float() for k, v in load_file(arguments.init).items()})
+    crops = [a for a in read_images([arguments.val]) if min(a.shape[:2]) >= 256][:16]
+    centre = [a[(a.shape[0] - 256) // 2 :][:256, (a.shape[1] - 256) // 2 :][:, :256] for a in crops]
+    held = torch.from_numpy(np.stack(centre)).float().to(device)
+    fixed = [(s, tokens(model, held, s)) for s in (torch.full((len(held),), v, device=device) for v in STEPS)]
+
+    @torch.no_grad()
+    def psnr(synthesis: nn.Module | None) -> list[float]:
+        model.synthesis = synthesis
+        errors = [torch.cat([(model.decode(one, s[:1]).clamp(0, 255) - x).square().mean((1, 2, 3))
+                             for x, one in zip(held.split(1), _split(t), strict=True)]) for s, t in fixed]
+        return [round((10 * torch.log10(65025 / e)).mean().item(), 3) for e in errors]
+
+    folder: Path = arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def log(**entry: object) -> None:
+        with (folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"time": datetime.now().isoformat(timespec="seconds"), **entry}) + "\n")
+        print(entry, flush=True)
+
+    both, k = optimisers(net, arguments.bfloat16), 0
+    average = {n: p.detach().clone() for n, p in net.state_dict().items()}
+    checkpoint = folder / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        net.load_state_dict(state["net"])
+        average, k = state["average"], state["k"]
+        for optimiser, saved in zip(both, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+    else:
+        log(wavelet=psnr(None), shipped=psnr(teacher.synthesis))
+    model.synthesis = net
+
+    def save() -> None:
+        torch.save({"net": net.state_dict(), "average": average, "k": k, "optimisers": [o.state_dict() for o in both]}, checkpoint.with_suffix(".tmp"))
+        checkpoint.with_suffix(".tmp").replace(checkpoint)
+        save_file({n: v.half().contiguous() for n, v in average.items()}, folder / "average.safetensors")
+
+    def validate() -> None:
+        current = copy.deepcopy(net.state_dict())
+        net.load_state_dict(average)
+        log(k=k, minutes=round((time.time() - start) / 60, 1), average=psnr(net))
+        net.load_state_dict(current)
+        model.synthesis = net
+
+    data, rng = Crops(read_images(arguments.data), arguments.seed + k, device), np.random.default_rng(arguments.seed + k)
+    start, end, saved, validated, losses = time.time(), arguments.until.timestamp(), time.time(), time.time(), []
+    while (done := (time.time() - start) / (end - start)) < 1:
+        for optimiser in both:
+            for group in optimiser.param_groups:
+                group["lr"] = arguments.lr * min(1, (k + 1) / 50) * (1 - done) ** 0.8
+        image = data.batch(arguments.batch, arguments.crop)
+        count = arguments.batch
+        step = 3 * (200 / 3) ** torch.from_numpy((np.arange(count) + rng.random(count)) / count).float().to(device)
+        integers, target = tokens(model, image, step), image
+        if arguments.distil:
+            with torch.no_grad():
+                target = torch.lerp(image, teacher.decode(integers, step), arguments.distil)
+        with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
+            decoded = model.decode(integers, step)
+        loss = ((decoded.float() - target).square().sum((1, 2, 3)) * lagrangian(step) * step / 26).mean() / arguments.crop**2
+        for optimiser in both:
+            optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        for optimiser in both:
+            optimiser.step()
+        k += 1
+        weight = 1 - min(0.998, (1 + k) / (10 + k))
+        for n, p in net.state_dict().items():
+            average[n].lerp_(p, weight)
+        losses.append(loss.item())
+        if k % 50 == 0:
+            log(k=k, loss=round(float(np.mean(losses)), 5), megapixels=round(k * count * arguments.crop**2 / 1e6, 1))
+            losses = []
+        if time.time() - saved > 240:
+            save()
+            saved = time.time()
+        if time.time() - validated > 1200:
+            validate()
+            validated = time.time()
+    save()
+    validate()
+
+
+def _split(bands: Subbands) -> list[Subbands]:
+    parts = zip(*(t.split(1) for t in (bands.low, *bands.details)), strict=True)
+    return [Subbands(low, tuple(details)) for low, *details in parts]
+
+
+if __name__ == "__main__":
+    main()
