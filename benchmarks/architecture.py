@@ -17,9 +17,9 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from vitcodec.entropy.context import NEW
+from vitcodec.context.model import NEW
 from vitcodec.models.summary import Row, table_of, totals
-from vitcodec.presets import PRESETS
+from vitcodec.pretrained.presets import PRESETS
 
 DOCS = Path(__file__).parent.parent / "docs"
 SIZE = 768, 512
@@ -103,7 +103,13 @@ def merged(rows: list[Row]) -> Iterator[Line]:
     """Runs of blocks that differ in their number alone as one line."""
 
     def alike(line: Line) -> tuple[object, ...]:
-        return re.sub(r"\d+$", "", line.name), line.kind.replace(", shifted", ""), line.output, line.heads, line.parameters
+        return (
+            re.sub(r"\d+$", "", line.name),
+            line.kind.replace(", shifted", ""),
+            line.output,
+            line.heads,
+            line.parameters,
+        )
 
     for _, group in groupby(lines(rows), alike):
         run = list(group)
@@ -112,7 +118,9 @@ def merged(rows: list[Row]) -> Iterator[Line]:
             yield first
         else:
             name = f"{first.name} ... {last.name.rsplit('.', 1)[1]} ({len(run)} alike)"
-            yield Line(name, first.kind, first.output, first.heads, sum(r.parameters for r in run), sum(r.kmac for r in run))
+            yield Line(
+                name, first.kind, first.output, first.heads, sum(r.parameters for r in run), sum(r.kmac for r in run)
+            )
 
 
 @cache
@@ -124,9 +132,12 @@ def rows_of(name: str) -> list[Row]:
 def table(name: str, words: dict[str, str]) -> str:
     head = "| layer | kind | output | heads | parameters | kMAC/pixel |"
     body = [
-        f"| `{line.name}` | {line.kind} | {line.output} | {line.heads} | {line.parameters:,} | {line.kmac:.2f} |" for line in merged(rows_of(name))
+        f"| `{line.name}` | {line.kind} | {line.output} | {line.heads} | {line.parameters:,} | {line.kmac:.2f} |"
+        for line in merged(rows_of(name))
     ]
-    return "\n".join([translated(head, words), "|---|---|---|---:|---:|---:|", *(translated_row(row, words) for row in body)])
+    return "\n".join(
+        [translated(head, words), "|---|---|---|---:|---:|---:|", *(translated_row(row, words) for row in body)]
+    )
 
 
 def overview(words: dict[str, str]) -> str:
@@ -139,7 +150,8 @@ def overview(words: dict[str, str]) -> str:
         )
         if (sums["parameters"], sums["decode_kmac_per_pixel"]) != (preset.parameters, preset.kmac_per_pixel):
             print(
-                f"vitcodec/presets.py: {name} has {sums['parameters']:_} parameters and {sums['decode_kmac_per_pixel']} kMAC/pixel", file=sys.stderr
+                f"vitcodec/presets.py: {name} has {sums['parameters']:_} parameters and {sums['decode_kmac_per_pixel']} kMAC/pixel",
+                file=sys.stderr,
             )
     return "\n".join([translated(head, words), "|---|---|---:|---:|---:|", *body])
 

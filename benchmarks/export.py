@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitcodec import Codec, weights
-from vitcodec.effort import DEFAULT_EFFORT, ROUNDS, Refiner, rounded
-from vitcodec.entropy.context import FloatArithmetic
-from vitcodec.entropy.density import RateMeter
+from vitcodec import Codec
+from vitcodec.context.density import RateMeter
+from vitcodec.context.model import FloatArithmetic
+from vitcodec.pretrained import registry
+from vitcodec.rdo import DEFAULT_EFFORT, ROUNDS, RDOSearch, rounded
 from vitcodec.training.data import read_images, validation_crops
-from vitcodec.training.shipping import load_training_model
+from vitcodec.training.package import load_training_model
 
 
 @torch.no_grad()
@@ -26,11 +27,13 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a folder or tar of images")
     parser.add_argument("--qualities", type=int, nargs="+", default=[5, 20, 35, 50, 65, 80, 95])
     parser.add_argument("--count", type=int, default=6, help="of crops of 256x256 pixels")
-    parser.add_argument("--effort", type=int, default=DEFAULT_EFFORT, help="what chooses the integers; tables are fitted to the default")
+    parser.add_argument(
+        "--effort", type=int, default=DEFAULT_EFFORT, help="what chooses the integers; tables are fitted to the default"
+    )
     arguments = parser.parse_args()
 
     codec = Codec.load(arguments.model, "cpu")
-    context = load_training_model(weights.find(arguments.model)).context
+    context = load_training_model(registry.find(arguments.model)).context
     crops = validation_crops(read_images([arguments.data]), 256, arguments.count)
     totals = [0.0, 0.0]
     for quality in arguments.qualities:
@@ -40,14 +43,19 @@ def main() -> None:
             # what is skipped comes back as zero, so both are counted for the integers that were coded
             latents = rounded(codec.autoencoder.encode(crop, step), codec.card.config["dead_zone"])
             if rounds := ROUNDS[arguments.effort]:
-                latents = Refiner(codec.autoencoder, codec.entropy, quality)(crop, latents, rounds)
-            payloads, integers = codec.entropy.encode(latents, quality, fitted=False)  # scale offsets are no part of the export
+                latents = RDOSearch(codec.autoencoder, codec.entropy, quality)(crop, latents, rounds)
+            payloads, integers = codec.entropy.encode(
+                latents, quality, fitted=False
+            )  # scale offsets are no part of the export
             values = integers.map(Tensor.float)
             meter = RateMeter(values, values, context.base, step)
-            context.walk(FloatArithmetic(), context.rate_features(step), *values.low.shape[1:3], meter)
+            context.autoregressive_pass(FloatArithmetic(), context.step_features(step), *values.low.shape[1:3], meter)
             estimated += meter.bits().item()
             coded += 8 * sum(map(len, payloads.values()))
-        print(f"quality {quality}: {estimated:,.0f} bits estimated, {coded:,.0f} coded, {100 * (coded / estimated - 1):+.2f} %", flush=True)
+        print(
+            f"quality {quality}: {estimated:,.0f} bits estimated, {coded:,.0f} coded, {100 * (coded / estimated - 1):+.2f} %",
+            flush=True,
+        )
         totals = [totals[0] + estimated, totals[1] + coded]
     print(f"all: {100 * (totals[1] / totals[0] - 1):+.2f} %")
 

@@ -40,7 +40,11 @@ BEGIN, END = "<!-- made by benchmarks/families.py -->", "<!-- end -->"
 QUALITIES = (5, 20, 35, 50, 65, 80, 92)
 EFFORT = 1  # what is compared are transforms, not searches
 ANCHOR = "JPEG"
-SHOWN, CROP, RATE = "astronaut.png", (130, 20, 220, 220), 0.3  # the picture, x, y, width and height of what is shown, and its bits per pixel
+SHOWN, CROP, RATE = (
+    "astronaut.png",
+    (130, 20, 220, 220),
+    0.3,
+)  # the picture, x, y, width and height of what is shown, and its bits per pixel
 
 
 def median(work: Callable[[], object], repeat: int) -> float:
@@ -55,11 +59,15 @@ def median(work: Callable[[], object], repeat: int) -> float:
 def peak(*command: str) -> int:
     """Peak memory of Python with these arguments in MiB. By way of a small process: a child counts what its parent held when it was made."""
     code = "import sys, memory; print(memory.run(*sys.argv[1:])[0])"
-    result = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    result = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+    )
     return round(float(result.stdout))
 
 
-def measure(model: str, images: list[Path], baselines: dict[str, list[tuple[float, float]]], repeat: int) -> dict[str, Any]:
+def measure(
+    model: str, images: list[Path], baselines: dict[str, list[tuple[float, float]]], repeat: int
+) -> dict[str, Any]:
     codec = Codec.load(model, "cpu", 1)
     picture, config = read_image(images[0]), codec.card.config
     data = codec.encode(picture, 50, EFFORT)
@@ -71,7 +79,9 @@ def measure(model: str, images: list[Path], baselines: dict[str, list[tuple[floa
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "a.vitc"
         common = ["--quiet", "--threads=1", f"--model={model}", "--device=cpu"]
-        encode_memory = peak("-m", "vitcodec", "encode", str(images[0].resolve()), "-o", str(file), f"--effort={EFFORT}", *common)
+        encode_memory = peak(
+            "-m", "vitcodec", "encode", str(images[0].resolve()), "-o", str(file), f"--effort={EFFORT}", *common
+        )
         decode_memory = peak("-m", "vitcodec", "decode", str(file), *common)
     curve = mean_curve(measure_vitcodec(images, [f"--model={model}", "--device=cpu"], EFFORT, QUALITIES))
     return {
@@ -90,11 +100,24 @@ def measure(model: str, images: list[Path], baselines: dict[str, list[tuple[floa
 
 def table(results: dict[str, Any]) -> str:
     head = ("model", "BD-rate against JPEG (%)", "WebP", "AVIF (tune=psnr)")
-    head += ("parameters (million)", "kMAC/pixel", "encode (MP/s)", "decode (MP/s)", "encode (MiB)", "decode (MiB)", "weights (MB)")
+    head += (
+        "parameters (million)",
+        "kMAC/pixel",
+        "encode (MP/s)",
+        "decode (MP/s)",
+        "encode (MiB)",
+        "decode (MiB)",
+        "weights (MB)",
+    )
     rows = []
     for name, r in results["models"].items():
         rates = [f"{r['bd_rate'][anchor]:+.1f}" for anchor in ("JPEG", "WebP", "AVIF (tune=psnr)")]
-        cost = [f"{r['parameters'] / 1e6:.2f}", f"{r['kmac_per_pixel']:.1f}", f"{r['encode_mps']:.2f}", f"{r['decode_mps']:.2f}"]
+        cost = [
+            f"{r['parameters'] / 1e6:.2f}",
+            f"{r['kmac_per_pixel']:.1f}",
+            f"{r['encode_mps']:.2f}",
+            f"{r['decode_mps']:.2f}",
+        ]
         rows.append((name, *rates, *cost, str(r["encode_mib"]), str(r["decode_mib"]), f"{r['bytes'] / 1e6:.1f}"))
     return "\n".join(markdown_table(head, rows))
 
@@ -112,10 +135,16 @@ def montage(models: list[str]) -> tuple[Image.Image, list[str]]:
     parts, lines = [original], ["original"]
     for model in models:
         codec = Codec.load(model, "cpu")
-        hit = target.encode(codec, Picture(original), target.Target(size=RATE * original[..., 0].size / 8), effort=EFFORT)
+        hit = target.encode(
+            codec, Picture(original), target.Target(size=RATE * original[..., 0].size / 8), effort=EFFORT
+        )
         parts.append(codec.decode(hit.data).rgb)
-        lines.append(f"{model}, {8 * len(hit.data) / original[..., 0].size:.3f} bits per pixel, {psnr(original, parts[-1]):.2f} dB")
-    shown = np.concatenate([np.pad(p[y : y + height, x : x + width], ((0, 0), (0, 4), (0, 0)), constant_values=255) for p in parts], 1)
+        lines.append(
+            f"{model}, {8 * len(hit.data) / original[..., 0].size:.3f} bits per pixel, {psnr(original, parts[-1]):.2f} dB"
+        )
+    shown = np.concatenate(
+        [np.pad(p[y : y + height, x : x + width], ((0, 0), (0, 4), (0, 0)), constant_values=255) for p in parts], 1
+    )
     return Image.fromarray(shown), lines
 
 
@@ -144,12 +173,16 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     arguments = parser.parse_args()
 
-    results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {"schema_version": 1, "models": {}}
+    results = (
+        json.loads(arguments.results.read_text()) if arguments.results.exists() else {"schema_version": 1, "models": {}}
+    )
     if not arguments.page:
         if arguments.folder is None or not (images := sorted(arguments.folder.glob("*.png"))):
             sys.exit("give a folder of PNG images")
         cache = load_cache(arguments.baseline_cache)
-        baselines = {b.name: mean_curve(measure_baseline(b, images, cache, arguments.baseline_cache)) for b in BASELINES}
+        baselines = {
+            b.name: mean_curve(measure_baseline(b, images, cache, arguments.baseline_cache)) for b in BASELINES
+        }
         results |= {"images": len(images), "effort": EFFORT, "baselines": {ANCHOR: rounded(baselines[ANCHOR])}}
         for name in arguments.models:
             label, _, model = name.rpartition("=")

@@ -23,8 +23,8 @@ from random import Random
 
 import numpy as np
 
-from vitcodec import container, salvage
-from vitcodec.container import LEVELS, METADATA, Contents, Header
+from vitcodec.bitstream import container, salvage
+from vitcodec.bitstream.container import LEVELS, METADATA, Contents, Header
 from vitcodec.errors import VitcodecError
 
 Feed = Callable[[Random], str]  # makes an input, feeds it, says what came of it
@@ -55,7 +55,10 @@ def mutate(data: bytes, rng: Random) -> bytes:
 
 
 def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
-    return [(c.type.encode(), data[c.offset + c.size - 4 - c.length : c.offset + c.size - 4]) for c in container.describe(data).chunks]
+    return [
+        (c.type.encode(), data[c.offset + c.size - 4 - c.length : c.offset + c.size - 4])
+        for c in container.describe(data).chunks
+    ]
 
 
 def joined(chunks: list[tuple[bytes, bytes]]) -> bytes:
@@ -89,9 +92,15 @@ def rechunked(chunks: list[tuple[bytes, bytes]], rng: Random) -> bytes:
 
 def seeds() -> Iterator[bytes]:
     one = Header(33, 17, 60, False, "swin", bytes(range(8)), 512)
-    for header in (one, Header(130, 300, 5, True, "swin", bytes(8), 128), Header(600, 500, 90, False, "a-b.c", bytes(8), 128)):
+    for header in (
+        one,
+        Header(130, 300, 5, True, "swin", bytes(8), 128),
+        Header(600, 500, 90, False, "a-b.c", bytes(8), 128),
+    ):
         tokens = {
-            (level, tile): bytes((31 * level + 7 * tile + j) % 251 for j in range(3 + tile % 4)) for level in LEVELS for tile in range(header.tiles)
+            (level, tile): bytes((31 * level + 7 * tile + j) % 251 for j in range(3 + tile % 4))
+            for level in LEVELS
+            for tile in range(header.tiles)
         }
         for metadata in ({}, {key: key.encode() * 9 for key in METADATA}):
             yield container.pack(Contents(header, metadata, tokens))
@@ -99,7 +108,14 @@ def seeds() -> Iterator[bytes]:
 
 def container_feed() -> Feed:
     files = [(data, chunks_of(data)) for data in seeds()]
-    readers = [container.unpack, container.unpack, salvage.unpack, salvage.unpack, container.describe, container.read_header]
+    readers = [
+        container.unpack,
+        container.unpack,
+        salvage.unpack,
+        salvage.unpack,
+        container.describe,
+        container.read_header,
+    ]
 
     def feed(rng: Random) -> str:
         data, chunks = rng.choice(files)
@@ -113,17 +129,21 @@ def container_feed() -> Feed:
 
 
 def tables_feed() -> Feed:
+    from vitcodec.bitstream.range_coder import Decoder
+    from vitcodec.bitstream.tables import choose
     from vitcodec.codec import Codec
-    from vitcodec.entropy import coding
-    from vitcodec.entropy.coder import Decoder
-    from vitcodec.entropy.tables import choose
+    from vitcodec.context import coding
 
     tables = Codec.load(device="cpu").entropy.tables
 
     def feed(rng: Random) -> str:
         numpy = np.random.default_rng(rng.getrandbits(64))
         n = rng.randrange(1, 200)
-        choice = choose(numpy.integers(-(2**22), 2**22, n) >> numpy.integers(0, 22, n), numpy.integers(-50, 300, n), numpy.integers(-3, 4, n))
+        choice = choose(
+            numpy.integers(-(2**22), 2**22, n) >> numpy.integers(0, 22, n),
+            numpy.integers(-50, 300, n),
+            numpy.integers(-3, 4, n),
+        )
         coder = Decoder(rng.randbytes(rng.randrange(64)) if rng.randrange(4) else b"\xff" * rng.randrange(64))
         try:
             for place, rows_of, rows, largest in tables.split(choice, 1):
@@ -183,7 +203,12 @@ def codec_feed() -> Feed:
     return feed
 
 
-FEEDS: dict[str, Callable[[], Feed]] = {"container": container_feed, "tables": tables_feed, "entropy": entropy_feed, "codec": codec_feed}
+FEEDS: dict[str, Callable[[], Feed]] = {
+    "container": container_feed,
+    "tables": tables_feed,
+    "entropy": entropy_feed,
+    "codec": codec_feed,
+}
 
 
 def main() -> int:
@@ -210,7 +235,10 @@ def main() -> int:
                 outcomes[type(error).__name__] += 1
             except Exception as error:
                 failures += 1
-                print(f"FAILED: {layer}, seed {arguments.seed}, input {number}: {type(error).__name__}: {error}", flush=True)
+                print(
+                    f"FAILED: {layer}, seed {arguments.seed}, input {number}: {type(error).__name__}: {error}",
+                    flush=True,
+                )
             took = time.process_time() - start
             slowest = max(slowest, took)
             if took > arguments.seconds:

@@ -31,12 +31,19 @@ from vitcodec.evaluation.bdrate import Curve, bd_rate, overlap
 from vitcodec.evaluation.published import read_published
 from vitcodec.images import read_image
 from vitcodec.metrics import psnr
-from vitcodec.weights import find
+from vitcodec.pretrained.registry import find
 
 QUALITIES = (1, *range(10, 101, 10))
 RATES = (0.1, 2.5)  # bits per pixel within which curves are compared
 # the published curves to compare with, by their id in the file of --curves
-ANCHORS = ("ca-vtm", "vtm18", "ca-bpg_444_x265_ycbcr", "meas-avif-aom-s4-444-tune-psnr", "meas-jpegxl-0.11.2-e7", "ca-bmshj2018-hyperprior-mse")
+ANCHORS = (
+    "ca-vtm",
+    "vtm18",
+    "ca-bpg_444_x265_ycbcr",
+    "meas-avif-aom-s4-444-tune-psnr",
+    "meas-jpegxl-0.11.2-e7",
+    "ca-bmshj2018-hyperprior-mse",
+)
 PLOTTED = ("ca-vtm", "ca-bpg_444_x265_ycbcr")
 
 Points = list[dict[str, Any]]  # rows of image, setting, bytes, bpp, psnr
@@ -50,11 +57,21 @@ def pixels(path: Path) -> np.ndarray:
 def row(image: Path, setting: int, size: int, decoded: np.ndarray) -> dict[str, Any]:
     original = read_image(image).rgb
     bpp = 8 * size / (original.shape[0] * original.shape[1])
-    return {"image": image.name, "setting": setting, "bytes": size, "bpp": round(bpp, 6), "psnr": round(psnr(original, decoded), 5)}
+    return {
+        "image": image.name,
+        "setting": setting,
+        "bytes": size,
+        "bpp": round(bpp, 6),
+        "psnr": round(psnr(original, decoded), 5),
+    }
 
 
 def measure_vitcodec(
-    images: list[Path], options: list[str], effort: int | None = None, qualities: Sequence[int] = QUALITIES, workers: int = 1
+    images: list[Path],
+    options: list[str],
+    effort: int | None = None,
+    qualities: Sequence[int] = QUALITIES,
+    workers: int = 1,
 ) -> Points:
     """options: of both commands. workers: qualities that are measured at the same time."""
     encoding = [*options, *([] if effort is None else [f"--effort={effort}"])]
@@ -64,7 +81,10 @@ def measure_vitcodec(
             files, decoded = Path(folder) / "files", Path(folder) / "decoded"
             run("encode", *map(str, images), "-o", f"{files}/", "-q", str(quality), "--strip", *encoding)
             run("decode", *(str(files / f"{i.stem}.vitc") for i in images), "-o", f"{decoded}/", *options)
-            points = [row(i, quality, (files / f"{i.stem}.vitc").stat().st_size, pixels(decoded / f"{i.stem}.png")) for i in images]
+            points = [
+                row(i, quality, (files / f"{i.stem}.vitc").stat().st_size, pixels(decoded / f"{i.stem}.png"))
+                for i in images
+            ]
         ((bpp, db),) = mean_curve(points)
         print(f"vitcodec quality {quality:3}: {bpp:.4f} bpp, {db:.3f} dB", flush=True)
         return points
@@ -73,7 +93,9 @@ def measure_vitcodec(
         return [point for points in pool.map(measure, qualities) for point in points]
 
 
-def measure_every_quality(images: list[Path], options: list[str], model: str | None, effort: int, workers: int, store: Path | None) -> Points:
+def measure_every_quality(
+    images: list[Path], options: list[str], model: str | None, effort: int, workers: int, store: Path | None
+) -> Points:
     """All of quality 1 to 100. store: keeps what is measured, and what it holds of the same weights is not measured again."""
     kind = {"weights": find(model).sha256, "effort": effort}
     kept: dict[str, Any] = json.loads(store.read_text()) if store and store.exists() else {}
@@ -107,7 +129,10 @@ def measure_baseline(codec: Baseline, images: list[Path], cache: dict[str, Any],
             kept.append(row(image, setting, len(data), codec.decode(data).rgb))
         if len(done) < len(images):
             store.write_text(dumps(cache))
-            print(f"{codec.name} {setting}: {np.mean([p['bpp'] for p in kept if p['setting'] == setting]):.4f} bpp", flush=True)
+            print(
+                f"{codec.name} {setting}: {np.mean([p['bpp'] for p in kept if p['setting'] == setting]):.4f} bpp",
+                flush=True,
+            )
     names = {i.name for i in images}
     return [p for p in kept if p["image"] in names and p["setting"] in codec.settings]
 
@@ -115,7 +140,9 @@ def measure_baseline(codec: Baseline, images: list[Path], cache: dict[str, Any],
 def load_cache(path: Path) -> dict[str, Any]:
     if path.exists():
         return json.loads(path.read_text())
-    versions = {"pillow": PIL.__version__} | {name: features.version(name) for name in ("libjpeg_turbo", "webp", "jpg_2000", "avif")}
+    versions = {"pillow": PIL.__version__} | {
+        name: features.version(name) for name in ("libjpeg_turbo", "webp", "jpg_2000", "avif")
+    }
     return {"schema_version": 1, "versions": versions, "points": {}}
 
 
@@ -135,7 +162,9 @@ def mean_curve(points: Points) -> list[tuple[float, float]]:
 def falls(points: Points) -> list[str]:
     """Where the rate or the PSNR does not rise from one quality to the next, for the mean and for each image."""
     qualities = list(dict.fromkeys(p["setting"] for p in points))
-    curves = {"mean": mean_curve(points)} | {n: mean_curve([p for p in points if p["image"] == n]) for n in dict.fromkeys(p["image"] for p in points)}
+    curves = {"mean": mean_curve(points)} | {
+        n: mean_curve([p for p in points if p["image"] == n]) for n in dict.fromkeys(p["image"] for p in points)
+    }
     return [
         f"{name}: {what} does not rise from quality {qualities[i]} to {qualities[i + 1]} ({curve[i][axis]:.4f} to {curve[i + 1][axis]:.4f})"
         for name, curve in curves.items()
@@ -151,7 +180,14 @@ def compare(curve: Curve, anchors: dict[str, Curve]) -> list[dict[str, Any]]:
     for name, anchor in anchors.items():
         try:
             low, high = overlap(anchor, curve, RATES)
-            rows.append({"anchor": name, "bd_rate": round(bd_rate(anchor, curve, RATES), 2), "psnr_from": round(low, 2), "psnr_to": round(high, 2)})
+            rows.append(
+                {
+                    "anchor": name,
+                    "bd_rate": round(bd_rate(anchor, curve, RATES), 2),
+                    "psnr_from": round(low, 2),
+                    "psnr_to": round(high, 2),
+                }
+            )
         except ValueError as error:
             print(f"no BD-rate against {name}: {error}")
     return rows
@@ -166,25 +202,49 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="the folder of the Kodak images (PNG)")
     parser.add_argument("--curves", type=Path, help="published curves, JSON")
     parser.add_argument("--out", type=Path, help="where the results go, JSON")
-    parser.add_argument("--baseline-cache", type=Path, default=Path("docs/baselines-kodak.json"), help="results of the baselines, read and filled")
+    parser.add_argument(
+        "--baseline-cache",
+        type=Path,
+        default=Path("docs/baselines-kodak.json"),
+        help="results of the baselines, read and filled",
+    )
     parser.add_argument("--baselines-only", action="store_true", help="only fill the cache")
     parser.add_argument("--model", help="passed on to vitcodec")
     parser.add_argument("--device", help="passed on to vitcodec")
     parser.add_argument("--threads", help="passed on to vitcodec")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="qualities measured at the same time; give --threads as well")
     parser.add_argument(
-        "--every-quality", type=int, metavar="EFFORT", help="measure all of 1 to 100 at that effort, and only say where rate or PSNR falls"
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="qualities measured at the same time; give --threads as well",
     )
-    parser.add_argument("--store", type=Path, help="where --every-quality keeps what it measures, JSON: it goes on from there")
+    parser.add_argument(
+        "--every-quality",
+        type=int,
+        metavar="EFFORT",
+        help="measure all of 1 to 100 at that effort, and only say where rate or PSNR falls",
+    )
+    parser.add_argument(
+        "--store", type=Path, help="where --every-quality keeps what it measures, JSON: it goes on from there"
+    )
     parser.add_argument("--first", type=int, metavar="N", help="measure only so many of the images")
     arguments = parser.parse_args()
 
     images = sorted(arguments.folder.glob("*.png"))[: arguments.first]
     if not images:
         parser.error(f"{arguments.folder}: no PNG files there")
-    options = [f"--{name}={value}" for name in ("model", "device", "threads") if (value := getattr(arguments, name)) is not None]
+    options = [
+        f"--{name}={value}"
+        for name in ("model", "device", "threads")
+        if (value := getattr(arguments, name)) is not None
+    ]
     if arguments.every_quality:
-        falling = falls(measure_every_quality(images, options, arguments.model, arguments.every_quality, arguments.workers, arguments.store))
+        falling = falls(
+            measure_every_quality(
+                images, options, arguments.model, arguments.every_quality, arguments.workers, arguments.store
+            )
+        )
         print("\n".join(falling) or "rate and PSNR rise at every step on every image")
         return 1 if falling else 0
     cache = load_cache(arguments.baseline_cache)
@@ -202,7 +262,11 @@ def main() -> int:
     for line in falling:
         print(line)
     if arguments.out:
-        plotted = {"vitcodec": curve, **baselines, **{published[i].name: published[i].psnr for i in PLOTTED if i in published}}
+        plotted = {
+            "vitcodec": curve,
+            **baselines,
+            **{published[i].name: published[i].psnr for i in PLOTTED if i in published},
+        }
         results = {
             "schema_version": 2,
             "images": len(images),

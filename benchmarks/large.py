@@ -23,7 +23,11 @@ CELL = 400  # pixels: what each photograph has at least
 def mosaic(width: int, height: int) -> np.ndarray:
     """(height, width, 3) uint8."""
     rng = np.random.default_rng(0)
-    photos = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(EXAMPLES.glob("*.[pj][np]g")) if path.name != "chelsea.png"]
+    photos = [
+        np.asarray(Image.open(path).convert("RGB"))
+        for path in sorted(EXAMPLES.glob("*.[pj][np]g"))
+        if path.name != "chelsea.png"
+    ]
     out = np.empty((height, width, 3), np.uint8)
     for y in range(0, height, CELL):
         for x in range(0, width, CELL):
@@ -53,14 +57,32 @@ def main() -> None:
         common = ["--device", "cpu", "--threads", str(arguments.threads), "--overwrite"]
         region = f"{width // 2},{height // 2},{min(1000, width // 2)},{min(1000, height // 2)}"
         for what, command in (
-            ("encode", ["encode", str(image), "-o", str(encoded), "-q", str(arguments.quality), "--effort", str(arguments.effort)]),
+            (
+                "encode",
+                [
+                    "encode",
+                    str(image),
+                    "-o",
+                    str(encoded),
+                    "-q",
+                    str(arguments.quality),
+                    "--effort",
+                    str(arguments.effort),
+                ],
+            ),
             ("decode --reduce 3", ["decode", str(encoded), "-o", str(folder / "reduced.png"), "--reduce", "3"]),
-            (f"decode --region {region}", ["decode", str(encoded), "-o", str(folder / "region.png"), "--region", region]),
+            (
+                f"decode --region {region}",
+                ["decode", str(encoded), "-o", str(folder / "region.png"), "--region", region],
+            ),
             ("decode", ["decode", str(encoded), "-o", str(folder / "large.png")]),
         ):
             memory, seconds, cpu = run("-m", "vitcodec", *command, *common, "--quiet")
             megapixels = width * height / 1e6
-            print(f"{what}: peak {memory:.0f} MiB, {seconds:.1f} s with start-up ({cpu:.1f} s of CPU) for {megapixels:.1f} MP", flush=True)
+            print(
+                f"{what}: peak {memory:.0f} MiB, {seconds:.1f} s with start-up ({cpu:.1f} s of CPU) for {megapixels:.1f} MP",
+                flush=True,
+            )
         print(f"{encoded.stat().st_size:,} bytes, {8 * encoded.stat().st_size / (width * height):.3f} bpp")
 
 

@@ -29,12 +29,18 @@ def run(*command: str) -> tuple[float, float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10), seconds, usage.ru_utime + usage.ru_stime
+    return (
+        usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
+        seconds,
+        usage.ru_utime + usage.ru_stime,
+    )
 
 
 def scaled(image: Image.Image, megapixels: float) -> Image.Image:
     factor = (megapixels * 1e6 / (image.width * image.height)) ** 0.5
-    return image.resize((max(round(image.width * factor), 1), max(round(image.height * factor), 1)), Image.Resampling.LANCZOS)
+    return image.resize(
+        (max(round(image.width * factor), 1), max(round(image.height * factor), 1)), Image.Resampling.LANCZOS
+    )
 
 
 def main() -> None:
@@ -59,7 +65,9 @@ def main() -> None:
         for megapixels in arguments.megapixels:
             image = scaled(original, megapixels)
             image.save(source)
-            there = run("-m", "vitcodec", "encode", source, "-o", encoded, "-q", str(arguments.quality), "--overwrite", *options)
+            there = run(
+                "-m", "vitcodec", "encode", source, "-o", encoded, "-q", str(arguments.quality), "--overwrite", *options
+            )
             back = run("-m", "vitcodec", "decode", encoded, "-o", decoded, "--overwrite", *options)
             columns = (
                 f"{megapixels:g}",

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitcodec import weights
 from vitcodec.codec import Codec
 from vitcodec.images import read_image
 from vitcodec.metrics import psnr
-from vitcodec.models import missing, untrained
+from vitcodec.models import erasure, untrained
 from vitcodec.models.autoencoder import Autoencoder
+from vitcodec.pretrained import registry
 from vitcodec.wavelet import Subbands
 
 SHARES = 0.0, 0.1, 0.3, 0.5
@@ -31,7 +31,7 @@ class Filled(Autoencoder):
 
     def restore(self, latents: Subbands, step: Tensor, gone: Tensor | None = None) -> Subbands:
         bands = super().restore(latents, step)
-        return bands if gone is None else missing.fill(bands, gone, missing.mean)
+        return bands if gone is None else erasure.fill(bands, gone, erasure.mean)
 
 
 @torch.no_grad()
@@ -43,11 +43,19 @@ def main() -> None:
     arguments = parser.parse_args()
 
     # an untrained family takes its latents from the flagship's gains of the wavelet: none
-    model = untrained(arguments.model) if weights.is_preset(arguments.model) else Codec.load(arguments.model, "cpu").autoencoder
+    model = (
+        untrained(arguments.model)
+        if registry.is_preset(arguments.model)
+        else Codec.load(arguments.model, "cpu").autoencoder
+    )
     plain, mean = Autoencoder(), Filled()
     for copy in (plain, mean):
-        copy.load_state_dict({"gain": model.gain, "ungain": model.ungain})
-    methods: dict[str, Callable[..., Tensor]] = {"mean filling": mean.decode, "interpolation": plain.decode, arguments.model: model.decode}
+        copy.load_state_dict({"gain": model.gain, "inverse_gain": model.inverse_gain})
+    methods: dict[str, Callable[..., Tensor]] = {
+        "mean filling": mean.decode,
+        "interpolation": plain.decode,
+        arguments.model: model.decode,
+    }
 
     sums = np.zeros((len(SHARES), len(methods)))
     paths = sorted(arguments.folder.glob("*.png"))
@@ -58,7 +66,7 @@ def main() -> None:
         rgb = rgb[:height, :width]
         latents = model.encode(torch.from_numpy(rgb.copy()).float()[None], step).map(torch.round)
         for i, share in enumerate(SHARES):
-            gone = missing.random_missing(1, height // 16, width // 16, share, torch.Generator().manual_seed(n))
+            gone = erasure.random_erasure(1, height // 16, width // 16, share, torch.Generator().manual_seed(n))
             for j, decode in enumerate(methods.values()):
                 image = decode(latents, step, gone if share else None)[0]
                 sums[i, j] += psnr(rgb, image.round().clamp(0, 255).to(torch.uint8).numpy())

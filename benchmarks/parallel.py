@@ -30,7 +30,10 @@ def compare(ways: dict[str, Callable[[], object]], repeat: int) -> None:
             if number:  # the first is a warm-up
                 seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     for name, values in seconds.items():
-        print(f"  {name}: {statistics.median(v[0] for v in values):.3f} s ({statistics.median(v[1] for v in values):.3f} s of CPU)", flush=True)
+        print(
+            f"  {name}: {statistics.median(v[0] for v in values):.3f} s ({statistics.median(v[1] for v in values):.3f} s of CPU)",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -53,7 +56,10 @@ def main() -> None:
         return way
 
     print(f"tokens of {rgb.shape[1]}x{rgb.shape[0]} pixels in tiles of 512, {arguments.threads} threads")
-    compare({"one tile at a time": tokens(1), f"{arguments.threads} tiles at a time": tokens(arguments.threads)}, arguments.repeat)
+    compare(
+        {"one tile at a time": tokens(1), f"{arguments.threads} tiles at a time": tokens(arguments.threads)},
+        arguments.repeat,
+    )
 
     for side in (64, 128, 256):
         batch = torch.from_numpy(np.stack([rgb[:side, k : k + side] for k in range(8)])).float()
@@ -61,7 +67,9 @@ def main() -> None:
 
         def together(batch: torch.Tensor = batch, step: torch.Tensor = step) -> None:
             with torch.no_grad():
-                codec.autoencoder.decode(codec.autoencoder.encode(batch, step.expand(len(batch))), step.expand(len(batch)))
+                codec.autoencoder.decode(
+                    codec.autoencoder.encode(batch, step.expand(len(batch))), step.expand(len(batch))
+                )
 
         def each(batch: torch.Tensor = batch, step: torch.Tensor = step) -> None:
             with torch.no_grad():
@@ -72,7 +80,9 @@ def main() -> None:
             for one in batch:
                 codec.decode(codec.encode(Picture(one.numpy().astype(np.uint8)), 50))
 
-        print(f"8 pictures of {side}x{side}: analysis and synthesis, and for comparison everything from pixels to pixels")
+        print(
+            f"8 pictures of {side}x{side}: analysis and synthesis, and for comparison everything from pixels to pixels"
+        )
         compare({"one by one": each, "together": together, "everything, one by one": whole}, arguments.repeat)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vitcodec.codec import Codec
 from vitcodec.images import read_image
-from vitcodec.tiling import Region
+from vitcodec.tiles import Region
 
 
 class Counting(io.BytesIO):
@@ -37,7 +37,9 @@ def main() -> None:
     picture = read_image(arguments.image)
     height, width = picture.rgb.shape[:2]
     data = codec.encode(picture, arguments.quality)
-    print(f"{arguments.image.name}: {width}x{height}, quality {arguments.quality}, {len(data):,} bytes, median of {arguments.repeat}")
+    print(
+        f"{arguments.image.name}: {width}x{height}, quality {arguments.quality}, {len(data):,} bytes, median of {arguments.repeat}"
+    )
     parts: list[tuple[str, int, Region | None]] = [(f"--reduce {n}", n, None) for n in range(5)]
     parts.append(("--region of 256x256", 0, Region(width // 4, height // 4, 256, 256)))
     whole = None

@@ -39,7 +39,9 @@ def percent(value: float) -> str:
 def readme_tables(results: Results) -> str:
     """BD-rates against the anchors that the README names, and the mean at every quality."""
     rates = {row["anchor"]: row["bd_rate"] for row in results["bd_rate"]}
-    against = markdown_table(("against", "BD-rate"), [(text, percent(rates[name])) for name, text in ANCHORS.items() if name in rates])
+    against = markdown_table(
+        ("against", "BD-rate"), [(text, percent(rates[name])) for name, text in ANCHORS.items() if name in rates]
+    )
     mean = results["mean"]
     columns = ["quality", *(str(p["quality"]) for p in mean)]
     rows = [
@@ -54,8 +56,13 @@ def page(results: Results) -> str:
     lines = [f"Mean of {results['images']} images: rate from the size of the files, PSNR of 8-bit RGB per image.", ""]
     mean = [(str(p["quality"]), f"{p['bpp']:.4f}", f"{p['psnr']:.2f}") for p in results["mean"]]
     lines += [*markdown_table(("quality", "bits per pixel", "PSNR (dB)"), mean, 0), ""]
-    lines += ["BD-rate of vitcodec (RGB PSNR, PCHIP, 0.1 to 2.5 bits per pixel); negative: fewer bits than the anchor.", ""]
-    rates = [(r["anchor"], f"{r['bd_rate']:+.1f}", f"{r['psnr_from']:.1f} to {r['psnr_to']:.1f}") for r in results["bd_rate"]]
+    lines += [
+        "BD-rate of vitcodec (RGB PSNR, PCHIP, 0.1 to 2.5 bits per pixel); negative: fewer bits than the anchor.",
+        "",
+    ]
+    rates = [
+        (r["anchor"], f"{r['bd_rate']:+.1f}", f"{r['psnr_from']:.1f} to {r['psnr_to']:.1f}") for r in results["bd_rate"]
+    ]
     return "\n".join([*lines, *markdown_table(("anchor", "BD-rate (%)", "over PSNR (dB)"), rates), ""])
 
 

@@ -30,7 +30,11 @@ from vitcodec.evaluation.matching import match_size
 from vitcodec.evaluation.provenance import provenance
 from vitcodec.images import Picture, read_image
 
-MODELS = ("mbt2018-mean", "mbt2018", "cheng2020-attn")  # hyperprior alone; autoregressive; autoregressive with attention
+MODELS = (
+    "mbt2018-mean",
+    "mbt2018",
+    "cheng2020-attn",
+)  # hyperprior alone; autoregressive; autoregressive with attention
 STRIDE = 64  # to multiples of which CompressAI's models want sides padded
 
 
@@ -56,8 +60,12 @@ class CompressAI:
 
     @torch.no_grad()
     def decode(self, data: bytes) -> Picture:
-        image = self.model.decompress(self.coded["strings"], self.coded["shape"])["x_hat"][0, :, : self.size[0], : self.size[1]]
-        return Picture((image.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy().astype(np.uint8))
+        image = self.model.decompress(self.coded["strings"], self.coded["shape"])["x_hat"][
+            0, :, : self.size[0], : self.size[1]
+        ]
+        return Picture(
+            (image.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy().astype(np.uint8)
+        )
 
 
 def _flat(group: Any) -> list[bytes]:
@@ -72,11 +80,18 @@ def timed(codec: ImageCodec, image: Path, picture: Picture, setting: float, reps
 
 def say(name: str, row: Row, meaningful: bool = True) -> None:
     rates = (f"{row.bpp:.4f}", f"{row.psnr:.2f}") if meaningful else ("-", "-")
-    speeds = (f"{row.encode_seconds:.3g}", f"{row.decode_seconds:.3g}", f"{row.encode_mps:.2f}", f"{row.decode_mps:.2f}")
+    speeds = (
+        f"{row.encode_seconds:.3g}",
+        f"{row.decode_seconds:.3g}",
+        f"{row.encode_mps:.2f}",
+        f"{row.decode_mps:.2f}",
+    )
     print(f"| {' | '.join([name, *rates, *speeds])} |", flush=True)
 
 
-def learned(models: Sequence[str], quality: int, image: Path, picture: Picture, device: torch.device, reps: int) -> None:
+def learned(
+    models: Sequence[str], quality: int, image: Path, picture: Picture, device: torch.device, reps: int
+) -> None:
     if importlib.util.find_spec("compressai") is None:
         print("\nCompressAI is not installed here: its models were left out.")
         return
@@ -93,7 +108,9 @@ def main() -> None:
     parser.add_argument("--reps", type=int, default=9)
     parser.add_argument("--model")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--compressai", nargs="*", default=MODELS, metavar="NAME", help="models of its zoo; none to leave them out")
+    parser.add_argument(
+        "--compressai", nargs="*", default=MODELS, metavar="NAME", help="models of its zoo; none to leave them out"
+    )
     parser.add_argument("--compressai-quality", type=int, default=4)
     arguments = parser.parse_args()
 
@@ -110,7 +127,9 @@ def main() -> None:
         setting = match_size(baseline, picture, row.bytes or 1)
         say(f"{baseline.name}, {setting:g}", timed(baseline, arguments.image, picture, setting, arguments.reps))
     if arguments.compressai:
-        learned(arguments.compressai, arguments.compressai_quality, arguments.image, picture, codec.device, arguments.reps)
+        learned(
+            arguments.compressai, arguments.compressai_quality, arguments.image, picture, codec.device, arguments.reps
+        )
     print()
     for key, value in provenance(codec, shlex.join(["python", *sys.argv])).items():
         print(f"{key}: {value}")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vitcodec import weights
 from vitcodec.codec import Codec
 from vitcodec.images import read_image
 from vitcodec.metrics import psnr
-from vitcodec.training.shipping import load_training_model
+from vitcodec.pretrained import registry
+from vitcodec.training.package import load_training_model
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     codec = Codec.load("swin", "cpu")
-    codec.autoencoder = load_training_model(weights.find("swin"), arguments.model).autoencoder.eval()
+    codec.autoencoder = load_training_model(registry.find("swin"), arguments.model).autoencoder.eval()
     pictures = [read_image(path) for path in sorted(arguments.folder.glob("*.png"))]
     print(f"{arguments.model}, {len(pictures)} images")
     for quality in map(int, arguments.quality.split(",")):

@@ -24,11 +24,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from vitcodec.quantisation import lagrangian, quantise
 
 from vitcodec import Codec
 from vitcodec.layers import zero_init
 from vitcodec.models import unet
-from vitcodec.quantisation import lagrangian, quantise
 from vitcodec.training.data import Crops, read_images
 from vitcodec.training.optimiser import optimisers
 from vitcodec.wavelet import Subbands
@@ -83,9 +83,13 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
     parser.add_argument("--val", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rate falls to that moment")
+    parser.add_argument(
+        "--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rate falls to that moment"
+    )
     parser.add_argument("--init", type=Path, help="average.safetensors of an earlier run")
-    parser.add_argument("--distil", type=float, default=0.0, metavar="SHARE", help="of the shipped synthesis in the target")
+    parser.add_argument(
+        "--distil", type=float, default=0.0, metavar="SHARE", help="of the shipped synthesis in the target"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
@@ -115,8 +119,15 @@ def main() -> None:
     @torch.no_grad()
     def psnr(synthesis: nn.Module | None) -> list[float]:
         model.synthesis = synthesis
-        errors = [torch.cat([(model.decode(one, s[:1]).clamp(0, 255) - x).square().mean((1, 2, 3))
-                             for x, one in zip(held.split(1), _split(t), strict=True)]) for s, t in fixed]
+        errors = [
+            torch.cat(
+                [
+                    (model.decode(one, s[:1]).clamp(0, 255) - x).square().mean((1, 2, 3))
+                    for x, one in zip(held.split(1), _split(t), strict=True)
+                ]
+            )
+            for s, t in fixed
+        ]
         return [round((10 * torch.log10(65025 / e)).mean().item(), 3) for e in errors]
 
     folder: Path = arguments.output
@@ -141,7 +152,10 @@ def main() -> None:
     model.synthesis = net
 
     def save() -> None:
-        torch.save({"net": net.state_dict(), "average": average, "k": k, "optimisers": [o.state_dict() for o in both]}, checkpoint.with_suffix(".tmp"))
+        torch.save(
+            {"net": net.state_dict(), "average": average, "k": k, "optimisers": [o.state_dict() for o in both]},
+            checkpoint.with_suffix(".tmp"),
+        )
         checkpoint.with_suffix(".tmp").replace(checkpoint)
         save_file({n: v.half().contiguous() for n, v in average.items()}, folder / "average.safetensors")
 
@@ -152,7 +166,10 @@ def main() -> None:
         net.load_state_dict(current)
         model.synthesis = net
 
-    data, rng = Crops(read_images(arguments.data), arguments.seed + k, device), np.random.default_rng(arguments.seed + k)
+    data, rng = (
+        Crops(read_images(arguments.data), arguments.seed + k, device),
+        np.random.default_rng(arguments.seed + k),
+    )
     start, end, saved, validated, losses = time.time(), arguments.until.timestamp(), time.time(), time.time(), []
     while (done := (time.time() - start) / (end - start)) < 1:
         for optimiser in both:
@@ -167,7 +184,9 @@ def main() -> None:
                 target = torch.lerp(image, teacher.decode(integers, step), arguments.distil)
         with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
             decoded = model.decode(integers, step)
-        loss = ((decoded.float() - target).square().sum((1, 2, 3)) * lagrangian(step) * step / 26).mean() / arguments.crop**2
+        loss = (
+            (decoded.float() - target).square().sum((1, 2, 3)) * lagrangian(step) * step / 26
+        ).mean() / arguments.crop**2
         for optimiser in both:
             optimiser.zero_grad()
         loss.backward()

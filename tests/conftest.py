@@ -16,7 +16,10 @@ def make_rgb(width: int, height: int, seed: int = 0) -> np.ndarray:
     """A smooth picture with edges and texture, (height, width, 3) uint8."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float64)
-    waves = sum(np.sin(x[..., None] * rng.normal(0, 0.08, 3) + y[..., None] * rng.normal(0, 0.08, 3) + rng.uniform(0, 6, 3)) for _ in range(4))
+    waves = sum(
+        np.sin(x[..., None] * rng.normal(0, 0.08, 3) + y[..., None] * rng.normal(0, 0.08, 3) + rng.uniform(0, 6, 3))
+        for _ in range(4)
+    )
     rgb = 128 + 25 * waves
     for _ in range(6):
         cx, cy, r = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(4, max(5, min(width, height) / 3))

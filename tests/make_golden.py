@@ -33,4 +33,6 @@ if __name__ == "__main__":
     DATA.mkdir(exist_ok=True)
     (DATA / "golden-0.vitc").write_bytes(data)
     np.savez_compressed(DATA / "golden-0.npz", rgb=codec.decode(data).rgb)
-    (DATA / "golden-0.json").write_text(json.dumps({"tokens": digest(codec.tokens(data)), "width": 150, "height": 90, "quality": 55}) + "\n")
+    (DATA / "golden-0.json").write_text(
+        json.dumps({"tokens": digest(codec.tokens(data)), "width": 150, "height": 90, "quality": 55}) + "\n"
+    )

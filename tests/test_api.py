@@ -31,7 +31,7 @@ def test_one_file_there_and_back(tmp_path):
 
 
 def test_the_command_line_has_the_same_defaults():
-    from vitcodec import codec, effort
+    from vitcodec import codec, rdo
 
     assert DEFAULT_QUALITY == codec.DEFAULT_QUALITY
-    assert DEFAULT_EFFORT == effort.DEFAULT_EFFORT
+    assert DEFAULT_EFFORT == rdo.DEFAULT_EFFORT

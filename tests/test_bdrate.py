@@ -46,7 +46,9 @@ def test_rates_narrow_the_range():
     # the anchor passes 0.5 at 27 dB and the other at 30 dB; both pass 4 at 36 dB
     assert overlap(anchor, test, (0.5, 4)) == (pytest.approx(30), pytest.approx(36))
     assert bd_rate(anchor, test) < -15
-    assert bd_rate(anchor, test, (2, 4)) == pytest.approx(0, abs=1)  # the points beside the range bend the curve a little
+    assert bd_rate(anchor, test, (2, 4)) == pytest.approx(
+        0, abs=1
+    )  # the points beside the range bend the curve a little
 
 
 def test_rates_wider_than_the_curves_change_nothing():
@@ -76,6 +78,8 @@ def test_a_range_of_quality_keeps_out_what_a_curve_reaches_besides():
     test = [(0.2, 26), (0.42, 29), (1.0, 34), (3.0, 45)]
     slid = [(0.12, 24), *test]  # the same curve, further down, where the anchor is at its worst
     assert bd_rate(anchor, slid) < bd_rate(anchor, test) - 1
-    assert bd_rate(anchor, slid, qualities=(29, 44)) == pytest.approx(bd_rate(anchor, test, qualities=(29, 44)), abs=0.5)
+    assert bd_rate(anchor, slid, qualities=(29, 44)) == pytest.approx(
+        bd_rate(anchor, test, qualities=(29, 44)), abs=0.5
+    )
     with pytest.raises(ValueError, match="overlap"):
         bd_rate(anchor, test, qualities=(50, 60))

@@ -18,10 +18,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import vitcodec
-from vitcodec import container, weights
+from vitcodec.bitstream import container
+from vitcodec.bitstream.container import LEVELS, Contents, Header
 from vitcodec.cli import app
 from vitcodec.cli.output import Output
-from vitcodec.container import LEVELS, Contents, Header
 from vitcodec.errors import DeviceError, WeightsError
 from vitcodec.images import Picture
 
@@ -48,17 +48,21 @@ class StoringCodec:
     def coded(self, path, quality):
         return container.unpack(self.encode(Picture(np.asarray(Image.open(path))), quality))
 
-    def encode(self, picture, quality, effort=3, error_weight=1.0, tile=None, keep_tokens=1.0):
+    def encode(self, picture, quality, effort=3, distortion_weight=1.0, tile=None, keep_tokens=1.0):
         buffer = io.BytesIO()
         Image.fromarray(picture.rgb).save(buffer, "PNG")
         height, width = picture.rgb.shape[:2]
         tokens = {(level, 0): buffer.getvalue() if level == 0 else bytes(quality) for level in LEVELS}
         metadata = {key: data for key, data in (("ICCP", picture.icc), ("EXIF", picture.exif)) if data}
-        return container.pack(Contents(Header(width, height, quality, picture.gray, "stored", bytes(8), 128 * 255), metadata, tokens))
+        return container.pack(
+            Contents(Header(width, height, quality, picture.gray, "stored", bytes(8), 128 * 255), metadata, tokens)
+        )
 
     def decode(self, contents, reduce=0, region=None):
         contents = container.unpack(contents) if isinstance(contents, bytes) else contents
-        assert contents.tokens.keys() | contents.missing == {(level, 0) for level in LEVELS if level == 0 or level > reduce}
+        assert contents.tokens.keys() | contents.erased == {
+            (level, 0) for level in LEVELS if level == 0 or level > reduce
+        }
         image = Image.open(io.BytesIO(contents.tokens[0, 0]))
         rgb = np.asarray(image.reduce(2**reduce) if reduce else image)
         return Picture(rgb, None, contents.header.gray, contents.metadata.get("ICCP"), contents.metadata.get("EXIF"))
@@ -163,7 +167,13 @@ def test_strip(photos):
 
 def test_fit_takes_the_smallest_reduction_that_fills_the_box(photos):
     call("encode", "photos/a.png", "-o", "a.vitc")  # 30x20
-    for box, size, reduce in (("15x99", (15, 10), 1), ("14x14", (14, 9), 1), ("16x16", (16, 11), 0), ("4000x1", (2, 1), 4), ("99x99", (30, 20), 0)):
+    for box, size, reduce in (
+        ("15x99", (15, 10), 1),
+        ("14x14", (14, 9), 1),
+        ("16x16", (16, 11), 0),
+        ("4000x1", (2, 1), 4),
+        ("99x99", (30, 20), 0),
+    ):
         (row, _) = lines(call("decode", "a.vitc", "--fit", box, "-o", "small.png", "--overwrite", "--json"))
         assert (row["width"], row["height"]) == size and row["reduce"] == reduce, box
     one_line(call("decode", "a.vitc", "--fit", "12", "-o", "x.png"), 2, "--fit '12'")
@@ -174,7 +184,9 @@ def test_region_is_parsed(photos):
     call("encode", "photos/a.png", "-o", "a.vitc")
     for text in ("1,2,3", "1,2,0,4", "-1,0,5,5", "a,b,c,d"):
         one_line(call("decode", "a.vitc", f"--region={text}", "-o", "x.png"), 2, "--region")
-    one_line(call("decode", "a.vitc", "--region", "30,0,5,5", "-o", "x.png"), 1, "a.vitc", "outside the picture of 30x20")
+    one_line(
+        call("decode", "a.vitc", "--region", "30,0,5,5", "-o", "x.png"), 1, "a.vitc", "outside the picture of 30x20"
+    )
 
 
 def test_salvage(photos):
@@ -183,7 +195,11 @@ def test_salvage(photos):
     Path("cut.vitc").write_bytes(data[:-20])
     one_line(call("decode", "cut.vitc"), 1, "--salvage")
     result = call("decode", "cut.vitc", "--salvage", "--json", "-o", "cut.png")
-    assert result.exit_code == 0 and lines(result)[0]["lost"] == ["lost: the details of level 1"] and "lost: the details" in result.stderr
+    assert (
+        result.exit_code == 0
+        and lines(result)[0]["lost"] == ["lost: the details of level 1"]
+        and "lost: the details" in result.stderr
+    )
     assert lines(call("decode", "a.vitc", "--salvage", "--json", "-o", "a.png"))[0]["lost"] == []
     Path("gone.vitc").write_bytes(data[:60])
     one_line(call("decode", "gone.vitc", "--salvage"), 1, "gone.vitc", "nothing can be salvaged")
@@ -197,7 +213,7 @@ def test_tiles_and_kept_tokens_are_checked_before_any_work(photos):
 
 
 def test_tuning_chooses_the_model(photos, monkeypatch):
-    monkeypatch.setattr(weights, "TUNED", {"psnr": "stored", "ms-ssim": "stored-ms-ssim"})
+    monkeypatch.setattr("vitcodec.pretrained.registry.TUNED", {"psnr": "stored", "ms-ssim": "stored-ms-ssim"})
     assert call("encode", "photos/a.png", "-o", "a.vitc", "--tune", "psnr").exit_code == 0
     one_line(call("encode", "photos/a.png", "-o", "b.vitc", "--tune", "ms-ssim"), 1, "unknown model 'stored-ms-ssim'")
     one_line(call("encode", "photos/a.png", "-o", "b.vitc", "--tune", "vmaf"), 2, "psnr or ms-ssim")
@@ -257,8 +273,13 @@ def test_pipes(photos):
     encoded = call("encode", "-", "-o", "-", input=source)
     assert encoded.exit_code == 0 and container.read_header(encoded.stdout_bytes).width == 30
     decoded = call("decode", "-", input=encoded.stdout_bytes)  # without -o too
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(decoded.stdout_bytes))), np.asarray(Image.open("photos/a.png")))
-    assert call("encode", "-", "-o", "piped.vitc", input=source).exit_code == 0 and Path("piped.vitc").read_bytes() == encoded.stdout_bytes
+    assert np.array_equal(
+        np.asarray(Image.open(io.BytesIO(decoded.stdout_bytes))), np.asarray(Image.open("photos/a.png"))
+    )
+    assert (
+        call("encode", "-", "-o", "piped.vitc", input=source).exit_code == 0
+        and Path("piped.vitc").read_bytes() == encoded.stdout_bytes
+    )
     one_line(call("encode", "photos", "-o", "-"), 2, "one input")
     one_line(call("encode", "-", "photos"), 2, "stdin")
     one_line(call("encode", "photos/a.png", "-o", "-", "--json"), 2, "--json")
@@ -315,7 +336,9 @@ def test_one_bad_file_never_stops_the_batch(photos):
     result = call("encode", "photos", "absent.png", "-o", "out")
     assert result.exit_code == 1 and made("out") == ["out/a.vitc", "out/b.vitc"]
     last = result.stderr.splitlines()[-4:]
-    assert last[0] == "3 of 5 failed:" and all(name in line for name, line in zip(("bad.png", "cut.jpg", "absent.png"), last[1:], strict=True))
+    assert last[0] == "3 of 5 failed:" and all(
+        name in line for name, line in zip(("bad.png", "cut.jpg", "absent.png"), last[1:], strict=True)
+    )
 
 
 def test_bad_inputs_give_one_line(photos):
@@ -378,7 +401,9 @@ def test_out_of_memory_names_the_remedy(photos, monkeypatch):
 def test_dry_run_does_nothing(photos):
     result = call("encode", "photos", "-r", "-o", "out", "-n")
     assert result.exit_code == 0 and StoringCodec.loads == 0 and not Path("out").exists()
-    assert result.stdout.splitlines() == [f"photos/{x} -> out/{y}.vitc" for x, y in (("a.png", "a"), ("b.jpg", "b"), ("sub/c.png", "sub/c"))]
+    assert result.stdout.splitlines() == [
+        f"photos/{x} -> out/{y}.vitc" for x, y in (("a.png", "a"), ("b.jpg", "b"), ("sub/c.png", "sub/c"))
+    ]
 
 
 def test_json(photos):
@@ -387,9 +412,18 @@ def test_json(photos):
     result = call("encode", "photos", "--skip-existing", "--json", "-q", "30")
     *rows, summary = lines(result)
     by_name = {row["file"]: row for row in rows}
-    assert {name: row["status"] for name, row in by_name.items()} == {"photos/a.png": "done", "photos/bad.png": "failed", "photos/b.jpg": "skipped"}
+    assert {name: row["status"] for name, row in by_name.items()} == {
+        "photos/a.png": "done",
+        "photos/bad.png": "failed",
+        "photos/b.jpg": "skipped",
+    }
     row, size = by_name["photos/a.png"], Path("photos/a.vitc").stat().st_size
-    assert row["bytes_out"] == size and row["bpp"] == pytest.approx(8 * size / 600, abs=1e-4) and row["quality"] == 30 and row["width"] == 30
+    assert (
+        row["bytes_out"] == size
+        and row["bpp"] == pytest.approx(8 * size / 600, abs=1e-4)
+        and row["quality"] == 30
+        and row["width"] == 30
+    )
     assert (summary["schema_version"], summary["done"], summary["failed"], summary["skipped"]) == (1, 1, 1, 1)
     assert result.exit_code == 1 and "not an image" in by_name["photos/bad.png"]["error"]
     *rows, summary = lines(call("decode", "photos/a.vitc", "-o", "a.jpg", "--json"))
@@ -439,7 +473,11 @@ def test_info(photos):
     Path("out/bad.vitc").write_bytes(b"?")
     result = call("info", "out", "-r", "--json", "-v")
     *rows, summary = lines(result)
-    assert result.exit_code == 1 and summary["done"] == 3 and [r["status"] for r in rows] == ["done", "done", "failed", "done"]
+    assert (
+        result.exit_code == 1
+        and summary["done"] == 3
+        and [r["status"] for r in rows] == ["done", "done", "failed", "done"]
+    )
     first = rows[0]
     assert sum(chunk["size"] for chunk in first["chunks"]) == first["bytes"] - first["chunks"][0]["offset"]
     assert call("info", "photos").exit_code == 3
@@ -470,7 +508,9 @@ def test_help_of_every_command_has_an_example():
 def run_python(*args, **kwargs):
     """Python with this checkout's vitcodec, installed or not."""
     environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
-    return subprocess.run([sys.executable, *args], **{"capture_output": True, "timeout": 60, "env": environment} | kwargs)
+    return subprocess.run(
+        [sys.executable, *args], **{"capture_output": True, "timeout": 60, "env": environment} | kwargs
+    )
 
 
 def test_help_version_and_info_import_nothing_heavy(photos):

@@ -64,7 +64,10 @@ def published_of(name, curve):
 
 @pytest.mark.parametrize(
     ("name", "curve", "psnr", "ms_ssim"),
-    [("BPG", BPG, (21.99, 26.20, 46.59), (21.51, 8.81, 28.72)), ("hyperprior", HYPERPRIOR, (30.49, 27.58, 40.56), (7.31, 10.83, 23.46))],
+    [
+        ("BPG", BPG, (21.99, 26.20, 46.59), (21.51, 8.81, 28.72)),
+        ("hyperprior", HYPERPRIOR, (30.49, 27.58, 40.56), (7.31, 10.83, 23.46)),
+    ],
 )
 def test_bd_rates_and_overlaps_of_published_pairs(name, curve, psnr, ms_ssim):
     comparison = Comparison([report_of(name, curve)], {}, [published_of("VTM", VTM)])
@@ -95,19 +98,37 @@ def test_what_cannot_be_compared_says_why():
 
 
 def test_curves_are_over_the_images_that_every_codec_did():
-    one = Report("one", "cpu", (1, 2), 1, [row("a", 1, 0.1, 30), row("a", 2, 0.2, 32), row("b", 1, 0.5, 20), row("b", 2, 0.9, 22)])
+    one = Report(
+        "one",
+        "cpu",
+        (1, 2),
+        1,
+        [row("a", 1, 0.1, 30), row("a", 2, 0.2, 32), row("b", 1, 0.5, 20), row("b", 2, 0.9, 22)],
+    )
     other = Report("other", "cpu", (7, 8), 1, [row("a", 7, 0.1, 31), row("a", 8, 0.3, 34), row("b", 7, 0.4, 21)])
     comparison = Comparison([one, other], {})
     assert comparison.complete() == ["a"]
-    assert [(p.quality, p.bpp, p.value) for p in comparison.curves("psnr")["one"]] == [(1, pytest.approx(0.1), 30), (2, pytest.approx(0.2), 32)]
+    assert [(p.quality, p.bpp, p.value) for p in comparison.curves("psnr")["one"]] == [
+        (1, pytest.approx(0.1), 30),
+        (2, pytest.approx(0.2), 32),
+    ]
     nothing = Report("broken", "cpu", (1,), 1)
-    assert Comparison([one, nothing], {}).complete() == ["a", "b"]  # a codec that does nothing takes nothing from the others
+    assert Comparison([one, nothing], {}).complete() == [
+        "a",
+        "b",
+    ]  # a codec that does nothing takes nothing from the others
 
 
 def test_points_without_a_finite_value_are_no_points():
-    lossless = Report("a", "cpu", (1, 2, 3), 1, [row("a", 1, 1, 40, 0.99), row("a", 2, 2, 50, 0.999), row("a", 3, 8, math.inf, 1.0)])
+    lossless = Report(
+        "a", "cpu", (1, 2, 3), 1, [row("a", 1, 1, 40, 0.99), row("a", 2, 2, 50, 0.999), row("a", 3, 8, math.inf, 1.0)]
+    )
     comparison = Comparison([lossless], {})
-    assert [p.quality for p in comparison.curves("psnr")["a"]] == [p.quality for p in comparison.curves("ms_ssim")["a"]] == [1, 2]
+    assert (
+        [p.quality for p in comparison.curves("psnr")["a"]]
+        == [p.quality for p in comparison.curves("ms_ssim")["a"]]
+        == [1, 2]
+    )
     assert comparison.curves("ms_ssim")["a"][0].value == pytest.approx(20)
 
 
@@ -120,7 +141,10 @@ def test_small_images_count_for_psnr_alone():
 def test_published_curves_in_two_forms(tmp_path):
     points = [{"bpp": 0.2, "psnr_rgb": 30.0, "ms_ssim": 0.97}, {"bpp": 0.4, "psnr_rgb": 33.0}]
     (tmp_path / "curves.json").write_text(json.dumps({"curves": [{"id": "x", "name": "Codec X", "points": points}]}))
-    columns = {"name": "y", "results": {"bpp": [0.1, 0.3], "psnr-rgb": [29, 31], "ms-ssim-rgb": [0.9, 0.95], "encoding_time": [1, 2]}}
+    columns = {
+        "name": "y",
+        "results": {"bpp": [0.1, 0.3], "psnr-rgb": [29, 31], "ms-ssim-rgb": [0.9, 0.95], "encoding_time": [1, 2]},
+    }
     (tmp_path / "results.json").write_text(json.dumps(columns))
     x, y = read_published([tmp_path / "curves.json", tmp_path / "results.json"])
     assert x == Published("x", "Codec X", ((0.2, 30.0), (0.4, 33.0)), ((0.2, 0.97),))
@@ -128,7 +152,15 @@ def test_published_curves_in_two_forms(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"curves": [{"name": "x"}]}', '{"curves": [{"name": "x", "points": [{"bpp": 1}]}]}', '{"name": 1, "results": {}}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"curves": [{"name": "x"}]}',
+        '{"curves": [{"name": "x", "points": [{"bpp": 1}]}]}',
+        '{"name": 1, "results": {}}',
+    ],
 )
 def test_files_without_curves(tmp_path, text):
     path = tmp_path / "curves.json"
@@ -201,5 +233,7 @@ def test_means_of_a_measured_run(photos):
     reports = [evaluate(Rounding(), photos, [60, 80]), evaluate(JPEG, photos, [50, 90])]
     curves = Comparison(reports, {}).curves("psnr")
     for report in reports:
-        assert [(p.quality, p.bpp, p.value) for p in curves[report.codec]] == [(m.quality, m.bpp, m.psnr) for m in report.means()]
+        assert [(p.quality, p.bpp, p.value) for p in curves[report.codec]] == [
+            (m.quality, m.bpp, m.psnr) for m in report.means()
+        ]
     assert Image.open(photos[0]).size == (50, 40)

@@ -16,8 +16,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vitcodec import container
-from vitcodec.container import LEVELS, MAGIC, METADATA, TOKENS, VERSION, Contents, Header, describe, pack, read_header, unpack
+from vitcodec.bitstream import container
+from vitcodec.bitstream.container import (
+    LEVELS,
+    MAGIC,
+    METADATA,
+    TOKENS,
+    VERSION,
+    Contents,
+    Header,
+    describe,
+    pack,
+    read_header,
+    unpack,
+)
 from vitcodec.errors import FormatError, LimitError, UnsupportedError
 
 REFUSALS = (FormatError, UnsupportedError, LimitError)
@@ -44,7 +56,15 @@ def chunk(type: bytes, payload: bytes = b"") -> bytes:
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
-def head(width: int = 33, height: int = 17, quality: int = 60, flags: int = 0, tile: int = 4, model: bytes = b"swin", more: bytes = b"") -> bytes:
+def head(
+    width: int = 33,
+    height: int = 17,
+    quality: int = 60,
+    flags: int = 0,
+    tile: int = 4,
+    model: bytes = b"swin",
+    more: bytes = b"",
+) -> bytes:
     fixed = bytes([quality, flags, tile, len(model)])
     return START + chunk(b"HEAD", varint(width) + varint(height) + fixed + model + bytes(range(8)) + more)
 
@@ -81,7 +101,9 @@ class DribblingStream(io.BytesIO):
 # ---- what is packed comes back
 
 
-@pytest.mark.parametrize("header", [ONE_TILE, TILED, replace(TILED, gray=True, quality=1), replace(ONE_TILE, width=1, height=1, quality=100)])
+@pytest.mark.parametrize(
+    "header", [ONE_TILE, TILED, replace(TILED, gray=True, quality=1), replace(ONE_TILE, width=1, height=1, quality=100)]
+)
 @pytest.mark.parametrize("metadata", [{}, {key: key.encode() * 50 for key in METADATA}, {"XMP ": b""}])
 def test_round_trip(header: Header, metadata: dict[str, bytes]) -> None:
     contents = sample(header, metadata)
@@ -101,7 +123,15 @@ def test_round_trip(header: Header, metadata: dict[str, bytes]) -> None:
 )
 @fuzz(40)
 def test_round_trip_of_anything(
-    width: int, height: int, quality: int, gray: bool, model: str, weights: bytes, units: int, metadata: dict[str, bytes], payloads: list[bytes]
+    width: int,
+    height: int,
+    quality: int,
+    gray: bool,
+    model: str,
+    weights: bytes,
+    units: int,
+    metadata: dict[str, bytes],
+    payloads: list[bytes],
 ) -> None:
     header = Header(width, height, quality, gray, model, weights, 128 * units)
     keys = [(level, tile) for level in LEVELS for tile in range(header.tiles)]
@@ -118,7 +148,11 @@ def test_tiles_cover_the_picture() -> None:
 
 def test_overhead_of_a_small_picture_is_at_most_100_bytes() -> None:
     for width, height, size in [(768, 512, 400), (2048, 2048, 20_000)]:
-        contents = Contents(Header(width, height, 60, False, "swin", bytes(8), 255 * 128), {}, {(level, 0): bytes(size) for level in LEVELS})
+        contents = Contents(
+            Header(width, height, 60, False, "swin", bytes(8), 255 * 128),
+            {},
+            {(level, 0): bytes(size) for level in LEVELS},
+        )
         assert len(pack(contents)) - 5 * size <= 100
 
 
@@ -145,7 +179,9 @@ def test_a_file_on_disk(tmp_path: Path) -> None:
 
 def test_metadata_comes_before_tokens_and_tokens_level_by_level() -> None:
     types = [c.type for c in describe(pack(sample(metadata=dict.fromkeys(METADATA, b"x")))).chunks]
-    assert types == ["HEAD", "iCCP", "eXIF", "xMPD", "ALPH", "MASK", "INDX"] + [t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)]
+    assert types == ["HEAD", "iCCP", "eXIF", "xMPD", "ALPH", "MASK", "INDX"] + [
+        t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)
+    ]
 
 
 def test_pack_refuses_what_no_file_can_hold() -> None:
@@ -157,8 +193,16 @@ def test_pack_refuses_what_no_file_can_hold() -> None:
         pack(Contents(TILED, {}, complete.tokens | {(5, 0): b""}))
     with pytest.raises(ValueError, match="XMP"):
         pack(Contents(TILED, {"XMP": b""}, complete.tokens))
-    wrong: list[dict[str, Any]] = [{"width": 0}, {"height": -1}, {"quality": 0}, {"quality": 101}, {"weights": bytes(7)}]
-    wrong += [{"model": model} for model in ("", "a/b", "..", "é", "a" * 65)] + [{"tile": tile} for tile in (0, 100, 256 * 128)]
+    wrong: list[dict[str, Any]] = [
+        {"width": 0},
+        {"height": -1},
+        {"quality": 0},
+        {"quality": 101},
+        {"weights": bytes(7)},
+    ]
+    wrong += [{"model": model} for model in ("", "a/b", "..", "é", "a" * 65)] + [
+        {"tile": tile} for tile in (0, 100, 256 * 128)
+    ]
     for fields in wrong:
         with pytest.raises(ValueError):
             replace(TILED, **fields)
@@ -263,7 +307,21 @@ def test_mutated_files_are_refused_or_whole(position: int, removed: int, inserte
     assert contents.tokens == tokens_of(header)  # nothing was changed, or a chunk of metadata is gone
 
 
-TYPES = [b"HEAD", b"INDX", b"iCCP", b"eXIF", b"xMPD", b"ALPH", b"TOKL", b"TOKD", b"TOKC", b"TOKB", b"TOKA", b"NEWS", b"news"]
+TYPES = [
+    b"HEAD",
+    b"INDX",
+    b"iCCP",
+    b"eXIF",
+    b"xMPD",
+    b"ALPH",
+    b"TOKL",
+    b"TOKD",
+    b"TOKC",
+    b"TOKB",
+    b"TOKA",
+    b"NEWS",
+    b"news",
+]
 SIZES = st.lists(st.integers(0, 3), min_size=10, max_size=10).map(bytes)  # an index of two tiles
 
 
@@ -290,7 +348,11 @@ def test_any_header_with_a_right_checksum(payload: bytes) -> None:
             header = read_header(START + chunk(b"HEAD", data))
         except REFUSALS:
             continue
-        assert 1 <= header.quality <= 100 and 1 <= header.width <= container.MAX_SIDE and header.tiles <= container.MAX_TILES
+        assert (
+            1 <= header.quality <= 100
+            and 1 <= header.width <= container.MAX_SIDE
+            and header.tiles <= container.MAX_TILES
+        )
 
 
 # ---- reading only what is needed
@@ -365,7 +427,9 @@ def test_describe_accounts_for_every_byte() -> None:
     assert layout.chunks[0].offset == 9
     for c, following in zip(layout.chunks, layout.chunks[1:], strict=False):
         assert data[c.offset : c.offset + 4].decode() == c.type and c.offset + c.size == following.offset
-    assert layout.level_bytes == {level: sum(len(v) for k, v in sample().tokens.items() if k[0] == level) for level in LEVELS}
+    assert layout.level_bytes == {
+        level: sum(len(v) for k, v in sample().tokens.items() if k[0] == level) for level in LEVELS
+    }
     unknown = describe(head() + chunk(b"note", b"hello") + TOKEN_CHUNKS).chunks[1]
     assert (unknown.type, unknown.length, unknown.size) == ("note", 5, 14)
     with pytest.raises(FormatError):
@@ -381,7 +445,10 @@ def test_unknown_ancillary_chunks_are_skipped() -> None:
 
 
 def test_unknown_critical_chunks_need_a_newer_reader() -> None:
-    for data in (head() + chunk(b"NEWS", b"hello") + TOKEN_CHUNKS, head() + TOKEN_CHUNKS[:12] + chunk(b"NEWS") + TOKEN_CHUNKS[12:]):
+    for data in (
+        head() + chunk(b"NEWS", b"hello") + TOKEN_CHUNKS,
+        head() + TOKEN_CHUNKS[:12] + chunk(b"NEWS") + TOKEN_CHUNKS[12:],
+    ):
         with pytest.raises(UnsupportedError, match=r"needs vitcodec >.*NEWS"):
             unpack(data)
     damaged = bytearray(chunk(b"NEWS", b"hello"))
@@ -421,7 +488,10 @@ TOKL, TOKD, REST = TOKEN_CHUNKS[:12], TOKEN_CHUNKS[12:24], TOKEN_CHUNKS[24:]
         TOKL + REST,
         TOKL + chunk(b"eXIF") + TOKD + REST,  # metadata or unknown between tokens
         TOKL + chunk(b"note") + TOKD + REST,
-        b"TOKL\x83\0abc" + zlib.crc32(b"TOKL\x83\0abc").to_bytes(4, "little") + TOKD + REST,  # a length that is not canonical
+        b"TOKL\x83\0abc"
+        + zlib.crc32(b"TOKL\x83\0abc").to_bytes(4, "little")
+        + TOKD
+        + REST,  # a length that is not canonical
         chunk(b"no e") + TOKEN_CHUNKS,  # not letters
         chunk(b"XMP ") + TOKEN_CHUNKS,
     ],
@@ -484,7 +554,16 @@ def test_wrong_fields_are_refused(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "width, height, tile",
-    [(60000, 60000, 4), (65536, 1, 4), (1, 65536, 4), (2**35 - 1, 1, 4), (16384, 16385, 4), (16257, 16385, 1), (2048, 2049, 255), (4000, 4000, 24)],
+    [
+        (60000, 60000, 4),
+        (65536, 1, 4),
+        (1, 65536, 4),
+        (2**35 - 1, 1, 4),
+        (16384, 16385, 4),
+        (16257, 16385, 1),
+        (2048, 2049, 255),
+        (4000, 4000, 24),
+    ],
 )
 def test_limits_of_size(width: int, height: int, tile: int) -> None:
     for read in (unpack, read_header, describe):
@@ -495,7 +574,13 @@ def test_limits_of_size(width: int, height: int, tile: int) -> None:
 
 
 def test_sizes_at_the_limits_are_read() -> None:
-    for width, height, tile in [(65535, 4096, 1), (4096, 65535, 4), (16384, 16384, 1), (65535, 1, 255), (16384, 16384, 16)]:
+    for width, height, tile in [
+        (65535, 4096, 1),
+        (4096, 65535, 4),
+        (16384, 16384, 1),
+        (65535, 1, 255),
+        (16384, 16384, 16),
+    ]:
         header = read_header(head(width, height, tile=tile))
         assert (header.width, header.height) == (width, height) and header.tiles <= container.MAX_TILES
 
@@ -540,7 +625,11 @@ def test_metadata_has_a_limit_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unpack(pack(fits)) == fits
     with pytest.raises(LimitError, match="metadata"):
         pack(replace(fits, metadata=fits.metadata | {"XMP ": b"x"}))
-    for chunks in (chunk(b"iCCP", bytes(1001)), chunk(b"news", bytes(600)) * 2, chunk(b"ALPH", bytes(600)) + chunk(b"xMPD", bytes(600))):
+    for chunks in (
+        chunk(b"iCCP", bytes(1001)),
+        chunk(b"news", bytes(600)) * 2,
+        chunk(b"ALPH", bytes(600)) + chunk(b"xMPD", bytes(600)),
+    ):
         with pytest.raises(LimitError, match="metadata"):
             unpack(head() + chunks + TOKEN_CHUNKS)
 
@@ -573,8 +662,10 @@ def test_a_deflated_bomb_stops_at_the_limit() -> None:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    code = "import sys, vitcodec.container; print([m for m in ('torch', 'numpy', 'PIL', 'timm', 'constriction') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = "import sys, vitcodec.bitstream.container; print([m for m in ('torch', 'numpy', 'PIL', 'timm', 'constriction') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_the_example_in_the_specification() -> None:
@@ -589,7 +680,12 @@ def test_the_specification_names_every_chunk_and_limit() -> None:
     text = FORMAT.read_text("utf-8")
     for type in ("HEAD", "INDX", *METADATA.values(), *TOKENS.values()):
         assert f"`{type}`" in text
-    assert (container.MAX_SIDE, container.MAX_PIXELS, container.MAX_TILES, container.MAX_VARINT) == (65535, 2**28, 2**14, 5)
+    assert (container.MAX_SIDE, container.MAX_PIXELS, container.MAX_TILES, container.MAX_VARINT) == (
+        65535,
+        2**28,
+        2**14,
+        5,
+    )
     assert container.MAX_TILE_PIXELS == 2**22
     for limit in ("65535 pixels", "2^28 pixels", "2^14", "2^22", "64 MiB", "5 bytes"):
         assert limit in text

@@ -12,12 +12,17 @@ from PIL import Image
 
 from vitcodec import metrics
 from vitcodec.evaluation import engine, memory
-from vitcodec.evaluation.engine import Failure, evaluate, judge
+from vitcodec.evaluation.engine import Failure, evaluate, evaluate_decoded
 
 
 def test_rows_hold_size_and_measures(photos):
     report = evaluate(Rounding(), photos, [60, 95])
-    assert [(Path(r.file).name, r.quality) for r in report.rows] == [("ramp.png", 60), ("ramp.png", 95), ("noise.png", 60), ("noise.png", 95)]
+    assert [(Path(r.file).name, r.quality) for r in report.rows] == [
+        ("ramp.png", 60),
+        ("ramp.png", 95),
+        ("noise.png", 60),
+        ("noise.png", 95),
+    ]
     for row in report.rows:
         codec, original = Rounding(), np.asarray(Image.open(row.file))
         data = codec.encode(picture_of(original), row.quality)
@@ -77,7 +82,11 @@ def test_a_failure_is_listed_and_stops_nothing(photos, tmp_path):
     broken.write_bytes(b"not an image")
     report = evaluate(Rounding(refuse=[70]), [broken, photos[0], tmp_path / "missing.png"], [50, 70, 90])
     assert [r.quality for r in report.rows] == [50, 90]
-    assert [(Path(f.file).name, f.quality) for f in report.failures] == [("broken.png", None), ("ramp.png", 70), ("missing.png", None)]
+    assert [(Path(f.file).name, f.quality) for f in report.failures] == [
+        ("broken.png", None),
+        ("ramp.png", 70),
+        ("missing.png", None),
+    ]
     assert report.failures[1] == Failure(str(photos[0]), 70, f"{photos[0]}: quality 70 is broken", "rounding")
     assert [m.quality for m in report.means()] == [50, 90]
 
@@ -89,7 +98,9 @@ def test_an_unforeseen_error_is_a_failure_too(photos):
 
     (failure,) = evaluate(Faulty(), photos[:1], [50]).failures
     assert failure.message == f"{photos[0]}: IndexError: out of range"
-    (failure,) = evaluate(Faulty(), photos[:1], [50], describe=lambda error, file: f"{type(error).__name__} in {Path(file).name}").failures
+    (failure,) = evaluate(
+        Faulty(), photos[:1], [50], describe=lambda error, file: f"{type(error).__name__} in {Path(file).name}"
+    ).failures
     assert failure.message == "IndexError in ramp.png"
 
 
@@ -171,10 +182,15 @@ def test_decoded_pictures_are_judged_as_they_are(tmp_path, photos):
     Image.fromarray(original ^ 4).save(tmp_path / "noise.png")
     Image.fromarray(original[:-1]).save(tmp_path / "cut.png")
     pairs = [(photos[1], tmp_path / "noise.png"), (photos[1], tmp_path / "cut.png"), (photos[1], photos[1])]
-    report = judge("other", pairs)
+    report = evaluate_decoded("other", pairs)
     assert [r.psnr for r in report.rows] == [metrics.psnr(original, original ^ 4), math.inf]
-    assert all(r.bytes is None and r.quality is None and math.isnan(r.bpp) and math.isnan(r.encode_mps) for r in report.rows)
+    assert all(
+        r.bytes is None and r.quality is None and math.isnan(r.bpp) and math.isnan(r.encode_mps) for r in report.rows
+    )
     (failure,) = report.failures
-    assert failure.message == f"{tmp_path / 'cut.png'}: is 30x19 and its original 30x20 pixels; give pictures of the original's size"
+    assert (
+        failure.message
+        == f"{tmp_path / 'cut.png'}: is 30x19 and its original 30x20 pixels; give pictures of the original's size"
+    )
     (mean,) = report.means()
     assert (mean.images, mean.identical, mean.bytes) == (2, 1, None)

@@ -11,10 +11,10 @@ import torch
 
 from vitcodec import layers
 from vitcodec.codec import Codec
-from vitcodec.effort import rounded
-from vitcodec.entropy import integer
-from vitcodec.entropy.integer import ACTIVATION_LIMIT, EXACT, WEIGHT_LIMIT, IntegerDense, IntegerLinear, IntegerResidual
+from vitcodec.context import integer
+from vitcodec.context.integer import ACTIVATION_LIMIT, EXACT, WEIGHT_LIMIT, IntegerDense, IntegerLinear, IntegerResidual
 from vitcodec.errors import WeightsError
+from vitcodec.rdo import rounded
 from vitcodec.wavelet import Subbands
 
 
@@ -26,7 +26,7 @@ def same(a: Subbands, b: Subbands) -> bool:
 def encoded(codec: Codec, picture) -> tuple[bytes, Subbands]:
     """A file, and the tokens that the encoder itself coded."""
     data = codec.encode(picture, 45)
-    return data, codec.coded_tokens(picture, 45)
+    return data, codec.encoded_tokens(picture, 45)
 
 
 def test_decoder_reads_what_the_encoder_coded(codec, encoded):

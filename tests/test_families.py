@@ -16,18 +16,18 @@ from safetensors.torch import load, save
 from typer.testing import CliRunner
 
 import vitcodec
-from vitcodec import weights
+from vitcodec.bitstream.container import TILE_UNIT
 from vitcodec.cli import app
-from vitcodec.container import TILE_UNIT
-from vitcodec.entropy.context import NEW, ContextModel
+from vitcodec.context.model import NEW, ContextModel
 from vitcodec.errors import UsageError, WeightsError
 from vitcodec.models import FAMILIES, backbone, build_autoencoder, tokens, untrained
 from vitcodec.models.autoencoder import parameter_count
-from vitcodec.models.blocks import rate_map
+from vitcodec.models.blocks import position_map
 from vitcodec.models.summary import layer_table, table_of, totals
-from vitcodec.presets import PRESETS, Preset
-from vitcodec.quantisation import rate_position
-from vitcodec.training import shipping
+from vitcodec.pretrained import registry
+from vitcodec.pretrained.presets import PRESETS, Preset
+from vitcodec.quality import step_position
+from vitcodec.training import package
 from vitcodec.training.optimiser import optimisers
 from vitcodec.wavelet import COLOUR, Subbands, forward, split
 
@@ -50,7 +50,10 @@ def test_starts_as_the_wavelet_passes_gradients_is_saved_and_loaded(name):
     model, image = untrained(name), picture(64, 32)
     latents = model.encode(image, STEP)
     wavelet = forward(image).map(lambda t: t / STEP)
-    assert all((a - b).abs().max() < 1e-3 for a, b in zip((latents.low, *latents.details), (wavelet.low, *wavelet.details), strict=True))
+    assert all(
+        (a - b).abs().max() < 1e-3
+        for a, b in zip((latents.low, *latents.details), (wavelet.low, *wavelet.details), strict=True)
+    )
     decoded = model.decode(latents, STEP)
     assert (decoded - image).abs().max() < 0.01
     (decoded - image.flip(1)).square().mean().backward()
@@ -78,7 +81,9 @@ def test_a_few_steps_of_training_lower_the_loss(family):
         optimiser.param_groups[0]["lr"] = 1.5e-3
     for _ in range(5):
         latents = model.encode(image, STEP)
-        latents = Subbands(latents.low + noise.low, tuple(a + b for a, b in zip(latents.details, noise.details, strict=True)))
+        latents = Subbands(
+            latents.low + noise.low, tuple(a + b for a, b in zip(latents.details, noise.details, strict=True))
+        )
         loss = (model.decode(latents, STEP) - image).square().mean()
         model.zero_grad()
         loss.backward()
@@ -104,13 +109,16 @@ def test_parts_with_their_halo_are_as_the_whole(family):
         def cut(bands: Subbands, left: int, right: int, size: int = size) -> Subbands:
             return bands.map(lambda t: t[:, :, left * t.shape[2] // size : right * t.shape[2] // size])
 
-        rate = rate_position(STEP)
+        rate = step_position(STEP)
         whole = cut(part(bands, rate), start, end)
         left, right = start - part.halo, min(size, end + part.halo)
         tile = part(cut(bands, left, right), rate)
         tile = cut(tile, start - left, end - left, right - left)
         tolerance = 0.05 if family == "swin" else 1e-3  # whose halo leaves out what hardly counts
-        assert all((a - b).abs().max() < tolerance for a, b in zip((whole.low, *whole.details), (tile.low, *tile.details), strict=True))
+        assert all(
+            (a - b).abs().max() < tolerance
+            for a, b in zip((whole.low, *whole.details), (tile.low, *tile.details), strict=True)
+        )
 
 
 def test_how_models_want_to_be_cut():
@@ -130,9 +138,9 @@ def test_tokens_see_all_of_their_area_and_nothing_else(family):
     model = build_autoencoder(family, {"window": 4})
     stir(model)
     bands = forward(picture(96, 64)).map(lambda t: t / STEP)
-    before = tokens.tokens(model.analysis(bands, rate_position(STEP)))
+    before = tokens.tokens(model.analysis(bands, step_position(STEP)))
     bands.details[0][:, 0, 0] += 50
-    change = (tokens.tokens(model.analysis(bands, rate_position(STEP))) - before).abs().amax((0, 3))
+    change = (tokens.tokens(model.analysis(bands, step_position(STEP))) - before).abs().amax((0, 3))
     assert (change[:4, :4] > 0).all() and (change[:, 4:] == 0).all()
 
 
@@ -154,7 +162,9 @@ def test_the_table_holds_every_parameter(name):
 
 
 def test_the_tables_in_the_documentation_are_those_of_the_models(capsys):
-    spec = importlib.util.spec_from_file_location("architecture", Path(__file__).parent.parent / "benchmarks" / "architecture.py")
+    spec = importlib.util.spec_from_file_location(
+        "architecture", Path(__file__).parent.parent / "benchmarks" / "architecture.py"
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules["architecture"] = module
     spec.loader.exec_module(module)
@@ -164,7 +174,9 @@ def test_the_tables_in_the_documentation_are_those_of_the_models(capsys):
 
 
 def test_the_multiplications_of_an_area_at_the_edge_count_too():
-    small, large = (totals(layer_table("beit-base", size))["encode_kmac_per_pixel"] for size in ((224, 224), (448, 224)))
+    small, large = (
+        totals(layer_table("beit-base", size))["encode_kmac_per_pixel"] for size in ((224, 224), (448, 224))
+    )
     assert large == pytest.approx(small, rel=0.01)
 
 
@@ -172,20 +184,32 @@ def test_the_multiplications_of_an_area_at_the_edge_count_too():
 
 
 def test_a_new_family_starts_from_the_flagships_entropy_model():
-    card = weights.find("swin")
-    swin, vit = shipping.load_training_model(card), shipping.load_training_model(card, "vit")
-    assert vit.autoencoder.family == "vit" and (vit.autoencoder.gain == swin.autoencoder.gain).all() and vit.autoencoder.gain.any()
-    assert all((a == b).all() for a, b in zip(vit.context.state_dict().values(), swin.context.state_dict().values(), strict=True))
+    card = registry.find("swin")
+    swin, vit = package.load_training_model(card), package.load_training_model(card, "vit")
+    assert (
+        vit.autoencoder.family == "vit"
+        and (vit.autoencoder.gain == swin.autoencoder.gain).all()
+        and vit.autoencoder.gain.any()
+    )
+    assert all(
+        (a == b).all()
+        for a, b in zip(vit.context.state_dict().values(), swin.context.state_dict().values(), strict=True)
+    )
     assert not vit.autoencoder.analysis.leave.weight.any()
 
 
 def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
-    card = weights.find("swin")
-    shipped, blocks = shipping.load_training_model(card), PRESETS["swin"].config["blocks"]
-    wide = Preset("swin", 0, 0, {"blocks": (blocks[0], blocks[1] + 1, blocks[2]), "convolutions": PRESETS["swin"].config["convolutions"] + 2})
+    card = registry.find("swin")
+    shipped, blocks = package.load_training_model(card), PRESETS["swin"].config["blocks"]
+    wide = Preset(
+        "swin",
+        0,
+        0,
+        {"blocks": (blocks[0], blocks[1] + 1, blocks[2]), "convolutions": PRESETS["swin"].config["convolutions"] + 2},
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "larger", wide)
-        grown = shipping.load_training_model(card, "larger")
+        grown = package.load_training_model(card, "larger")
     image, step = picture(64, 64), torch.tensor([30.0])
     with torch.no_grad():
         (a, bits_a), (b, bits_b) = (model(image, step, 0.1) for model in (shipped, grown))
@@ -194,15 +218,15 @@ def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
 
 
 def test_a_models_own_config_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(shipping, "COUNTING_BATCHES", 1)
-    monkeypatch.setattr(shipping, "CALIBRATION_BATCHES", 1)
+    monkeypatch.setattr(package, "COUNTING_BATCHES", 1)
+    monkeypatch.setattr(package, "CALIBRATION_BATCHES", 1)
     small = {"width": 64, "blocks": 1, "decoder_width": 64, "decoder_blocks": 1, "memory_blocks": 1, "window": 8}
-    model = shipping.TrainingModel(build_autoencoder("beit", small), ContextModel())
+    model = package.TrainingModel(build_autoencoder("beit", small), ContextModel())
     stir(model.autoencoder.synthesis)
-    shipping.write_model(model, tmp_path, "small", [make_rgb(256, 256)], 0.1, {})
-    card = weights.read_card(tmp_path)
+    package.write_model(model, tmp_path, "small", [make_rgb(256, 256)], 0.1, {})
+    card = registry.read_card(tmp_path)
     assert card.family == "beit" and small.items() <= card.config["transform"].items()
-    again = shipping.load_training_model(card)
+    again = package.load_training_model(card)
     pairs = zip(again.autoencoder.state_dict().values(), model.autoencoder.state_dict().values(), strict=True)
     assert all((a == b).all() for a, b in pairs)
     codec = vitcodec.Codec.load(f"local-dir:{tmp_path}", "cpu")
@@ -225,15 +249,15 @@ def test_pretrained_patch_embeddings_see_the_pixels():
         for _ in range(levels):
             low, d = split(low)
             details.append(d)
-        x = tokens.with_pixels(Subbands(low, tuple(details)).map(lambda t: t / STEP), rate_position(STEP))
-        found = embedding(x, rate_map(rate_position(STEP), x))
+        x = tokens.with_pixels(Subbands(low, tuple(details)).map(lambda t: t / STEP), step_position(STEP))
+        found = embedding(x, position_map(step_position(STEP), x))
         assert found.shape == wanted.shape and (found - wanted).abs().max() < 1e-3
 
 
 def test_timm_weights_without_a_network():
     script = """
 import sys
-from vitcodec.training import shipping
+from vitcodec.training import package
 from vitcodec.training.optimiser import optimisers
 from vitcodec.errors import WeightsError
 from vitcodec.models import build_autoencoder
@@ -244,17 +268,23 @@ try:
 except WeightsError as error:
     print(error)
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent), "HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent"}
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(vitcodec.__file__).parent.parent),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": "/nonexistent",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("\n") == 1 and "HF_HUB_OFFLINE" in result.stdout and "--init wavelet" in result.stdout
 
 
 def test_only_presets_start_from_timm():
     with pytest.raises(UsageError, match="vit-b16"):
-        shipping.load_pretrained_encoder(shipping.new_model("vit"), "vit")
+        package.load_pretrained_encoder(package.new_model("vit"), "vit")
     with pytest.raises(WeightsError, match="unknown family or preset"):
-        shipping.new_model("resnet")
+        package.new_model("resnet")
     with pytest.raises(WeightsError, match="has no model 'no_such_model'"):
         build_autoencoder("vit", {"backbone": "no_such_model"})
 
@@ -267,7 +297,12 @@ vitcodec.models.untrained("vit"), vitcodec.models.untrained("beit"), vitcodec.mo
 print("timm" in sys.modules)
 """
     environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120
+        ).stdout
+        == "False\n"
+    )
 
 
 # the command line

@@ -126,7 +126,11 @@ def test_existing_outputs(tree):
     refused = plan_outputs(find("in"), None, ".vitc")
     assert targets(refused) == ["in/B.vitc"] and isinstance(refused.problems[0].error, OutputError)
     skipped = plan_outputs(find("in"), None, ".vitc", skip_existing=True)
-    assert targets(skipped) == ["in/B.vitc"] and [j.source.name for j in skipped.skipped] == ["in/a.jpg"] and not skipped.problems
+    assert (
+        targets(skipped) == ["in/B.vitc"]
+        and [j.source.name for j in skipped.skipped] == ["in/a.jpg"]
+        and not skipped.problems
+    )
     assert targets(plan_outputs(find("in"), None, ".vitc", overwrite=True)) == ["in/B.vitc", "in/a.vitc"]
     with pytest.raises(UsageError, match="contradict"):
         plan_outputs(find("in"), None, ".vitc", overwrite=True, skip_existing=True)

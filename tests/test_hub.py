@@ -21,9 +21,9 @@ from conftest import make_rgb
 from safetensors.torch import save_file
 
 import vitcodec
-from vitcodec import hub, weights
 from vitcodec.errors import UsageError, WeightsError
 from vitcodec.models import backbone
+from vitcodec.pretrained import hub, registry
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
@@ -83,7 +83,11 @@ class Handler(BaseHTTPRequestHandler):
         home = f"http://127.0.0.1:{self.server.server_port}/someone/new"
         if "/preupload/" in self.path:
             files = json.loads(body)["files"]
-            answer = {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None} for f in files]}
+            answer = {
+                "files": [
+                    {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None} for f in files
+                ]
+            }
         elif "/commit/" in self.path:
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
@@ -100,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
     """A model folder: the default model under another name."""
-    folder, card = tmp_path / "other", weights.find()
+    folder, card = tmp_path / "other", registry.find()
     folder.mkdir()
     for file in card.files:
         shutil.copy(file, folder)
@@ -126,9 +130,18 @@ def server(other: Path) -> Iterator[StandIn]:
 def run(tmp_path: Path, commands: list[list[str]], **environment: str) -> list[tuple[int, str, str]]:
     """The commands in one process of its own, as huggingface_hub reads its settings when it is imported."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "VITCODEC_"))}
-    ours = {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent), "VITCODEC_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "hf")}
+    ours = {
+        "PYTHONPATH": str(Path(vitcodec.__file__).parent.parent),
+        "VITCODEC_CACHE": str(tmp_path / "cache"),
+        "HF_HOME": str(tmp_path / "hf"),
+    }
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(commands)], cwd=tmp_path, env=kept | ours | environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", SCRIPT, json.dumps(commands)],
+        cwd=tmp_path,
+        env=kept | ours | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr
     return [tuple(json.loads(line)) for line in result.stdout.splitlines()]
@@ -142,7 +155,14 @@ def test_models_on_the_hub(tmp_path, server, other):
         [
             ["models", "download", "hf-hub:someone/other@v1"],
             ["models", "list", "--json"],
-            ["encode", "a.png", "-o", "a.vitc", "-m", "hf-hub:someone/other"],  # main is not in the cache: to name it is to ask for it
+            [
+                "encode",
+                "a.png",
+                "-o",
+                "a.vitc",
+                "-m",
+                "hf-hub:someone/other",
+            ],  # main is not in the cache: to name it is to ask for it
             ["decode", "a.vitc", "-o", "b.png"],
             ["models", "download", "hf-hub:someone/nothing"],
             ["models", "download", "hf-hub:someone/other@v9"],
@@ -158,18 +178,23 @@ def test_models_on_the_hub(tmp_path, server, other):
     assert decoded[0] == 0 and (tmp_path / "b.png").is_file(), decoded[2]
     for result in (absent, revision):
         assert result[0] == 1 and "no such model or revision" in result[2] and result[2].count("\n") == 1
-    assert empty[0] == 0 and empty[1].count("ok ") == len(weights.available()) + 1
+    assert empty[0] == 0 and empty[1].count("ok ") == len(registry.available()) + 1
 
     # without a network: what is in the cache works, the rest says what to do
     asked = len(server.requests)
     again, missing = run(
         tmp_path,
-        [["encode", "a.png", "-o", "c.vitc", "-m", "hf-hub:someone/other@v1"], ["encode", "a.png", "-o", "d.vitc", "-m", "hf-hub:someone/new"]],
+        [
+            ["encode", "a.png", "-o", "c.vitc", "-m", "hf-hub:someone/other@v1"],
+            ["encode", "a.png", "-o", "d.vitc", "-m", "hf-hub:someone/new"],
+        ],
         HF_HUB_OFFLINE="1",
         **online,
     )
     assert again[0] == 0 and (tmp_path / "c.vitc").read_bytes() == (tmp_path / "a.vitc").read_bytes()
-    assert missing[0] == 1 and "vitcodec models download hf-hub:someone/new" in missing[2] and missing[2].count("\n") == 1
+    assert (
+        missing[0] == 1 and "vitcodec models download hf-hub:someone/new" in missing[2] and missing[2].count("\n") == 1
+    )
     assert len(server.requests) == asked
 
     # damage in the cache is seen
@@ -177,20 +202,36 @@ def test_models_on_the_hub(tmp_path, server, other):
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.resolve().write_bytes(data)
-    [encoded, verified] = run(tmp_path, [["encode", "a.png", "-o", "e.vitc", "-m", "hf-hub:someone/other"], ["models", "verify"]], HF_HUB_OFFLINE="1")
-    assert encoded[0] == 1 and "SHA-256" in encoded[2] and verified[0] == 1 and verified[1].count("ok ") == len(weights.available())
+    [encoded, verified] = run(
+        tmp_path,
+        [["encode", "a.png", "-o", "e.vitc", "-m", "hf-hub:someone/other"], ["models", "verify"]],
+        HF_HUB_OFFLINE="1",
+    )
+    assert (
+        encoded[0] == 1
+        and "SHA-256" in encoded[2]
+        and verified[0] == 1
+        and verified[1].count("ok ") == len(registry.available())
+    )
 
 
 def test_uploading(tmp_path, server, other):
-    online = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": "hf_nobody", "HF_HUB_DISABLE_XET": "1"}
+    online = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_TOKEN": "hf_nobody",
+        "HF_HUB_DISABLE_XET": "1",
+    }
     (other / "notes.txt").write_text("not to be uploaded")
     pushed, refused = run(
         tmp_path,
-        [["models", "push", f"local-dir:{other}", "hf-hub:someone/new"], ["models", "push", f"local-dir:{other}", "someone/new"]],
+        [
+            ["models", "push", f"local-dir:{other}", "hf-hub:someone/new"],
+            ["models", "push", f"local-dir:{other}", "someone/new"],
+        ],
         **online,
     )
     assert pushed[0] == 0, pushed[2]
-    parts = [file.name for file in weights.find().files]
+    parts = [file.name for file in registry.find().files]
     assert set(server.uploaded) == {"config.json", "README.md", *parts}
     assert all(server.uploaded[part] == (other / part).read_bytes() for part in parts)
     assert refused[0] == 2 and "hf-hub:ORG/NAME" in refused[2]
@@ -223,7 +264,9 @@ def test_pretrained_encoders_of_timm(tmp_path):
             "HF_HOME": str(tmp_path / "hf"),
         }
         environment.pop("HF_HUB_OFFLINE", None)
-        result = subprocess.run([sys.executable, "-c", TIMM, str(file)], capture_output=True, text=True, env=environment, timeout=300)
+        result = subprocess.run(
+            [sys.executable, "-c", TIMM, str(file)], capture_output=True, text=True, env=environment, timeout=300
+        )
     assert result.returncode == 0, result.stderr
 
 
@@ -235,8 +278,8 @@ def test_names_that_are_none(text):
 
 def test_a_file_cannot_make_anything_be_downloaded_or_read(tmp_path, monkeypatch):
     monkeypatch.setenv("VITCODEC_CACHE", str(tmp_path))
-    assert weights.made_by("swin", weights.find("swin").identity) == "swin"
-    assert weights.made_by("unheard-of", bytes(8)) == "unheard-of"
+    assert registry.resolve("swin", registry.find("swin").identity) == "swin"
+    assert registry.resolve("unheard-of", bytes(8)) == "unheard-of"
 
 
 def test_names_that_files_cannot_carry_are_refused(other):
@@ -244,4 +287,4 @@ def test_names_that_files_cannot_carry_are_refused(other):
     for name in ("../up", "", "a" * 65, "blank space"):
         (other / "config.json").write_text(json.dumps(config | {"name": name}))
         with pytest.raises(WeightsError, match="no usable model"):
-            weights.read_card(other)
+            registry.read_card(other)

@@ -19,7 +19,9 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 def make(width=24, height=16, channels=3, seed=0):
     """A smooth random picture, uint8."""
     rng = np.random.default_rng(seed)
-    small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
+    small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
     array = np.asarray(small)
     return array[..., 0].copy() if channels == 1 else array.copy()
 
@@ -62,7 +64,9 @@ def matrix_profile(gamma=1.8, red=(0.46, 0.23)):
     for name, value in tags.items():
         table += name + struct.pack(">II", offset + len(data), len(value))
         data += value + bytes(-len(value) % 4)
-    head = struct.pack(">I4sI4s4s4s", 0, b"test", 0x02400000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp" + bytes(28)
+    head = (
+        struct.pack(">I4sI4s4s4s", 0, b"test", 0x02400000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp" + bytes(28)
+    )
     head += fixed(0.9642) + fixed(1) + fixed(0.8249)
     body = head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data
     return struct.pack(">I", len(body)) + body[4:]
@@ -195,7 +199,9 @@ def test_orientation_is_applied_and_reset(orientation, format):
         7: rgb[::-1, ::-1].swapaxes(0, 1),
         8: rgb[:, ::-1].swapaxes(0, 1),
     }[orientation]
-    assert picture.rgb.shape == turned.shape and np.abs(picture.rgb.astype(int) - turned).max() <= (8 if format == "JPEG" else 0)
+    assert picture.rgb.shape == turned.shape and np.abs(picture.rgb.astype(int) - turned).max() <= (
+        8 if format == "JPEG" else 0
+    )
     exif = Image.Exif()
     exif.load(b"Exif\0\0" + picture.exif)
     assert exif.get(ORIENTATION, 1) == 1 and exif[0x010F].rstrip("\0") == "Maker"
@@ -234,7 +240,12 @@ def test_metadata_is_kept_or_stripped(format, gray):
 
 def test_exif_that_describes_other_pixels_does_not_harm_a_tiff():
     exif = Image.Exif()
-    exif[256], exif[257], exif[259], exif[0x010F] = 4000, 3000, 6, "Maker"  # width, height, compression of a telephone's original
+    exif[256], exif[257], exif[259], exif[0x010F] = (
+        4000,
+        3000,
+        6,
+        "Maker",
+    )  # width, height, compression of a telephone's original
     rgb = make()
     picture = read_image(written(Picture(rgb, exif=exif.tobytes().removeprefix(b"Exif\0\0")), "tif")[0])
     assert np.array_equal(picture.rgb, rgb) and b"Maker" in picture.exif

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import vitcodec
-from vitcodec import container
+from vitcodec.bitstream import container
 
 IMAGES = 60
 # the command line as it is, with a model that takes no time: the files are what is tested
@@ -29,7 +29,7 @@ class Codec:
     name, device = "stored", "cpu"
     @classmethod
     def load(cls, *_): return cls()
-    def encode(self, picture, quality, effort=3, error_weight=1.0, tile=None, keep_tokens=1.0):
+    def encode(self, picture, quality, effort=3, distortion_weight=1.0, tile=None, keep_tokens=1.0):
         height, width = picture.rgb.shape[:2]
         buffer = io.BytesIO()
         Image.fromarray(picture.rgb).save(buffer, "PNG")
@@ -46,7 +46,13 @@ def start(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
     # a shell's background jobs ignore Ctrl-C, and so would their children
     options = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} | options
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        **options,
+    )
 
 
 @pytest.fixture
@@ -80,7 +86,9 @@ def test_killed_and_resumed(photos: Path, number: signal.Signals) -> None:
         found = outputs(out)
         # with all work done, Ctrl-C can meet a Python that is shutting down, which then dies of the signal
         died = number == signal.SIGKILL or len(found) == IMAGES
-        assert process.returncode in ((-number,) if died else ()) + (() if number == signal.SIGKILL else (130, 0, 3)), process.returncode
+        assert process.returncode in ((-number,) if died else ()) + (() if number == signal.SIGKILL else (130, 0, 3)), (
+            process.returncode
+        )
         for path in found:
             assert path.suffix == ".vitc", path  # no temporary file is left
             container.unpack(path.read_bytes())  # and every file is whole
@@ -104,7 +112,12 @@ def test_a_full_disk_is_named(photos: Path) -> None:
 
     process = start("encode", str(photos / "photos" / "0"), "-o", str(photos / "out"), preexec_fn=limit)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1 and b"cannot be written" in errors and b"free space" in errors and b"Traceback" not in errors
+    assert (
+        process.returncode == 1
+        and b"cannot be written" in errors
+        and b"free space" in errors
+        and b"Traceback" not in errors
+    )
     assert outputs(photos / "out") == []
 
 

@@ -19,7 +19,9 @@ def test_psnr_of_a_constant_difference():
     a = np.full((7, 9, 3), 100, np.uint8)
     assert metrics.psnr(a, a + 1) == pytest.approx(48.1308, abs=1e-4)  # 20 log10(255)
     assert metrics.psnr(a, a - 5) == pytest.approx(20 * math.log10(255 / 5))
-    assert metrics.psnr(np.zeros_like(a), np.full_like(a, 255)) == 0  # the widest difference, which 8-bit arithmetic would wrap
+    assert (
+        metrics.psnr(np.zeros_like(a), np.full_like(a, 255)) == 0
+    )  # the widest difference, which 8-bit arithmetic would wrap
 
 
 def test_psnr_pools_the_three_colours():
@@ -50,7 +52,8 @@ def test_more_noise_is_worse():
 
 
 @pytest.mark.parametrize(
-    ("side", "ssim", "ms_ssim"), [(1, False, False), (10, False, False), (11, True, False), (175, True, False), (176, True, True)]
+    ("side", "ssim", "ms_ssim"),
+    [(1, False, False), (10, False, False), (11, True, False), (175, True, False), (176, True, True)],
 )
 def test_small_images_have_no_ssim(side, ssim, ms_ssim):
     a, b = noisy(side, 180, 0), noisy(side, 180, 9)

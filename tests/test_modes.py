@@ -68,7 +68,9 @@ def test_row(codec: Codec, row: str) -> None:
         assert image.mode == mode
     back = read_image(io.BytesIO(buffer.getvalue()))
     assert back.rgb.shape == source.rgb.shape and np.abs(back.rgb.astype(int) - source.rgb).mean() < 3
-    assert (back.alpha is None) == (source.alpha is None) and (source.alpha is None or (back.alpha == source.alpha).all())
+    assert (back.alpha is None) == (source.alpha is None) and (
+        source.alpha is None or (back.alpha == source.alpha).all()
+    )
     assert bool(source.notes) == said
     assert back.icc == source.icc
     if row == "orientation":

@@ -40,7 +40,9 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    chromium = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
+    chromium = next(
+        (p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None
+    )
     driver = shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("no Chromium with chromedriver is installed; apt-get install chromium chromium-driver")
@@ -62,9 +64,13 @@ def report(tmp_path_factory):
     for i, file in enumerate(files):
         Image.fromarray(make_rgb(200, 180, seed=i)).save(file)
     codecs = ((Rounding(), (60, 70, 90)), (JPEG, (20, 60, 90)), (WEBP, (20, 60, 90)))
-    comparison = Comparison([evaluate(c, files, qualities) for c, qualities in codecs], {"command": "vitcodec eval", "date": "today"})
+    comparison = Comparison(
+        [evaluate(c, files, qualities) for c, qualities in codecs], {"command": "vitcodec eval", "date": "today"}
+    )
     page = folder / "report.html"
-    page.write_text(to_html(comparison, scenes(comparison, {c.name: renderer(c) for c, _ in codecs}, read_image, 2)), "utf-8")
+    page.write_text(
+        to_html(comparison, scenes(comparison, {c.name: renderer(c) for c, _ in codecs}, read_image, 2)), "utf-8"
+    )
     return page.as_uri()
 
 
@@ -85,7 +91,10 @@ def resize(browser, width, height, mobile=False):
 
 def prefer(browser, scheme):
     """Light or dark, and no smooth scrolling, under which a click could miss."""
-    features = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]
+    features = [
+        {"name": "prefers-color-scheme", "value": scheme},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
@@ -96,7 +105,8 @@ def find(page, selector):
 def colour_at(page, selector, x, y):
     """What is on the screen there, (red, green, blue), x and y as parts of the element's size."""
     box = page.execute_script(
-        "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.x, b.y, b.width, b.height]", selector
+        "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.x, b.y, b.width, b.height]",
+        selector,
     )
     shot = page.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB")).astype(int)
@@ -112,17 +122,29 @@ def test_the_divider_follows_the_pointer(page):
     page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", stage)
     assert divider_at(page) == 50
     width = stage.size["width"]
-    ActionChains(page, duration=20).move_to_element(divider).click_and_hold().move_by_offset(width // 4, 0).release().perform()
+    ActionChains(page, duration=20).move_to_element(divider).click_and_hold().move_by_offset(
+        width // 4, 0
+    ).release().perform()
     assert 73 <= divider_at(page) <= 77
     clip = page.execute_script("return getComputedStyle(document.querySelector('#picture-1 .pic.left')).clipPath")
-    hidden = 1 - float(page.execute_script("return parseFloat(document.querySelector('#picture-1 .sheet').style.getPropertyValue('--cut'))")) / width
+    hidden = (
+        1
+        - float(
+            page.execute_script(
+                "return parseFloat(document.querySelector('#picture-1 .sheet').style.getPropertyValue('--cut'))"
+            )
+        )
+        / width
+    )
     assert clip.startswith("inset(") and 0.2 < hidden < 0.3
     ActionChains(page, duration=20).move_by_offset(-width // 2, 0).perform()  # released: it stays
     assert 73 <= divider_at(page) <= 77
 
 
 def test_the_divider_shows_one_picture_on_each_side(browser, report, tmp_path):
-    comparison = Comparison([Report("blue", "cpu", (50,), 1, [Row("a", 50, 300, 200, 9, 9.0, 0.5, math.nan)])], {"date": "today"})
+    comparison = Comparison(
+        [Report("blue", "cpu", (50,), 1, [Row("a", 50, 300, 200, 9, 9.0, 0.5, math.nan)])], {"date": "today"}
+    )
     red, blue = (data_uri(np.full((200, 300, 3), colour, np.uint8)) for colour in ((255, 0, 0), (0, 0, 255)))
     scene = Scene("a", (300, 200), 0, 0, 300, 200, red, [Shot("blue", 0, comparison.reports[0].rows[0], blue)])
     (tmp_path / "page.html").write_text(to_html(comparison, [scene]), "utf-8")
@@ -149,7 +171,10 @@ def test_keyboard(page):
     divider.send_keys("]")
     assert find(page, "#picture-1 .tag.right").text.startswith("JPEG")
     divider.send_keys("x")
-    assert find(page, "#picture-1 .tag.left").text.startswith("JPEG") and find(page, "#picture-1 .tag.right").text == "Original"
+    assert (
+        find(page, "#picture-1 .tag.left").text.startswith("JPEG")
+        and find(page, "#picture-1 .tag.right").text == "Original"
+    )
     divider.send_keys("n")
     assert page.execute_script("return document.activeElement.closest('.scene').id") == "picture-2"
     page.switch_to.active_element.send_keys("b")
@@ -182,7 +207,9 @@ def test_the_difference_is_that_of_the_pictures(page):
 
 def test_one_to_one_is_a_pixel_for_a_pixel(page):
     find(page, '#picture-1 [data-zoom="1"]').click()
-    box = page.execute_script("const b = document.querySelector('#picture-1 .pic.right img').getBoundingClientRect(); return [b.width, b.height]")
+    box = page.execute_script(
+        "const b = document.querySelector('#picture-1 .pic.right img').getBoundingClientRect(); return [b.width, b.height]"
+    )
     assert box == [200, 180]
     find(page, '#picture-1 [data-zoom="4"]').click()
     assert find(page, "#picture-1 .pic.right img").size == {"width": 800, "height": 720}
@@ -190,7 +217,9 @@ def test_one_to_one_is_a_pixel_for_a_pixel(page):
 
 def test_tables_sort_and_filter(page):
     def column(n):
-        return [cell.text for cell in page.find_elements(By.CSS_SELECTOR, f"#rows tbody tr:not([hidden]) > :nth-child({n})")]
+        return [
+            cell.text for cell in page.find_elements(By.CSS_SELECTOR, f"#rows tbody tr:not([hidden]) > :nth-child({n})")
+        ]
 
     assert column(2) == ["rounding"] * 2 and column(3) == ["70"] * 2
     psnrs = [float(v) for v in column(6)]
@@ -229,7 +258,14 @@ def test_a_phones_width(page, width):
 
 def test_dark_and_light(page):
     def paper():
-        return sum(map(int, page.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3)")))
+        return sum(
+            map(
+                int,
+                page.execute_script(
+                    "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3)"
+                ),
+            )
+        )
 
     for scheme, dark in (("dark", True), ("light", False)):
         prefer(page, scheme)

@@ -40,7 +40,9 @@ def test_figures_are_those_of_the_results(monkeypatch: pytest.MonkeyPatch) -> No
     curves = {name: [(p["bpp"], p["psnr"]) for p in points] for name, points in results["curves"].items()}
     for row in results["bd_rate"]:
         if row["anchor"] in curves:
-            assert row["bd_rate"] == pytest.approx(bd_rate(curves[row["anchor"]], curves["vitcodec"], (0.1, 2.5)), abs=0.01)
+            assert row["bd_rate"] == pytest.approx(
+                bd_rate(curves[row["anchor"]], curves["vitcodec"], (0.1, 2.5)), abs=0.01
+            )
 
 
 def test_a_changed_figure_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

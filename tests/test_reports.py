@@ -45,7 +45,10 @@ def alone(photos, qualities, refuse=()):
 def test_records_and_summary(photos):
     comparison = alone(photos, [50, 70, 100], refuse=[70])
     records = [row_record(r, "rounding") for r in comparison.reports[0].rows]
-    assert [(r["quality"], r["identical"], r["codec"]) for r in records] == [(50, False, "rounding"), (100, True, "rounding")] * 2
+    assert [(r["quality"], r["identical"], r["codec"]) for r in records] == [
+        (50, False, "rounding"),
+        (100, True, "rounding"),
+    ] * 2
     total = json.loads(json.dumps(summary(comparison)))
     assert [(m["quality"], m["images"]) for m in total["codecs"][0]["means"]] == [(50, 2), (100, 2)]
     assert total["provenance"] == ORIGIN
@@ -74,7 +77,9 @@ def test_table_shows_images_means_and_what_is_missing(photos):
 
 def test_table_says_how_codecs_compare(photos):
     text = to_table(compared(photos, [30, 60, 95]))
-    assert "BD-rate for PSNR" in text and re.search(r"^rounding +JPEG +[+-][\d.]+ % +[\d.]+ to [\d.]+$", text, re.MULTILINE)
+    assert "BD-rate for PSNR" in text and re.search(
+        r"^rounding +JPEG +[+-][\d.]+ % +[\d.]+ to [\d.]+$", text, re.MULTILINE
+    )
     assert "JPEG: 4:2:0" in text
 
 
@@ -119,7 +124,9 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attributes)))
 
     def all(self, tag, **wanted):
-        return [a for t, a in self.elements if t == tag and all(a.get(k.replace("_", "-")) == v for k, v in wanted.items())]
+        return [
+            a for t, a in self.elements if t == tag and all(a.get(k.replace("_", "-")) == v for k, v in wanted.items())
+        ]
 
 
 def page_of(comparison, codecs, count=24):
@@ -129,7 +136,12 @@ def page_of(comparison, codecs, count=24):
 
 def test_page_asks_for_nothing_else(photos):
     text = page_of(compared(photos), [Rounding(), JPEG])
-    sources = [value for _, a in Page(text).elements for key, value in a.items() if key in ("src", "href", "srcset", "action", "data")]
+    sources = [
+        value
+        for _, a in Page(text).elements
+        for key, value in a.items()
+        if key in ("src", "href", "srcset", "action", "data")
+    ]
     assert sources and all(s.startswith(("data:", "#")) for s in sources)
     assert not re.search(r"@import|url\(|https?://(?!www\.w3\.org/2000/svg)", text)
     assert Page(text).all("meta", http_equiv="Content-Security-Policy")[0]["content"].startswith("default-src 'none'")
@@ -148,7 +160,9 @@ def test_page_shows_the_worst_first_as_it_was_measured(photos):
         assert np.array_equal(mine, codec.decode(codec.encode(read_image(Path(file)), 60)).rgb)
         assert np.array_equal(other, JPEG.decode(JPEG.encode(read_image(Path(file)), scene.shots[1].row.quality)).rgb)
         mine_bytes = scene.shots[0].row.bytes
-        nearest = min((r for r in comparison.reports[1].rows if r.file == file), key=lambda r: abs(math.log(r.bytes / mine_bytes)))
+        nearest = min(
+            (r for r in comparison.reports[1].rows if r.file == file), key=lambda r: abs(math.log(r.bytes / mine_bytes))
+        )
         assert scene.shots[1].row == nearest
     assert len(scenes(comparison, {"rounding": renderer(Rounding()), "JPEG": renderer(JPEG)}, read_image, 1)) == 1
 
@@ -234,11 +248,20 @@ def test_eval_prints_json_lines(run, photos, tmp_path):
         ("vitcodec rounding", "noise.png", 100),
         ("JPEG", "ramp.png", 5),
     ]
-    assert [(Path(r["file"]).name, r["quality"]) for r in failed] == [("missing.png", None), ("ramp.png", 70), ("noise.png", 70)]
+    assert [(Path(r["file"]).name, r["quality"]) for r in failed] == [
+        ("missing.png", None),
+        ("ramp.png", 70),
+        ("noise.png", 70),
+    ]
     assert (done[0]["identical"], done[0]["psnr"]) == (True, None)
     assert (total["schema_version"], total["done"], total["failed"]) == (1, 2 + 16, 3)
-    assert [c["codec"] for c in total["codecs"]] == ["vitcodec rounding", "JPEG"] and total["provenance"]["model"] == "rounding"
-    assert "missing.png: no such file" in result.stderr and "quality 70 is broken (at quality 70, vitcodec rounding)" in result.stderr
+    assert [c["codec"] for c in total["codecs"]] == ["vitcodec rounding", "JPEG"] and total["provenance"][
+        "model"
+    ] == "rounding"
+    assert (
+        "missing.png: no such file" in result.stderr
+        and "quality 70 is broken (at quality 70, vitcodec rounding)" in result.stderr
+    )
 
 
 def test_eval_writes_reports_and_replaces_only_when_told(run, photos, tmp_path):
@@ -247,7 +270,9 @@ def test_eval_writes_reports_and_replaces_only_when_told(run, photos, tmp_path):
     assert run("eval", *photos, "-q", "50,80", "--baselines", "jpeg", *options).exit_code == 0
     written = {path: path.read_bytes() for path in paths.values()}
     assert len(written[paths["csv"]].splitlines()) == 1 + 2 * (2 + 8)
-    assert b"<!doctype html>" in written[paths["html"]] and written[paths["markdown"]].startswith(b"# vitcodec rounding on 2 images")
+    assert b"<!doctype html>" in written[paths["html"]] and written[paths["markdown"]].startswith(
+        b"# vitcodec rounding on 2 images"
+    )
     for kind, path in paths.items():
         result = run("eval", *photos, "-q", "50", f"--{kind}", path)
         assert result.exit_code == 1 and "exists already; use --overwrite" in result.stderr
@@ -271,7 +296,13 @@ def test_eval_against_published_curves(run, photos, tmp_path):
     result = run("eval", *photos, "-q", "40,60,80,90", "--baselines", "jpeg,webp", *curves, "--anchor", "x,JPEG")
     assert result.exit_code == 0
     rates = re.findall(r"^(vitcodec rounding|JPEG|WebP)  +(Codec X|JPEG|WebP) +[+-]", result.stdout, re.MULTILINE)
-    assert rates == [("vitcodec rounding", "Codec X"), ("vitcodec rounding", "JPEG"), ("JPEG", "Codec X"), ("WebP", "Codec X"), ("WebP", "JPEG")]
+    assert rates == [
+        ("vitcodec rounding", "Codec X"),
+        ("vitcodec rounding", "JPEG"),
+        ("JPEG", "Codec X"),
+        ("WebP", "Codec X"),
+        ("WebP", "JPEG"),
+    ]
     assert "Published, not measured here" in result.stdout
     result = run("eval", *photos, *curves, "--anchor", "nonsense")
     assert result.exit_code == 2 and "there are x" in result.stderr
@@ -286,7 +317,10 @@ def test_eval_of_two_folders(run, photos, tmp_path):
     result = run("eval", photos[0].parent, others, "--html", tmp_path / "pairs.html", "--csv", tmp_path / "pairs.csv")
     assert result.exit_code == 1 and "lonely.png: has no partner" in result.stderr
     rows = list(csv.DictReader((tmp_path / "pairs.csv").open()))
-    assert [(Path(r["file"]).name, r["quality"], r["bytes"], r["bpp"]) for r in rows] == [("noise.png", "", "", ""), ("ramp.png", "", "", "")]
+    assert [(Path(r["file"]).name, r["quality"], r["bytes"], r["bpp"]) for r in rows] == [
+        ("noise.png", "", "", ""),
+        ("ramp.png", "", "", ""),
+    ]
     assert all(math.isfinite(float(r["psnr"])) for r in rows)
     page = Page((tmp_path / "pairs.html").read_text())
     assert len(page.all("figure", id="picture-1")) == 1 and not page.all("section", id="curves")
@@ -333,7 +367,9 @@ def test_compare_at_equal_size(run, tmp_path, monkeypatch):
 
 def test_compare_matches_the_size_of_a_quality(run, tmp_path):
     Image.fromarray(make_rgb(60, 50)).save(tmp_path / "photo.png")
-    result = run("compare", tmp_path / "photo.png", "-q", "60", "--baselines", "jpeg", "-o", tmp_path / "page.html", "--json")
+    result = run(
+        "compare", tmp_path / "photo.png", "-q", "60", "--baselines", "jpeg", "-o", tmp_path / "page.html", "--json"
+    )
     mine, other = [json.loads(line) for line in result.stdout.splitlines()][:2]
     assert mine["quality"] == 60 and (tmp_path / "page.html").exists()
     picture = read_image(tmp_path / "photo.png")
@@ -349,7 +385,13 @@ def test_compare_says_what_cannot_be_matched(run, tmp_path):
 
 
 def test_compare_refuses_what_makes_no_sense(run, tmp_path, photos):
-    for options in (["-q", "5", "--match-bpp", "1"], ["--match-bpp", "0"], ["--match-bpp", "25"], ["--baselines", "x"], ["-o", photos[0]]):
+    for options in (
+        ["-q", "5", "--match-bpp", "1"],
+        ["--match-bpp", "0"],
+        ["--match-bpp", "25"],
+        ["--baselines", "x"],
+        ["-o", photos[0]],
+    ):
         result = run("compare", photos[0], *options)
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1), options
     assert run("compare", tmp_path / "missing.png").exit_code == 1

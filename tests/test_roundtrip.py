@@ -16,7 +16,8 @@ from conftest import make_rgb
 from PIL import Image
 
 from vitcodec import codec as codec_module
-from vitcodec import container, wavelet
+from vitcodec import wavelet
+from vitcodec.bitstream import container
 from vitcodec.errors import FormatError, UsageError, VitcodecError, WeightsError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
@@ -82,7 +83,9 @@ def test_reduced_sizes(codec, reduce):
     out = codec.decode(data, reduce)
     n = 1 << reduce
     assert out.rgb.shape == (-(-136 // n), -(-200 // n), 3)
-    bands = wavelet.forward(torch.from_numpy(np.pad(picture.rgb, ((0, 24), (0, 24), (0, 0)), mode="edge")).float()[None])
+    bands = wavelet.forward(
+        torch.from_numpy(np.pad(picture.rgb, ((0, 24), (0, 24), (0, 0)), mode="edge")).float()[None]
+    )
     smaller = wavelet.inverse(bands, reduce)[0, : out.rgb.shape[0], : out.rgb.shape[1]]
     assert np.abs(out.rgb - smaller.numpy()).mean() < 4
     contents = container.unpack(data, reduce + 1)
@@ -97,7 +100,7 @@ def test_tiles_decode_on_their_own(codec, monkeypatch):
     contents = container.unpack(data)
     assert contents.header.tiles == 6
     whole = codec.tokens(data)
-    coded = codec.coded_tokens(picture, 60)
+    coded = codec.encoded_tokens(picture, 60)
     assert all((a == b).all() for a, b in zip((whole.low, *whole.details), (coded.low, *coded.details), strict=True))
     assert psnr(picture.rgb, codec.decode(data).rgb) > 30
 
@@ -132,8 +135,12 @@ def test_a_pipe_of_real_processes(tmp_path):
     vitcodec = [sys.executable, "-m", "vitcodec"]
     environment = os.environ | {"PYTHONPATH": str(Path(codec_module.__file__).parent.parent)}
     with open(tmp_path / "x.png", "rb") as source:
-        first = subprocess.Popen([*vitcodec, "encode", "-", "-o", "-", "-q", "90"], stdin=source, stdout=subprocess.PIPE, env=environment)
-    second = subprocess.run([*vitcodec, "decode", "-", "-o", str(tmp_path / "out.png")], stdin=first.stdout, env=environment, timeout=300)
+        first = subprocess.Popen(
+            [*vitcodec, "encode", "-", "-o", "-", "-q", "90"], stdin=source, stdout=subprocess.PIPE, env=environment
+        )
+    second = subprocess.run(
+        [*vitcodec, "decode", "-", "-o", str(tmp_path / "out.png")], stdin=first.stdout, env=environment, timeout=300
+    )
     assert first.wait(300) == second.returncode == 0
     assert psnr(rgb, np.asarray(Image.open(tmp_path / "out.png"))) > 35
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_container import METADATA, ONE_TILE, REFUSALS, START, TILED, chunk, fuzz, head, sample, tokens_of
 
-from vitcodec import container, salvage
-from vitcodec.container import LEVELS, TOKENS, Contents, describe, pack
+from vitcodec.bitstream import container, salvage
+from vitcodec.bitstream.container import LEVELS, TOKENS, Contents, describe, pack
 from vitcodec.errors import FormatError
 
 TINY = (ONE_TILE, TILED)
@@ -47,7 +47,7 @@ def test_every_truncation_keeps_all_chunks_before_it(header: container.Header) -
             continue
         found = salvage.unpack(data[:end])
         assert found.contents.tokens == {key: sample(header).tokens[key] for key in kept}
-        assert found.contents.missing == where.keys() - kept
+        assert found.contents.erased == where.keys() - kept
         assert found.lost
 
 
@@ -66,7 +66,7 @@ def test_any_one_flipped_bit_behind_the_header_loses_at_most_one_chunk(header: c
                     salvage.unpack(flipped)
                 continue
             found = salvage.unpack(flipped)
-            assert found.contents.missing == ({hit} if hit else set())
+            assert found.contents.erased == ({hit} if hit else set())
             assert found.contents.tokens == {key: value for key, value in contents.tokens.items() if key != hit}
             assert all(contents.metadata[key] == value for key, value in found.contents.metadata.items())
             assert found.lost
@@ -78,8 +78,10 @@ def test_without_an_index_a_level_with_a_gap_keeps_what_comes_before_it() -> Non
     index = next(c for c in describe(data).chunks if c.type == "INDX")
     gap = where[3, 2]
     found = salvage.unpack(spoil(spoil(data, index.offset + 6), gap.offset + gap.size - 1))
-    assert found.contents.missing == {(3, tile) for tile in range(2, 6)}
-    assert found.contents.tokens == {key: value for key, value in sample().tokens.items() if key not in found.contents.missing}
+    assert found.contents.erased == {(3, tile) for tile in range(2, 6)}
+    assert found.contents.tokens == {
+        key: value for key, value in sample().tokens.items() if key not in found.contents.erased
+    }
     assert "the details of level 3 in 4 of 6 tiles" in found.lost[-1] and "chunk INDX is damaged" in found.lost
 
 

@@ -6,8 +6,8 @@ import pytest
 from conftest import make_rgb
 
 from vitcodec import target
+from vitcodec.bitstream.container import read_header
 from vitcodec.codec import Codec
-from vitcodec.container import read_header
 from vitcodec.errors import UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
@@ -44,7 +44,10 @@ def test_what_cannot_be_reached_is_said(codec: Codec, photo: Picture) -> None:
     assert bad.quality == 1 and "lowest" in bad.note
 
 
-@pytest.mark.parametrize(("text", "size"), [("60000", 60000), ("60k", 60000), ("1.5M", 1_500_000), ("64KiB", 65536), ("2 kB", 2000), ("12b", 12)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("60000", 60000), ("60k", 60000), ("1.5M", 1_500_000), ("64KiB", 65536), ("2 kB", 2000), ("12b", 12)],
+)
 def test_sizes(text: str, size: int) -> None:
     assert target.parse_size(text) == size
 

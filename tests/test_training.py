@@ -19,22 +19,22 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from vitcodec import weights
+from vitcodec.bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SHAPE_UNIT
 from vitcodec.cli import app
 from vitcodec.cli.train import parse_time
 from vitcodec.codec import Codec
-from vitcodec.effort import DEFAULT_EFFORT
-from vitcodec.entropy.context import Arithmetic, ContextConfig, ContextModel, FloatArithmetic, Site
-from vitcodec.entropy.density import RateMeter, probability
-from vitcodec.entropy.integer import IntegerArithmetic, log_thresholds
-from vitcodec.entropy.tables import LOG_SCALE_UNIT, MEAN_UNIT, SHAPE_UNIT
+from vitcodec.context.density import RateMeter, probability
+from vitcodec.context.integer import IntegerArithmetic, log_thresholds
+from vitcodec.context.model import Arithmetic, CodingGroup, ContextConfig, ContextModel, FloatArithmetic
 from vitcodec.errors import UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.models import build_autoencoder
 from vitcodec.models.blocks import Depthwise
-from vitcodec.quantisation import step_of
-from vitcodec.training import shipping, validation
+from vitcodec.pretrained import registry
+from vitcodec.quality import step_of
+from vitcodec.rdo import DEFAULT_EFFORT
+from vitcodec.training import package, validation
 from vitcodec.training.curve import training_svg
 from vitcodec.training.data import Crops
 from vitcodec.training.export import calibrate, round_context, to_integers
@@ -66,9 +66,12 @@ def test_the_walk_visits_every_value_once():
     step = torch.tensor([20.0])
     soft = model.encode(torch.from_numpy(make_rgb(64, 32)).float()[None], step)
     meter = RateMeter(to_integers(soft, 0).map(torch.Tensor.float), soft, context.base, step)
-    walked = context.walk(FloatArithmetic(), context.rate_features(step), 2, 4, meter)
+    walked = context.autoregressive_pass(FloatArithmetic(), context.step_features(step), 2, 4, meter)
     assert sum(q.numel() for q, *_ in meter.gathered) == 64 * 32 * 3
-    assert all((a == b).all() for a, b in zip((walked.low, *walked.details), (meter.integers.low, *meter.integers.details), strict=True))
+    assert all(
+        (a == b).all()
+        for a, b in zip((walked.low, *walked.details), (meter.integers.low, *meter.integers.details), strict=True)
+    )
     meter.bits().sum().backward()
     assert all(p.grad is not None for p in context.levels[0].parameters())
 
@@ -114,12 +117,12 @@ def invoke(*arguments: object) -> None:
 def few_validation_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "VALIDATION_STEPS", (64.0, 8.0))
     monkeypatch.setattr(validation, "QUALITIES", (30, 70))
-    monkeypatch.setattr(shipping, "QUALITIES", (30, 70))
+    monkeypatch.setattr(package, "QUALITIES", (30, 70))
 
 
 def test_train_resume_export_use(shard, tmp_path, monkeypatch):
-    monkeypatch.setattr(shipping, "COUNTING_BATCHES", 3)
-    monkeypatch.setattr(shipping, "CALIBRATION_BATCHES", 2)
+    monkeypatch.setattr(package, "COUNTING_BATCHES", 3)
+    monkeypatch.setattr(package, "CALIBRATION_BATCHES", 2)
     run = tmp_path / "run"
     common = ("train", shard, "--val", shard, "-o", run, "--batch", 1)
     invoke(*common, "--steps", 2)
@@ -139,7 +142,7 @@ def test_train_resume_export_use(shard, tmp_path, monkeypatch):
     codec = Codec.load(f"local-dir:{tmp_path / 'model'}", "cpu")
     picture = Picture(make_rgb(150, 130, seed=9), None, False, None, None, None, [])
     data = codec.encode(picture, 70)
-    tokens, coded = codec.tokens(data), codec.coded_tokens(picture, 70)
+    tokens, coded = codec.tokens(data), codec.encoded_tokens(picture, 70)
     assert all((a == b).all() for a, b in zip((tokens.low, *tokens.details), (coded.low, *coded.details), strict=True))
     assert psnr(picture.rgb, codec.decode(data).rgb) > 32
     assert len(data) < picture.rgb.size / 3
@@ -148,43 +151,92 @@ def test_train_resume_export_use(shard, tmp_path, monkeypatch):
 @pytest.mark.parametrize("family", [(), ("-m", "beit")])
 def test_training_goes_on_from_shipped_weights(shard, tmp_path, family):
     """A new family takes the entropy model of the old one."""
-    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 1, "--init", "swin", *family)
+    invoke(
+        "train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 1, "--init", "swin", *family
+    )
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
 def test_a_family_that_fills_in_tokens_trains_without_some(tmp_path):
     config = TrainingConfig(batch=2)
     torch.manual_seed(0)
-    run, image = Run(shipping.new_model("beit"), config, tmp_path / "beit"), torch.from_numpy(make_rgb(64, 64)).float().expand(2, -1, -1, -1)
+    run, image = (
+        Run(package.new_model("beit"), config, tmp_path / "beit"),
+        torch.from_numpy(make_rgb(64, 64)).float().expand(2, -1, -1, -1),
+    )
     drawn = [run._missing(image) for _ in range(40)]
     shares = [gone.float().mean().item() for gone in drawn if gone is not None]
-    assert all(gone is None or gone.shape == (2, 4, 4) for gone in drawn) and 10 < len(shares) < 30 and 0.05 < np.mean(shares) < 0.3
+    assert (
+        all(gone is None or gone.shape == (2, 4, 4) for gone in drawn)
+        and 10 < len(shares) < 30
+        and 0.05 < np.mean(shares) < 0.3
+    )
     gone = next(gone for gone in drawn if gone is not None and gone.any())
     image = image.clone().requires_grad_()
     with torch.no_grad():
         torch.nn.init.normal_(run.model.autoencoder.analysis.leave.weight, std=0.02)
         analysed = [run.model.autoencoder.encode(image, torch.tensor([20.0, 20.0]), m).details[3] for m in (None, gone)]
     assert (analysed[0] != analysed[1]).any()
-    assert Run(shipping.new_model("swin"), config, tmp_path / "swin")._missing(image) is None
+    assert Run(package.new_model("swin"), config, tmp_path / "swin")._missing(image) is None
 
 
 def test_the_decoder_alone_leaves_tokens_as_they_are(shard, tmp_path):
-    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 2, "--init", "swin", "--decoder-only")
-    before = shipping.load_training_model(weights.find("swin")).state_dict()
-    after = {k.removeprefix("model."): v for k, v in load_file(tmp_path / "run" / "checkpoint.safetensors").items() if k.startswith("model.")}
+    invoke(
+        "train",
+        shard,
+        "--val",
+        shard,
+        "-o",
+        tmp_path / "run",
+        "--batch",
+        1,
+        "--steps",
+        2,
+        "--init",
+        "swin",
+        "--decoder-only",
+    )
+    before = package.load_training_model(registry.find("swin")).state_dict()
+    after = {
+        k.removeprefix("model."): v
+        for k, v in load_file(tmp_path / "run" / "checkpoint.safetensors").items()
+        if k.startswith("model.")
+    }
     changed = {k for k in after if (before[k] != after[k]).any()}
     assert changed and all(k.startswith("autoencoder.synthesis.") for k in changed)
-    refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), "--decoder-only", "--entropy-only"])
+    refused = CliRunner().invoke(
+        app, ["train", str(shard), "-o", str(tmp_path / "x"), "--decoder-only", "--entropy-only"]
+    )
     assert refused.exit_code == 2 and "contradict" in refused.output
 
 
 def test_what_reads_tokens_learns_from_those_that_the_encoder_chooses(shard, tmp_path):
-    invoke("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 2, "--steps", 2, "--init", "swin", "--refined")
-    before = shipping.load_training_model(weights.find("swin")).state_dict()
-    after = {k.removeprefix("model."): v for k, v in load_file(tmp_path / "run" / "checkpoint.safetensors").items() if k.startswith("model.")}
+    invoke(
+        "train",
+        shard,
+        "--val",
+        shard,
+        "-o",
+        tmp_path / "run",
+        "--batch",
+        2,
+        "--steps",
+        2,
+        "--init",
+        "swin",
+        "--refined",
+    )
+    before = package.load_training_model(registry.find("swin")).state_dict()
+    after = {
+        k.removeprefix("model."): v
+        for k, v in load_file(tmp_path / "run" / "checkpoint.safetensors").items()
+        if k.startswith("model.")
+    }
     changed = {k for k in after if (before[k] != after[k]).any()}
     trained = ("autoencoder.synthesis.", "context.")
-    assert all(k.startswith(trained) for k in changed) and all(any(k.startswith(part) for k in changed) for part in trained)
+    assert all(k.startswith(trained) for k in changed) and all(
+        any(k.startswith(part) for k in changed) for part in trained
+    )
     refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), "--refined"])
     assert refused.exit_code == 2 and "--init" in refused.output
 
@@ -200,9 +252,16 @@ def test_refined_integers_are_the_encoders_own():
     image = torch.from_numpy(rgb).float()[None]
     for quality in (30, 75):
         integers = source.choose(image, quality)
-        coded, plain = (codec.coded_tokens(Picture(rgb, None, False, None, None, None, []), quality, effort) for effort in (DEFAULT_EFFORT, 1))
+        coded, plain = (
+            codec.encoded_tokens(Picture(rgb, None, False, None, None, None, []), quality, effort)
+            for effort in (DEFAULT_EFFORT, 1)
+        )
         own, others = (
-            sum((a != b).sum().item() for a, b in zip((integers.low, *integers.details), (c.low, *c.details), strict=True)) for c in (coded, plain)
+            sum(
+                (a != b).sum().item()
+                for a, b in zip((integers.low, *integers.details), (c.low, *c.details), strict=True)
+            )
+            for c in (coded, plain)
         )
         assert own * 5 < others  # the entropy coder leaves out what is next to certain to be zero
 
@@ -222,16 +281,16 @@ def test_two_refined_samples_in_two_steps_are_new(monkeypatch):
 
 
 def test_blend_is_between_two_models():
-    model, other = shipping.new_model("swin"), shipping.new_model("swin")
+    model, other = package.new_model("swin"), package.new_model("swin")
     with torch.no_grad():
         for p, q in zip(model.parameters(), other.parameters(), strict=True):
             p.fill_(1.0)
             q.fill_(3.0)
-    shipping.blend(model, other, 0.25)
+    package.interpolate(model, other, 0.25)
     assert all((p == 2.5).all() for p in model.parameters()) and all((q == 3).all() for q in other.parameters())
 
 
-SMALL = ContextConfig(features=(8, 8, 8, 8), heads=(8, 8, 8, 8), low_head=8, link=8, deeper=(0, 1, 2, 1))
+SMALL = ContextConfig(features=(8, 8, 8, 8), heads=(8, 8, 8, 8), low_head=8, conditional=8, extra_blocks=(0, 1, 2, 1))
 
 
 def stirred(context: ContextModel) -> ContextModel:
@@ -241,18 +300,22 @@ def stirred(context: ContextModel) -> ContextModel:
     return context
 
 
-@pytest.mark.parametrize(("fewer", "part"), [({"link": 0}, ".links."), ({"deeper": (0, 0, 0, 0)}, ".deeper.")])
+@pytest.mark.parametrize(
+    ("fewer", "part"), [({"conditional": 0}, ".conditionals."), ({"extra_blocks": (0, 0, 0, 0)}, ".extra.")]
+)
 def test_what_a_context_model_grows_by_changes_nothing_before_it_is_trained(fewer, part):
     plain = stirred(ContextModel(replace(SMALL, **fewer)))
     grown = ContextModel(SMALL)
     assert all(part in k for k in grown.load_state_dict(plain.state_dict(), strict=False).missing_keys)
-    soft = build_autoencoder("swin").encode(torch.from_numpy(make_rgb(96, 64)).float()[None], step := torch.tensor([9.0]))
+    soft = build_autoencoder("swin").encode(
+        torch.from_numpy(make_rgb(96, 64)).float()[None], step := torch.tensor([9.0])
+    )
     hard = soft.map(torch.round)
 
     def bits(model: ContextModel) -> float:
         meter = RateMeter(hard, hard, model.base, step)
         with torch.no_grad():
-            model.walk(FloatArithmetic(), model.rate_features(step), 4, 6, meter)
+            model.autoregressive_pass(FloatArithmetic(), model.step_features(step), 4, 6, meter)
             return meter.bits().item()
 
     before = bits(plain)
@@ -271,18 +334,20 @@ def test_the_integer_twin_predicts_what_the_float_model_does():
         integer, rates = round_context(context, calibrate(autoencoder, context, iter([(image, step)]), 0.1))
         hard = to_integers(autoencoder.encode(image, step), 0.1)
 
-    def predicted(model: ContextModel, arithmetic: Arithmetic, rate: torch.Tensor, bands: Subbands) -> list[torch.Tensor]:
+    def predicted(
+        model: ContextModel, arithmetic: Arithmetic, rate: torch.Tensor, bands: Subbands
+    ) -> list[torch.Tensor]:
         seen = []
 
-        def visit(site: Site, parameters: torch.Tensor) -> torch.Tensor:
+        def visit(site: CodingGroup, parameters: torch.Tensor) -> torch.Tensor:
             seen.append(torch.stack(parameters.float().chunk(3, -1)).flatten(1))
-            return site.take(bands)
+            return site.gather(bands)
 
         with torch.no_grad():
-            model.walk(arithmetic, rate, 16, 16, visit)
+            model.autoregressive_pass(arithmetic, rate, 16, 16, visit)
         return seen
 
-    floats = predicted(context, FloatArithmetic(), context.rate_features(step), hard.map(torch.Tensor.float))
+    floats = predicted(context, FloatArithmetic(), context.step_features(step), hard.map(torch.Tensor.float))
     exact = predicted(integer, IntegerArithmetic(log_thresholds()), rates[quality - 1 : quality], hard)
     units = torch.tensor([1 / MEAN_UNIT, LOG_SCALE_UNIT, SHAPE_UNIT])[:, None]
     for a, b in zip(floats, exact, strict=True):
@@ -292,7 +357,10 @@ def test_the_integer_twin_predicts_what_the_float_model_does():
 
 def test_bfloat16_leaves_fine_steps_as_they_are():
     """Colours and wavelet stay in full precision: 8 bits of a pixel would be an error of half a level."""
-    model, images = shipping.load_training_model(weights.find("swin")), torch.from_numpy(make_rgb(128, 128)).float()[None]
+    model, images = (
+        package.load_training_model(registry.find("swin")),
+        torch.from_numpy(make_rgb(128, 128)).float()[None],
+    )
     (full,), (half,) = (curve(model, images, enabled) for enabled in (False, True))
     assert half[1] == pytest.approx(full[1], abs=0.03) and half[0] == pytest.approx(full[0], rel=0.01)
 
@@ -313,21 +381,41 @@ def test_depthwise_convolutions_have_the_librarys_gradients():
 
 
 def test_training_for_ms_ssim(shard, tmp_path, monkeypatch):
-    monkeypatch.setattr(shipping, "COUNTING_BATCHES", 1)
-    monkeypatch.setattr(shipping, "CALIBRATION_BATCHES", 1)
+    monkeypatch.setattr(package, "COUNTING_BATCHES", 1)
+    monkeypatch.setattr(package, "CALIBRATION_BATCHES", 1)
     run, model = tmp_path / "run", tmp_path / "tuned"
     invoke("train", shard, "--val", shard, "-o", run, "--batch", 1, "--steps", 1, "--init", "swin", "--tune", "ms-ssim")
     invoke("export", run, shard, "-o", model, "--val", shard)
     config = json.loads((model / "config.json").read_text())
-    assert config["tune"] == "ms-ssim" and all(5 < p["ms_ssim_db"] < 40 for p in config["metrics"]["validation"]["curve"])
-    for arguments, message in ((["--tune", "vmaf"], "psnr or ms-ssim"), (["--tune", "ms-ssim", "--crop", "128"], "--crop 192")):
+    assert config["tune"] == "ms-ssim" and all(
+        5 < p["ms_ssim_db"] < 40 for p in config["metrics"]["validation"]["curve"]
+    )
+    for arguments, message in (
+        (["--tune", "vmaf"], "psnr or ms-ssim"),
+        (["--tune", "ms-ssim", "--crop", "128"], "--crop 192"),
+    ):
         refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), *arguments])
         assert refused.exit_code == 2 and message in " ".join(refused.output.split())
 
 
 def test_training_in_bfloat16(shard, tmp_path):
     invoke(
-        "train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--crop", 64, "--steps", 2, "--precision", "bfloat16", "--device", "cpu"
+        "train",
+        shard,
+        "--val",
+        shard,
+        "-o",
+        tmp_path / "run",
+        "--batch",
+        1,
+        "--crop",
+        64,
+        "--steps",
+        2,
+        "--precision",
+        "bfloat16",
+        "--device",
+        "cpu",
     )
     entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert all(-90 < e["bd_rate"] < 300 for e in entries if "bd_rate" in e)
@@ -335,7 +423,11 @@ def test_training_in_bfloat16(shard, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--precision", "float8"], "unknown precision"), (["--crop", "100"], "no multiple of 32"), (["--device", "tpu"], "unknown device")],
+    [
+        (["--precision", "float8"], "unknown precision"),
+        (["--crop", "100"], "no multiple of 32"),
+        (["--device", "tpu"], "unknown device"),
+    ],
 )
 def test_wrong_usage(shard, tmp_path, arguments, message):
     result = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "run"), *arguments])
@@ -359,7 +451,22 @@ def test_two_processes_train_one_model(shard, tmp_path):
         "train",
         str(shard),
     ]
-    command += ["--val", str(held_out), "-o", str(run), "--batch", "1", "--crop", "64", "--steps", "2", "--device", "cpu", "--threads", "1"]
+    command += [
+        "--val",
+        str(held_out),
+        "-o",
+        str(run),
+        "--batch",
+        "1",
+        "--crop",
+        "64",
+        "--steps",
+        "2",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    ]
     for more in ([], ["--steps", "3", "--resume"]):
         done = subprocess.run(command + more, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
@@ -373,7 +480,11 @@ def test_crops_are_cut_from_the_images():
     small = np.full((20, 60, 3), 255, np.uint8)
     windows = {image[y : y + 32, x : x + 32].tobytes() for y in range(9) for x in range(19)}
     for crop in Crops([small, image], 3).batch(20, 32).byte().numpy():
-        forms = [np.ascontiguousarray(f) for turned in (crop, crop.transpose(1, 0, 2)) for f in (turned, turned[:, ::-1], turned[::-1])]
+        forms = [
+            np.ascontiguousarray(f)
+            for turned in (crop, crop.transpose(1, 0, 2))
+            for f in (turned, turned[:, ::-1], turned[::-1])
+        ]
         assert any(f.tobytes() in windows for f in forms)
 
 

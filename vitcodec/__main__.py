@@ -1,5 +1,5 @@
 """`python -m vitcodec`."""
 
-from vitcodec.cli import main
+from .cli import main
 
 main()

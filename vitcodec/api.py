@@ -5,8 +5,10 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from . import container, files, images, weights
+from . import files, images
+from .bitstream import container
 from .codec import DEFAULT_EFFORT, DEFAULT_QUALITY, Codec
+from .pretrained import registry
 
 
 def encode(
@@ -45,5 +47,5 @@ def decode(
         files.refuse_existing(Path(target))
     data = files.read_bytes(Path(source))
     header = container.read_header(data, str(source))
-    codec = Codec.load(model or weights.made_by(header.model, header.weights), device)
+    codec = Codec.load(model or registry.resolve(header.model, header.weights), device)
     images.write_image(codec.decode(data, reduce), Path(target), overwrite=overwrite)

@@ -15,15 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import container, loading, tiling, weights
-from .container import Contents, Header
+from . import tiles
+from .bitstream import container
+from .bitstream.container import Contents, Header
+from .context.coding import ORDER
 from .devices import choose
-from .effort import DEFAULT_EFFORT, ROUNDS, Refiner, refine, rounded
-from .entropy.coding import ORDER
 from .errors import FormatError, UsageError, WeightsError
 from .images import Picture
-from .models.missing import cheapest
-from .tiling import SITE, Area, Region
+from .models.erasure import cheapest_to_erase
+from .pretrained import loading, registry
+from .rdo import DEFAULT_EFFORT, ROUNDS, RDOSearch, refine, rounded
+from .tiles import SITE, Area, Region
 from .wavelet import LEVELS, Subbands
 
 DEFAULT_QUALITY = 50
@@ -40,7 +42,7 @@ class Codec:
     Large pictures are worked on tile by tile, so that memory beyond the picture itself depends on the size of a tile only.
     """
 
-    def __init__(self, card: weights.ModelCard, device: torch.device):
+    def __init__(self, card: registry.PretrainedConfig, device: torch.device):
         self.name, self.card, self.device = card.name, card, device
         self.autoencoder, self.entropy = loading.load(card, device)
         self._lock = threading.Lock()
@@ -53,7 +55,7 @@ class Codec:
         """
         if threads:
             torch.set_num_threads(threads)
-        return cls(weights.find(model), choose(device)[0])
+        return cls(registry.find(model), choose(device)[0])
 
     # encoding
 
@@ -62,13 +64,13 @@ class Codec:
         picture: Picture,
         quality: int = DEFAULT_QUALITY,
         effort: int = DEFAULT_EFFORT,
-        error_weight: float = 1.0,
+        distortion_weight: float = 1.0,
         tile: int | None = None,
         keep_tokens: float = 1.0,
     ) -> bytes:
         """A .vitc file of the picture at quality 1..100.
 
-        effort: 1..9, time spent on the choice of integers, see effort.py. error_weight: what an error is worth to that choice, 1 as it is best; less
+        effort: 1..9, time spent on the choice of integers, see effort.py. distortion_weight: what an error is worth to that choice, 1 as it is best; less
         makes a smaller and worse file. tile: side in pixels, 128, 256, 512 or 1024, of the squares that are coded on their own: what damage can cost.
         keep_tokens: the share of tokens in the file, 0 to 1; the others, those that are filled in best, are left out.
         Raises UsageError, LimitError.
@@ -77,23 +79,33 @@ class Codec:
         container.check_limits(header, "the image")
         if not 0 < keep_tokens <= 1:
             raise UsageError(f"a share of {keep_tokens:g} of the tokens cannot be kept; give more than 0, up to 1")
-        if keep_tokens < 1 and not self.autoencoder.fills:
-            raise UsageError(f"model '{self.name}' cannot fill in tokens that are left out; give one that can, as -m beit")
-        whole = tiling.whole_area(header)
+        if keep_tokens < 1 and not self.autoencoder.supports_erasure:
+            raise UsageError(
+                f"model '{self.name}' cannot fill in tokens that are left out; give one that can, as -m beit"
+            )
+        whole = tiles.whole_area(header)
         mask = np.zeros((whole.h, whole.w), bool)
         with self._lock:
-            coded = self._code(picture.rgb, header, effort, error_weight, keep_tokens, mask)
+            coded = self._code(picture.rgb, header, effort, distortion_weight, keep_tokens, mask)
             tokens = {(level, index): data for index, payloads, _ in coded for level, data in payloads.items()}
         packed = np.packbits(mask).tobytes() if mask.any() else None
-        metadata = {"ICCP": picture.icc, "EXIF": picture.exif, "XMP ": picture.xmp, "ALPH": _pack_alpha(picture.alpha), "MASK": packed}
+        metadata = {
+            "ICCP": picture.icc,
+            "EXIF": picture.exif,
+            "XMP ": picture.xmp,
+            "ALPH": _pack_alpha(picture.alpha),
+            "MASK": packed,
+        }
         return container.pack(Contents(header, {k: v for k, v in metadata.items() if v is not None}, tokens))
 
-    def coded_tokens(self, picture: Picture, quality: int = DEFAULT_QUALITY, effort: int = DEFAULT_EFFORT) -> Subbands:
+    def encoded_tokens(
+        self, picture: Picture, quality: int = DEFAULT_QUALITY, effort: int = DEFAULT_EFFORT
+    ) -> Subbands:
         """The integers that `encode` writes, as the encoder knows them: what `tokens` reads back."""
         header = self._header(picture, quality)
         with self._lock:
             parts = {index: coded for index, _, coded in self._code(picture.rgb, header, effort)}
-        return tiling.gather(parts, header, tiling.whole_area(header))
+        return tiles.gather(parts, header, tiles.whole_area(header))
 
     def _header(self, picture: Picture, quality: int, tile: int | None = None) -> Header:
         if not 1 <= quality <= 100:
@@ -101,58 +113,71 @@ class Codec:
         if tile is not None and tile not in container.TILES:
             raise UsageError(f"tiles of {tile} pixels are not possible; give {', '.join(map(str, container.TILES))}")
         height, width = picture.rgb.shape[:2]
-        return Header(width, height, quality, picture.gray, self.name, self.card.identity, tile or self.autoencoder.tile)
+        return Header(
+            width, height, quality, picture.gray, self.name, self.card.identity, tile or self.autoencoder.tile
+        )
 
     def _code(
         self,
         rgb: np.ndarray,
         header: Header,
         effort: int,
-        error_weight: float = 1.0,
+        distortion_weight: float = 1.0,
         keep: float = 1.0,
         mask: np.ndarray | None = None,
     ) -> Iterator[tuple[int, dict[int, bytes], Subbands]]:
         """Of every tile: its number, its payloads, and the integers in them. mask, of all tokens, is set where one is left out."""
         if effort not in ROUNDS:
             raise UsageError(f"effort {effort} is out of range; give {min(ROUNDS)} to {max(ROUNDS)}")
-        refiner = Refiner(self.autoencoder, self.entropy, header.quality, error_weight, self.card.config.get("tune", "psnr"))
+        refiner = RDOSearch(
+            self.autoencoder, self.entropy, header.quality, distortion_weight, self.card.config.get("tune", "psnr")
+        )
         # where an error is worth less, more becomes zero, at effort 1 too
-        dead_zone = min(max(self.card.config["dead_zone"] - 0.15 * math.log2(error_weight), -0.15), 0.4)
+        dead_zone = min(max(self.card.config["dead_zone"] - 0.15 * math.log2(distortion_weight), -0.15), 0.4)
         # what is transformed at once may be more than a tile
         side = max(self.autoencoder.tile // header.tile, 1) * header.tile
-        blocks, workers = tiling.whole_area(header).blocks(side // SITE), self._workers()
+        blocks, workers = tiles.whole_area(header).blocks(side // SITE), self._workers()
         for group in (blocks[i : i + workers] for i in range(0, len(blocks), workers)):
             chosen: dict[int, tuple[Subbands, Tensor | None]] = {}
             for block in group:
-                integers, missing = rounded(self.block_latents(rgb, header, block), dead_zone), None
+                integers, erased = rounded(self.block_latents(rgb, header, block), dead_zone), None
                 if keep < 1 and mask is not None:
-                    missing = cheapest(self.autoencoder, integers.map(Tensor.float), self._step(header.quality), keep)
-                    integers = rounded(self.block_latents(rgb, header, block, missing), dead_zone)
-                    mask[block.y : block.y + block.h, block.x : block.x + block.w] = missing[0].cpu().numpy()
-                image = torch.from_numpy(tiling.pixels(rgb, block)).to(self.device)[None]
+                    erased = cheapest_to_erase(
+                        self.autoencoder, integers.map(Tensor.float), self._step(header.quality), keep
+                    )
+                    integers = rounded(self.block_latents(rgb, header, block, erased), dead_zone)
+                    mask[block.y : block.y + block.h, block.x : block.x + block.w] = erased[0].cpu().numpy()
+                image = torch.from_numpy(tiles.pixels(rgb, block)).to(self.device)[None]
                 integers = refine(refiner, image, integers, ROUNDS[effort])
-                for index in tiling.tiles_under(header, block):
-                    tile = tiling.token_tile(header, index).within(block)
-                    chosen[index] = tiling.cut(integers, tile), None if missing is None else tiling.view(missing, block.h, tile)
-            coded = self._map(lambda tile: self.entropy.encode(tile[0], header.quality, tile[1], effort > 1), list(chosen.values()))
+                for index in tiles.tiles_under(header, block):
+                    tile = tiles.token_tile(header, index).within(block)
+                    chosen[index] = (
+                        tiles.cut(integers, tile),
+                        None if erased is None else tiles.view(erased, block.h, tile),
+                    )
+            coded = self._map(
+                lambda tile: self.entropy.encode(tile[0], header.quality, tile[1], effort > 1), list(chosen.values())
+            )
             yield from ((index, payloads, integers) for index, (payloads, integers) in zip(chosen, coded, strict=True))
 
     @torch.no_grad()
-    def block_latents(self, rgb: np.ndarray, header: Header, area: Area, missing: Tensor | None = None) -> Subbands:
+    def block_latents(self, rgb: np.ndarray, header: Header, area: Area, erased: Tensor | None = None) -> Subbands:
         """(H, W, 3) uint8, the whole picture -> the latents of a part of it before rounding, batch of one: analysis with a halo around the part.
 
-        missing: (1, h, w) bool, the part's tokens that will not be coded.
+        erased: (1, h, w) bool, the part's tokens that will not be coded.
         """
-        wide = area.grown(self.autoencoder.halo // SITE, tiling.whole_area(header))
-        image = torch.from_numpy(tiling.pixels(rgb, wide)).to(self.device)[None].float()
-        if missing is not None:
+        wide = area.grown(self.autoencoder.halo // SITE, tiles.whole_area(header))
+        image = torch.from_numpy(tiles.pixels(rgb, wide)).to(self.device)[None].float()
+        if erased is not None:
             inner = area.within(wide)
-            missing = F.pad(missing, (inner.x, wide.w - inner.x - inner.w, inner.y, wide.h - inner.y - inner.h))
-        return tiling.cut(self.autoencoder.encode(image, self._step(header.quality), missing), area.within(wide))
+            erased = F.pad(erased, (inner.x, wide.w - inner.x - inner.w, inner.y, wide.h - inner.y - inner.h))
+        return tiles.cut(self.autoencoder.encode(image, self._step(header.quality), erased), area.within(wide))
 
     # decoding
 
-    def read(self, source: container.Source, reduce: int = 0, region: Region | None = None, name: str = "<bytes>") -> Contents:
+    def read(
+        self, source: container.Source, reduce: int = 0, region: Region | None = None, name: str = "<bytes>"
+    ) -> Contents:
         """The parts of a .vitc file that `decode` needs for the same reduce and region, and no others. Raises as decode does."""
         if region is None:
             return container.unpack(source, reduce + 1, name)
@@ -160,23 +185,23 @@ class Codec:
         start = stream.tell()
         header = container.read_header(stream, name)
         stream.seek(start)
-        whole = tiling.whole_area(header)
+        whole = tiles.whole_area(header)
         needed = [self._wide(block, whole) for block in self._blocks(header, region.clipped(header))]
-        tiles = {tile for area in needed for tile in tiling.tiles_under(header, area)}
-        return container.unpack(stream, reduce + 1, name, tiles)
+        needed_tiles = {t for area in needed for t in tiles.tiles_under(header, area)}
+        return container.unpack(stream, reduce + 1, name, needed_tiles)
 
     def tokens(self, data: bytes | Contents, reduce: int = 0) -> Subbands:
-        """The integers of a file, exact on every device: int32, batch of one; levels that `reduce` leaves out are missing from the details."""
+        """The integers of a file, exact on every device: int32, batch of one; levels that `reduce` leaves out are erased from the details."""
         contents = container.unpack(data, reduce + 1) if isinstance(data, bytes) else data
         self._check(contents.header)
         parts = self._decode_tiles(contents, range(contents.header.tiles), reduce)
-        return tiling.gather(parts, contents.header, tiling.whole_area(contents.header))
+        return tiles.gather(parts, contents.header, tiles.whole_area(contents.header))
 
     def decode(self, data: container.Source | Contents, reduce: int = 0, region: Region | None = None) -> Picture:
         """The picture of a .vitc file.
 
         reduce: 1..4 halves its sides that many times and reads only the coarser levels. region: the part to decode, in pixels of the whole picture,
-        for which only the tiles that it needs are read. What contents.missing lists (see salvage.unpack) and tokens that were left out are filled in.
+        for which only the tiles that it needs are read. What contents.erased lists (see salvage.unpack) and tokens that were left out are filled in.
         Raises FormatError, UnsupportedError, LimitError, WeightsError, UsageError.
         """
         if not 0 <= reduce <= LEVELS:
@@ -193,7 +218,7 @@ class Codec:
 
     def _blocks(self, header: Header, region: Region) -> list[Area]:
         """What is synthesised at once for a region: parts of the model's tiles, beginning and ending where the transform allows."""
-        area = region.area(header).rounded(self.autoencoder.grid // SITE, tiling.whole_area(header))
+        area = region.area(header).rounded(self.autoencoder.grid // SITE, tiles.whole_area(header))
         return area.blocks(self.autoencoder.tile // SITE)
 
     def _wide(self, block: Area, whole: Area, lost: bool = False) -> Area:
@@ -202,20 +227,26 @@ class Codec:
 
     def _synthesise(self, contents: Contents, region: Region, reduce: int) -> np.ndarray:
         """(H, W, 3) uint8 of a region in pixels of the reduced picture."""
-        header, whole = contents.header, tiling.whole_area(contents.header)
+        header, whole = contents.header, tiles.whole_area(contents.header)
         shown, size = region.reduced(reduce), SITE >> reduce
         out = np.empty((shown.height, shown.width, 3), np.uint8)
         gaps = _gaps(contents)
         parts: dict[int, Subbands] = {}
         for _, row in itertools.groupby(self._blocks(header, region), lambda block: block.y):
             blocks = list(row)
-            wide = [self._wide(block, whole, any(level == 0 for level, _ in contents.missing)) for block in blocks]
-            needed = sorted({tile for area in wide for tile in tiling.tiles_under(header, area)})
+            wide = [self._wide(block, whole, any(level == 0 for level, _ in contents.erased)) for block in blocks]
+            needed = sorted({tile for area in wide for tile in tiles.tiles_under(header, area)})
             parts = {tile: parts[tile] for tile in needed if tile in parts}  # of the row above, what this one sees too
             parts |= self._decode_tiles(contents, [tile for tile in needed if tile not in parts], reduce)
             for block, area in zip(blocks, wide, strict=True):
-                missing = None if gaps is None else torch.from_numpy(gaps[area.y : area.y + area.h, area.x : area.x + area.w]).to(self.device)[None]
-                image = self._image(tiling.gather(parts, header, area), header, reduce, missing)
+                erased = (
+                    None
+                    if gaps is None
+                    else torch.from_numpy(gaps[area.y : area.y + area.h, area.x : area.x + area.w]).to(self.device)[
+                        None
+                    ]
+                )
+                image = self._image(tiles.gather(parts, header, area), header, reduce, erased)
                 y, x = block.y * size - shown.y, block.x * size - shown.x
                 part = image[(block.y - area.y) * size :, (block.x - area.x) * size :]
                 part = part[max(-y, 0) : block.h * size, max(-x, 0) : block.w * size]
@@ -224,39 +255,43 @@ class Codec:
         return out
 
     @torch.no_grad()
-    def _image(self, tokens: Subbands, header: Header, reduce: int, missing: Tensor | None) -> np.ndarray:
-        """The pixels of tokens, uint8, without what `reduce` leaves out. missing: (1, h, w) bool, the tokens to fill in, or None for none."""
+    def _image(self, tokens: Subbands, header: Header, reduce: int, erased: Tensor | None) -> np.ndarray:
+        """The pixels of tokens, uint8, without what `reduce` leaves out. erased: (1, h, w) bool, the tokens to fill in, or None for none."""
         latents, step = tokens.map(Tensor.float), self._step(header.quality)
-        if missing is not None and not missing.any():
-            missing = None
+        if erased is not None and not erased.any():
+            erased = None
         if reduce:
             latents = Subbands(latents.low, (*(latents.low.new_zeros(1, 0, 0, 9),) * reduce, *latents.details))
-            image = self.autoencoder.decode_reduced(latents, step, reduce, missing)[0]
+            image = self.autoencoder.decode_reduced(latents, step, reduce, erased)[0]
         else:
-            image = self.autoencoder.decode(latents, step, missing)[0]
+            image = self.autoencoder.decode(latents, step, erased)[0]
         if header.gray:
             image = image.mean(-1, keepdim=True).expand(-1, -1, 3)
         return image.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
     def _decode_tiles(self, contents: Contents, tiles: Sequence[int], reduce: int) -> dict[int, Subbands]:
-        """The integers of tiles, zero where contents.missing says so."""
-        return dict(zip(tiles, self._map(lambda tile: self._decode_tile(contents, tile, reduce + 1), tiles), strict=True))
+        """The integers of tiles, zero where contents.erased says so."""
+        return dict(
+            zip(tiles, self._map(lambda tile: self._decode_tile(contents, tile, reduce + 1), tiles), strict=True)
+        )
 
     def _decode_tile(self, contents: Contents, tile: int, finest: int) -> Subbands:
         header = contents.header
-        y, x, h, w = tiling.token_tile(header, tile)
+        y, x, h, w = tiles.token_tile(header, tile)
         levels = [level for level in ORDER if level == 0 or level >= finest]
         # a level is predicted from the coarser ones, so that without one of them it cannot be read
-        there = list(itertools.takewhile(lambda level: (level, tile) not in contents.missing, levels))
+        there = list(itertools.takewhile(lambda level: (level, tile) not in contents.erased, levels))
         if not there:
             low = torch.zeros(1, h, w, 3, dtype=torch.int32, device=self.device)
             details: tuple[Tensor, ...] = ()
         else:
             payloads = {level: contents.tokens[level, tile] for level in there}
             mask = left_out(contents)
-            missing = None if mask is None else torch.from_numpy(mask[y : y + h, x : x + w]).to(self.device)[None]
-            low, details = self.entropy.decode(payloads, header.quality, h, w, there[-1] or LEVELS + 1, missing)
-        lost = [low.new_zeros(1, h << (LEVELS - l), w << (LEVELS - l), 9) for l in range(finest, LEVELS + 1 - len(details))]
+            erased = None if mask is None else torch.from_numpy(mask[y : y + h, x : x + w]).to(self.device)[None]
+            low, details = self.entropy.decode(payloads, header.quality, h, w, there[-1] or LEVELS + 1, erased)
+        lost = [
+            low.new_zeros(1, h << (LEVELS - l), w << (LEVELS - l), 9) for l in range(finest, LEVELS + 1 - len(details))
+        ]
         return Subbands(low, (*lost, *details))
 
     # both
@@ -291,21 +326,25 @@ def left_out(contents: Contents) -> np.ndarray | None:
     packed = contents.metadata.get("MASK")
     if packed is None:
         return None
-    whole = tiling.whole_area(contents.header)
+    whole = tiles.whole_area(contents.header)
     if len(packed) != -(-whole.h * whole.w // 8):
-        raise FormatError(f"the mask of {len(packed)} bytes does not fit {whole.w}x{whole.h} tokens; get a complete and undamaged copy")
-    return np.unpackbits(np.frombuffer(packed, np.uint8), count=whole.h * whole.w).astype(bool).reshape(whole.h, whole.w)
+        raise FormatError(
+            f"the mask of {len(packed)} bytes does not fit {whole.w}x{whole.h} tokens; get a complete and undamaged copy"
+        )
+    return (
+        np.unpackbits(np.frombuffer(packed, np.uint8), count=whole.h * whole.w).astype(bool).reshape(whole.h, whole.w)
+    )
 
 
 def _gaps(contents: Contents) -> np.ndarray | None:
     """(rows, columns) bool: the tokens that have to be filled in, because they were left out or the coarsest level of their tile is lost."""
     gaps = left_out(contents)
-    for level, tile in contents.missing:
+    for level, tile in contents.erased:
         if level == 0:
             if gaps is None:
-                whole = tiling.whole_area(contents.header)
+                whole = tiles.whole_area(contents.header)
                 gaps = np.zeros((whole.h, whole.w), bool)
-            y, x, h, w = tiling.token_tile(contents.header, tile)
+            y, x, h, w = tiles.token_tile(contents.header, tile)
             gaps[y : y + h, x : x + w] = True
     return gaps
 

@@ -21,7 +21,24 @@ from .errors import InputError, OutputError, UsageError, VitcodecError
 SUFFIX = ".vitc"
 # what folders and globs are searched for; a file that is named itself may have any suffix
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".dib", ".jp2", ".j2k", ".jpx", ".j2c", ".gif"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".webp",
+        ".avif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".dib",
+        ".jp2",
+        ".j2k",
+        ".jpx",
+        ".j2c",
+        ".gif",
+    }
     | {".pbm", ".pgm", ".ppm", ".pnm"}
 )
 STDIO = "-"
@@ -141,7 +158,9 @@ class _Search:
         self.problems.append(Problem(name, error))
 
 
-def plan_outputs(found: Found, output: str | Path | None, suffix: str, overwrite: bool = False, skip_existing: bool = False) -> Plan:
+def plan_outputs(
+    found: Found, output: str | Path | None, suffix: str, overwrite: bool = False, skip_existing: bool = False
+) -> Plan:
     """Decide what is written where, before any work.
 
     output: None puts each output beside its input with `suffix` in place of the input's; "-" is standard output; else a file for one input, or a
@@ -158,7 +177,9 @@ def plan_outputs(found: Found, output: str | Path | None, suffix: str, overwrite
         if job.target is None or not os.path.lexists(job.target):
             plan.jobs.append(job)
         elif job.target.is_dir():
-            plan.problems.append(Problem(job.source.name, OutputError(f"{job.target}: is a folder, and an output would go there")))
+            plan.problems.append(
+                Problem(job.source.name, OutputError(f"{job.target}: is a folder, and an output would go there"))
+            )
         elif skip_existing:
             plan.skipped.append(job)
         elif overwrite:
@@ -248,7 +269,9 @@ def write_atomic(path: Path, data: bytes, overwrite: bool = False) -> None:
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions and free space") from error
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions and free space"
+        ) from error
 
 
 def _write_nameless(path: Path, data: bytes) -> bool:

@@ -58,7 +58,34 @@ _JPEG_SEGMENT = 65_533 - 29  # bytes of EXIF or XMP that one JPEG marker holds, 
 _ORIENTATION = 0x0112
 _EXIF_PREFIX = b"Exif\0\0"
 # how a TIFF file stores its pixels, and what is kept elsewhere: no part of the metadata
-_TIFF_STRUCTURE = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 318, 319, 320, 322, 323, 324, 325, 330}
+_TIFF_STRUCTURE = {
+    254,
+    255,
+    256,
+    257,
+    258,
+    259,
+    262,
+    263,
+    266,
+    273,
+    274,
+    277,
+    278,
+    279,
+    284,
+    292,
+    293,
+    317,
+    318,
+    319,
+    320,
+    322,
+    323,
+    324,
+    325,
+    330,
+}
 _TIFF_STRUCTURE |= {332, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, 700, 34675, 34377}
 _TIFF_XMP = 700
 _TRANSPOSE = {
@@ -97,7 +124,9 @@ def read_image(source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, name
     try:
         with _open(source, max_pixels) as image:
             if image.width * image.height > max_pixels:
-                raise LimitError(f"{name}: {image.width}x{image.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it")
+                raise LimitError(
+                    f"{name}: {image.width}x{image.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it"
+                )
             return _read(image, name)
     except (VitcodecError, MemoryError):
         raise
@@ -179,7 +208,9 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes 
     profile, notes = None, []
     if icc:
         profile = _profile(icc)
-        if profile is None or _space(profile) not in {"L": ("GRAY", "RGB"), "CMYK": ("CMYK",), "LAB": ("Lab",)}.get(image.mode, ("RGB",)):
+        if profile is None or _space(profile) not in {"L": ("GRAY", "RGB"), "CMYK": ("CMYK",), "LAB": ("Lab",)}.get(
+            image.mode, ("RGB",)
+        ):
             notes.append("its ICC profile is damaged or for another kind of image: ignored")
             profile = None
     if image.mode == "LAB":
@@ -229,7 +260,9 @@ def _space(profile: ImageCms.ImageCmsProfile) -> str:
     return profile.profile.xcolor_space.strip()
 
 
-def _convert(image: Image.Image, source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile, mode: str) -> Image.Image | None:
+def _convert(
+    image: Image.Image, source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile, mode: str
+) -> Image.Image | None:
     try:
         return ImageCms.profileToProfile(image, source, target, renderingIntent=_INTENT, outputMode=mode)
     except (ImageCms.PyCMSError, ValueError, OSError):  # such as a scanner's profile, which has one direction only
@@ -305,11 +338,19 @@ def format_of(target: str | os.PathLike[str], format: str | None = None) -> str:
     known = WRITE_FORMATS.get({".jpeg2000": ".jp2"}.get(suffix, suffix))
     if known is None:
         what = f"format '{format}'" if format else f"{target}: suffix '{suffix}'" if suffix else f"{target}: no suffix"
-        raise UsageError(f"{what}, and images are written as {', '.join(s[1:] for s in WRITE_FORMATS)}; give one as a suffix or by --format")
+        raise UsageError(
+            f"{what}, and images are written as {', '.join(s[1:] for s in WRITE_FORMATS)}; give one as a suffix or by --format"
+        )
     return known
 
 
-def write_image(picture: Picture, target: Path | str | BinaryIO, format: str | None = None, strip: bool = False, overwrite: bool = True) -> list[str]:
+def write_image(
+    picture: Picture,
+    target: Path | str | BinaryIO,
+    format: str | None = None,
+    strip: bool = False,
+    overwrite: bool = True,
+) -> list[str]:
     """Write a picture whole or not at all. Lossless, but for JPEG (quality 95, 4:4:4) and AVIF (quality 95).
 
     format: "png", "jpeg", ...; None: by the target's suffix. strip: leave ICC, EXIF and XMP out and write sRGB. Returns what the format could not
@@ -340,11 +381,15 @@ def _save(picture: Picture, buffer: BinaryIO, format: str, strip: bool, path: Pa
     try:
         image.save(buffer, format, **options)
     except (OSError, ValueError, KeyError, struct.error) as error:
-        raise OutputError(f"{path or '<stream>'}: cannot be written as {format} ({error}); choose another format, such as png") from error
+        raise OutputError(
+            f"{path or '<stream>'}: cannot be written as {format} ({error}); choose another format, such as png"
+        ) from error
     return notes
 
 
-def _add_metadata(picture: Picture, image: Image.Image, format: str, options: dict[str, Any], notes: list[str]) -> Image.Image:
+def _add_metadata(
+    picture: Picture, image: Image.Image, format: str, options: dict[str, Any], notes: list[str]
+) -> Image.Image:
     """Put what the format holds into `options` for Pillow; returns the image in the colours of the profile that it is written with."""
     if format not in _HOLD_METADATA:
         if picture.icc or picture.exif or picture.xmp:

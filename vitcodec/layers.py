@@ -11,13 +11,13 @@ from torch import Tensor, nn
 SITES_AT_ONCE = 4096  # of by_rows
 
 
-def fold(x: Tensor) -> Tensor:
+def space_to_depth(x: Tensor) -> Tensor:
     """(B, H, W, C) -> (B, H/2, W/2, 4C): each 2x2 block becomes one site."""
     B, H, W, C = x.shape
     return x.view(B, H // 2, 2, W // 2, 2, C).permute(0, 1, 3, 2, 4, 5).reshape(B, H // 2, W // 2, 4 * C)
 
 
-def unfold(x: Tensor) -> Tensor:
+def depth_to_space(x: Tensor) -> Tensor:
     """The inverse of fold: (B, H, W, 4C) -> (B, 2H, 2W, C)."""
     B, H, W, C = x.shape
     return x.view(B, H, W, 2, 2, C // 4).permute(0, 1, 3, 2, 4, 5).reshape(B, 2 * H, 2 * W, C // 4)

@@ -67,7 +67,9 @@ def ms_ssim_decibels(value: float) -> float:
 
 def _check(a: np.ndarray, b: np.ndarray) -> None:
     if a.shape != b.shape or a.ndim != 3 or a.shape[2] != 3 or a.dtype != np.uint8 or b.dtype != np.uint8:
-        raise ValueError(f"two uint8 arrays (H, W, 3) of one shape are needed, not {a.dtype} {a.shape} and {b.dtype} {b.shape}")
+        raise ValueError(
+            f"two uint8 arrays (H, W, 3) of one shape are needed, not {a.dtype} {a.shape} and {b.dtype} {b.shape}"
+        )
 
 
 def _tensor(image: np.ndarray) -> Tensor:

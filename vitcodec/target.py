@@ -35,7 +35,7 @@ Pixels = Callable[[int], Target]  # the target of a picture, by its number of pi
 
 
 @dataclass(frozen=True)
-class Hit:
+class TargetResult:
     data: bytes
     quality: int
     note: str | None  # why the target is not met within 2 %, or None
@@ -50,7 +50,7 @@ def parse_size(text: str) -> int:
     return size
 
 
-def encode(codec: Codec, picture: Picture, target: Target, **options: Any) -> Hit:
+def encode(codec: Codec, picture: Picture, target: Target, **options: Any) -> TargetResult:
     """The best file of at most so many bytes, or the smallest of at least so many dB.
 
     Bisects over the quality, which takes about seven encodings; for a size, and where that leaves more than 2 %, also over the encoder's error
@@ -61,7 +61,7 @@ def encode(codec: Codec, picture: Picture, target: Target, **options: Any) -> Hi
     return _at_least(codec, picture, target.psnr or 0, options)
 
 
-def _at_most(codec: Codec, picture: Picture, size: float, options: dict[str, Any]) -> Hit:
+def _at_most(codec: Codec, picture: Picture, size: float, options: dict[str, Any]) -> TargetResult:
     @cache
     def encoded(quality: int) -> bytes:
         return codec.encode(picture, quality, **options)
@@ -69,28 +69,36 @@ def _at_most(codec: Codec, picture: Picture, size: float, options: dict[str, Any
     quality = bisect.bisect_right(_QUALITIES, size, key=lambda q: len(encoded(q)))  # the last one that is small enough
     if not quality:
         data = encoded(1)
-        return Hit(data, 1, f"{size:,.0f} bytes cannot be reached: quality 1 takes {len(data):,}{_metadata(picture)}")
+        return TargetResult(
+            data, 1, f"{size:,.0f} bytes cannot be reached: quality 1 takes {len(data):,}{_metadata(picture)}"
+        )
     data, enough = encoded(quality), (1 - TOLERANCE) * size
     if len(data) >= enough:
-        return Hit(data, quality, None)
+        return TargetResult(data, quality, None)
     if quality == _QUALITIES[-1]:
-        return Hit(data, quality, f"{len(data):,} bytes are {100 - 100 * len(data) / size:.1f} % below {size:,.0f}: it is the best quality there is")
+        return TargetResult(
+            data,
+            quality,
+            f"{len(data):,} bytes are {100 - 100 * len(data) / size:.1f} % below {size:,.0f}: it is the best quality there is",
+        )
     low, high = _WEIGHTS
     for _ in range(_TRIALS):
         weight = math.sqrt(low * high)
-        trial = codec.encode(picture, quality, error_weight=weight, **options)
+        trial = codec.encode(picture, quality, distortion_weight=weight, **options)
         if len(trial) > size:
             high = weight
             continue
         low = weight
         data = max(data, trial, key=len)
         if len(data) >= enough:
-            return Hit(data, quality, None)
+            return TargetResult(data, quality, None)
     why = f"the next quality takes {len(encoded(quality + 1)):,}"
-    return Hit(data, quality, f"{len(data):,} bytes are {100 - 100 * len(data) / size:.1f} % below {size:,.0f}: {why}")
+    return TargetResult(
+        data, quality, f"{len(data):,} bytes are {100 - 100 * len(data) / size:.1f} % below {size:,.0f}: {why}"
+    )
 
 
-def _at_least(codec: Codec, picture: Picture, wanted: float, options: dict[str, Any]) -> Hit:
+def _at_least(codec: Codec, picture: Picture, wanted: float, options: dict[str, Any]) -> TargetResult:
     from .metrics import psnr
 
     @cache
@@ -108,7 +116,7 @@ def _at_least(codec: Codec, picture: Picture, wanted: float, options: dict[str, 
         note = f"{wanted:g} dB cannot be reached: quality {quality} gives {reached(quality):.2f} dB"
     elif reached(quality) > (1 + TOLERANCE) * wanted:
         note = f"{reached(quality):.2f} dB are more than {wanted:g}: quality {quality} is the lowest that reaches it"
-    return Hit(encoded(quality), quality, note)
+    return TargetResult(encoded(quality), quality, note)
 
 
 def _metadata(picture: Picture) -> str:

@@ -66,14 +66,22 @@ class Commands(TyperGroup):
         args = list(sys.argv[1:] if args is None else args)
         try:
             # not standalone: errors come here, and the command's return value is the exit code
-            code = super().main(args or ["--help"], prog_name or "vitcodec", complete_var, False, windows_expand_args, **extra)
+            code = super().main(
+                args or ["--help"], prog_name or "vitcodec", complete_var, False, windows_expand_args, **extra
+            )
         except Exception as error:
             code = explain(error, command=next((a for a in args if a in COMMANDS), None)).report()
         sys.exit(code or (DONE if args else USAGE))
 
 
 def new_app(**settings: Any) -> typer.Typer:
-    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, context_settings=SETTINGS, **settings)
+    return typer.Typer(
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings=SETTINGS,
+        **settings,
+    )
 
 
 app = new_app(cls=Commands)
@@ -87,7 +95,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def vitcodec(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Images to small .vitc files and back, with a pretrained transformer codec.
 

@@ -160,7 +160,12 @@ class _Batch:
         megapixels, skipped = sum(r.megapixels for r in self.done), len(self.plan.skipped)
         total = planned + len(self.done) + skipped + len(self.failed)
         if len(self.failed) < total > 1 or skipped:
-            counts = [(planned, "planned"), (len(self.done), f"{self.command}d"), (skipped, "skipped"), (len(self.failed), "failed")]
+            counts = [
+                (planned, "planned"),
+                (len(self.done), f"{self.command}d"),
+                (skipped, "skipped"),
+                (len(self.failed), "failed"),
+            ]
             text = ", ".join(f"{n} {what}" for n, what in counts if n)
             if self.done:
                 text += f"; {size(bytes_in)} -> {size(bytes_out)}, {megapixels / self.seconds:.2f} MP/s"
@@ -197,7 +202,9 @@ def _timed(step: Callable[..., Any], job: Job, before: _Timed | None = None) -> 
     return _Timed(value, time.perf_counter() - began + (before.seconds if before else 0.0))
 
 
-def _read_ahead(pool: ThreadPoolExecutor, work: Work, jobs: list[Job], ahead: int) -> Iterator[tuple[Job, Future[_Timed]]]:
+def _read_ahead(
+    pool: ThreadPoolExecutor, work: Work, jobs: list[Job], ahead: int
+) -> Iterator[tuple[Job, Future[_Timed]]]:
     """Every job in order, with its input, being read or read."""
     queue: deque[tuple[Job, Future[_Timed]]] = deque()
     for job in jobs:

@@ -33,10 +33,20 @@ Quality = Annotated[
     ),
 ]
 MatchBpp = Annotated[
-    float | None, typer.Option("--match-bpp", metavar="RATE", show_default=False, help="Bits per pixel that all match, instead of --quality.")
+    float | None,
+    typer.Option(
+        "--match-bpp", metavar="RATE", show_default=False, help="Bits per pixel that all match, instead of --quality."
+    ),
 ]
 Html = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="PATH", show_default=False, help="The page. [default: IMAGE-compare.html, beside the input]")
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PATH",
+        show_default=False,
+        help="The page. [default: IMAGE-compare.html, beside the input]",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the page if it exists.")]
 
@@ -98,7 +108,9 @@ def compare_command(
             def advance(result: Row | Failure) -> None:
                 reporting.record(out, result, name)
 
-            reports.append(evaluate(entrant, [image], [setting], reps, lambda _: picture, reporting.describe, advance, name))
+            reports.append(
+                evaluate(entrant, [image], [setting], reps, lambda _: picture, reporting.describe, advance, name)
+            )
             renders[name] = reporting.renderer(entrant)
             progress.advance(pixels / 1e6)
 
@@ -110,6 +122,10 @@ def compare_command(
     for report in reports:
         for row in report.rows:
             if size and abs(math.log(8 * size / pixels / row.bpp)) > FAR:
-                out.warn(f"{report.codec}: comes no nearer to {8 * size / pixels:.3g} bits per pixel than {row.bpp:.3g}")
-    comparison = Comparison(reports, provenance(codec), title=f"{image.name} at {8 * (size or 0) / pixels:.2g} bits per pixel")
+                out.warn(
+                    f"{report.codec}: comes no nearer to {8 * size / pixels:.3g} bits per pixel than {row.bpp:.3g}"
+                )
+    comparison = Comparison(
+        reports, provenance(codec), title=f"{image.name} at {8 * (size or 0) / pixels:.2g} bits per pixel"
+    )
     return reporting.finish(out, "compare", comparison, targets, renders, read, 1)

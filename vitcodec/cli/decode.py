@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from .. import container, files, salvage, weights
+from .. import files
+from ..bitstream import container, salvage
 from ..errors import LimitError, UsageError, WeightsError
+from ..pretrained import registry
 from . import batch, options
 from .output import Output
 
@@ -22,11 +24,19 @@ if TYPE_CHECKING:
     from ..codec import Codec
     from ..images import Picture
 
-Reduce = Annotated[int, typer.Option("--reduce", min=0, max=4, metavar="0..4", help="Halve the size N times, reading only the coarser levels.")]
+Reduce = Annotated[
+    int,
+    typer.Option(
+        "--reduce", min=0, max=4, metavar="0..4", help="Halve the size N times, reading only the coarser levels."
+    ),
+]
 Format = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="NAME", show_default=False, help="png, jpg, webp, avif, tif, bmp, jp2 or ppm. [default: the suffix of -o, or png]"
+        "--format",
+        metavar="NAME",
+        show_default=False,
+        help="png, jpg, webp, avif, tif, bmp, jp2 or ppm. [default: the suffix of -o, or png]",
     ),
 ]
 MadeBy = Annotated[
@@ -40,12 +50,26 @@ MadeBy = Annotated[
     ),
 ]
 Part = Annotated[
-    str | None, typer.Option("--region", metavar="X,Y,W,H", show_default=False, help="Decode this part alone, in pixels of the whole picture.")
+    str | None,
+    typer.Option(
+        "--region",
+        metavar="X,Y,W,H",
+        show_default=False,
+        help="Decode this part alone, in pixels of the whole picture.",
+    ),
 ]
 Fit = Annotated[
-    str | None, typer.Option("--fit", metavar="WxH", show_default=False, help="Make it fit into so many pixels, reading only the levels needed.")
+    str | None,
+    typer.Option(
+        "--fit",
+        metavar="WxH",
+        show_default=False,
+        help="Make it fit into so many pixels, reading only the levels needed.",
+    ),
 ]
-Salvage = Annotated[bool, typer.Option("--salvage", help="Decode what is intact of damaged files, and say what is missing.")]
+Salvage = Annotated[
+    bool, typer.Option("--salvage", help="Decode what is intact of damaged files, and say what is missing.")
+]
 DEFAULT_FORMAT = "png"
 
 
@@ -99,14 +123,14 @@ def decode_command(
     def start() -> batch.Work:
         from ..codec import Codec
         from ..images import MAX_PIXELS, resized, write_image
-        from ..tiling import Region
+        from ..tiles import Region
 
         wanted = Region(*part) if part else None
         codecs: dict[str, Codec] = {}
         loading = threading.Lock()
 
         def codec_for(header: container.Header) -> Codec:
-            name = model or weights.made_by(header.model, header.weights)
+            name = model or registry.resolve(header.model, header.weights)
             with loading:
                 if name not in codecs:
                     codecs[name] = _load(Codec.load, header, name, model is not None, device, threads)
@@ -125,7 +149,11 @@ def decode_command(
                 if salvage:
                     found = _salvage(stream, used + 1, name)
                     return _Loaded(found.contents, size, used, fitted, found.lost)
-                contents = codec_for(header).read(stream, used, wanted, name) if wanted else container.unpack(stream, used + 1, name)
+                contents = (
+                    codec_for(header).read(stream, used, wanted, name)
+                    if wanted
+                    else container.unpack(stream, used + 1, name)
+                )
                 return _Loaded(contents, size, used, fitted, [])
 
         def compute(job: files.Job, loaded: _Loaded) -> tuple[_Loaded, Picture]:
@@ -141,10 +169,17 @@ def decode_command(
             height, width = picture.rgb.shape[:2]
             text = f"{width}x{height}, {batch.size(loaded.size)} -> {batch.size(len(image))}"
             header = loaded.contents.header
-            fields: dict[str, Any] = {"quality": header.quality, "model": header.model, "reduce": loaded.reduce, "format": formats[job]}
+            fields: dict[str, Any] = {
+                "quality": header.quality,
+                "model": header.model,
+                "reduce": loaded.reduce,
+                "format": formats[job],
+            }
             if salvage:
                 fields["lost"] = loaded.lost
-            return batch.Result(loaded.size, len(image), width, height, text, [*loaded.lost, *picture.notes, *notes], fields)
+            return batch.Result(
+                loaded.size, len(image), width, height, text, [*loaded.lost, *picture.notes, *notes], fields
+            )
 
         return batch.Work(read, compute, write)
 
@@ -181,7 +216,9 @@ def _fit(width: int, height: int, box: tuple[int, int]) -> tuple[int, tuple[int,
     return max(n for n in range(5) if 2**-n >= scale), (max(1, round(scale * width)), max(1, round(scale * height)))
 
 
-def _load(load: Callable[..., Codec], header: container.Header, name: str, asked: bool, device: str, threads: int | None) -> Codec:
+def _load(
+    load: Callable[..., Codec], header: container.Header, name: str, asked: bool, device: str, threads: int | None
+) -> Codec:
     """The codec for a file. asked: whether the user named the model. Raises WeightsError."""
     try:
         return load(name, device, threads)
@@ -215,4 +252,6 @@ def _stream(source: files.Source) -> Iterator[BinaryIO]:
 
 def _limit(header: container.Header, max_pixels: int, name: str) -> None:
     if header.width * header.height > max_pixels:
-        raise LimitError(f"{name}: {header.width}x{header.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it")
+        raise LimitError(
+            f"{name}: {header.width}x{header.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it"
+        )

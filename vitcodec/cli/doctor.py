@@ -8,7 +8,8 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 
-from .. import __version__, weights
+from .. import __version__
+from ..pretrained import registry
 from . import options
 from .output import DONE, FAILED, Output, explain
 
@@ -22,7 +23,10 @@ def doctor_command(device: options.Device = "auto", json: options.Json = False) 
     """
     out = Output(json)
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("vitcodec", lambda: f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
+        (
+            "vitcodec",
+            lambda: f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        ),
         ("torch", _torch),
         ("device", lambda: _device(device)),
         ("images", _images),
@@ -45,8 +49,8 @@ def doctor_command(device: options.Device = "auto", json: options.Json = False) 
     return FAILED if failed else DONE
 
 
-def _cards() -> Iterator[tuple[str, weights.ModelCard]]:
-    for card in weights.available():
+def _cards() -> Iterator[tuple[str, registry.PretrainedConfig]]:
+    for card in registry.available():
         yield card.name, card
 
 
@@ -67,7 +71,15 @@ def _images() -> str:
     import PIL
     from PIL import features
 
-    wanted = {"jpg": "JPEG", "zlib": "PNG", "webp": "WebP", "avif": "AVIF", "libtiff": "TIFF", "jpg_2000": "JPEG 2000", "littlecms2": "ICC profiles"}
+    wanted = {
+        "jpg": "JPEG",
+        "zlib": "PNG",
+        "webp": "WebP",
+        "avif": "AVIF",
+        "libtiff": "TIFF",
+        "jpg_2000": "JPEG 2000",
+        "littlecms2": "ICC profiles",
+    }
     there = [name for key, name in wanted.items() if features.check(key)]
     missing = [name for key, name in wanted.items() if not features.check(key)]
     return f"Pillow {PIL.__version__} with {', '.join(there)}{'; without ' + ', '.join(missing) if missing else ''}"
@@ -86,8 +98,8 @@ def _settings() -> str:
     return ", ".join(f"{n}={os.environ[n]}" for n in names if n in os.environ) or "no environment variables set"
 
 
-def _weights(card: weights.ModelCard) -> str:
-    weights.verify(card)
+def _weights(card: registry.PretrainedConfig) -> str:
+    registry.verify(card)
     return f"{', '.join(str(file) for file in card.files)}, hash as stated"
 
 

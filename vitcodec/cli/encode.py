@@ -8,27 +8,61 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import container, files, target, weights
+from .. import files, target
+from ..bitstream import container
 from ..errors import UsageError
+from ..pretrained import registry
 from . import batch, options
 from .output import Output
 
 if TYPE_CHECKING:
     from ..images import Picture
 
-DEFAULT_QUALITY, DEFAULT_EFFORT = 50, 3  # codec.DEFAULT_QUALITY and effort.DEFAULT_EFFORT, which import torch; a test compares them
+DEFAULT_QUALITY, DEFAULT_EFFORT = (
+    50,
+    3,
+)  # codec.DEFAULT_QUALITY and effort.DEFAULT_EFFORT, which import torch; a test compares them
 
-Effort = Annotated[int, typer.Option("--effort", min=1, max=9, metavar="1..9", help="Time spent on smaller files; decoding is not affected.")]
-TargetBpp = Annotated[float | None, typer.Option("--target-bpp", metavar="BPP", show_default=False, help="At most so many bits per pixel.")]
-TargetSize = Annotated[str | None, typer.Option("--target-size", metavar="SIZE", show_default=False, help="At most so large a file: 60k, 1.5M.")]
-TargetPsnr = Annotated[float | None, typer.Option("--target-psnr", metavar="DB", show_default=False, help="At least so good a picture.")]
-Tune = Annotated[str | None, typer.Option("--tune", metavar="NAME", show_default=False, help="psnr (default) or ms-ssim: chooses a model for it.")]
+Effort = Annotated[
+    int,
+    typer.Option(
+        "--effort", min=1, max=9, metavar="1..9", help="Time spent on smaller files; decoding is not affected."
+    ),
+]
+TargetBpp = Annotated[
+    float | None,
+    typer.Option("--target-bpp", metavar="BPP", show_default=False, help="At most so many bits per pixel."),
+]
+TargetSize = Annotated[
+    str | None,
+    typer.Option("--target-size", metavar="SIZE", show_default=False, help="At most so large a file: 60k, 1.5M."),
+]
+TargetPsnr = Annotated[
+    float | None, typer.Option("--target-psnr", metavar="DB", show_default=False, help="At least so good a picture.")
+]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        "--tune", metavar="NAME", show_default=False, help="psnr (default) or ms-ssim: chooses a model for it."
+    ),
+]
 Tile = Annotated[
     int | None,
-    typer.Option("--tile", metavar="PIXELS", show_default=False, help="128 to 1024: side of the squares coded on their own, which confine damage."),
+    typer.Option(
+        "--tile",
+        metavar="PIXELS",
+        show_default=False,
+        help="128 to 1024: side of the squares coded on their own, which confine damage.",
+    ),
 ]
 KeepTokens = Annotated[
-    float, typer.Option("--keep-tokens", metavar="SHARE", show_default=False, help="Leave out the tokens that the model fills in best (-m beit).")
+    float,
+    typer.Option(
+        "--keep-tokens",
+        metavar="SHARE",
+        show_default=False,
+        help="Leave out the tokens that the model fills in best (-m beit).",
+    ),
 ]
 
 
@@ -83,8 +117,10 @@ def encode_command(
     if tune is not None:
         options.check_tune(tune)
         if model is not None:
-            raise UsageError(f"--tune {tune} and the model '{model}' (by --model or VITCODEC_MODEL) contradict each other; give one")
-        model = weights.TUNED[tune]
+            raise UsageError(
+                f"--tune {tune} and the model '{model}' (by --model or VITCODEC_MODEL) contradict each other; give one"
+            )
+        model = registry.TUNED[tune]
     how: dict[str, Any] = {"effort": effort, "tile": tile, "keep_tokens": keep_tokens}
     wanted = _target(quality, target_bpp, target_size, target_psnr)
     found = files.find_inputs(inputs, files.IMAGE_SUFFIXES, recursive)
@@ -109,7 +145,9 @@ def encode_command(
                 used = quality or DEFAULT_QUALITY
                 return _Encoded(codec.encode(picture, used, **how), used, size_before, width, height, picture.notes)
             hit = target.encode(codec, picture, wanted(width * height), **how)
-            return _Encoded(hit.data, hit.quality, size_before, width, height, [*picture.notes, *([hit.note] if hit.note else [])])
+            return _Encoded(
+                hit.data, hit.quality, size_before, width, height, [*picture.notes, *([hit.note] if hit.note else [])]
+            )
 
         def write(job: files.Job, made: _Encoded) -> batch.Result:
             options.write(job, made.data, overwrite)
@@ -127,7 +165,14 @@ def encode_command(
 def _target(quality: int | None, bpp: float | None, size: str | None, psnr: float | None) -> target.Pixels | None:
     """What to aim at, by the number of pixels; None for a quality. Raises UsageError."""
     given = [
-        name for name, value in (("--quality", quality), ("--target-bpp", bpp), ("--target-size", size), ("--target-psnr", psnr)) if value is not None
+        name
+        for name, value in (
+            ("--quality", quality),
+            ("--target-bpp", bpp),
+            ("--target-size", size),
+            ("--target-psnr", psnr),
+        )
+        if value is not None
     ]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} contradict each other; give one")

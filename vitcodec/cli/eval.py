@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     from ..evaluation.engine import Failure, ImageCodec, Report, Row
     from ..evaluation.pictures import Render
 
-Qualities = Annotated[list[str], typer.Option("-q", "--quality", metavar="1..100[,...]", help="One or several, as 10,50,90.")]
+Qualities = Annotated[
+    list[str], typer.Option("-q", "--quality", metavar="1..100[,...]", help="One or several, as 10,50,90.")
+]
 Against = Annotated[
-    list[Path] | None, typer.Option("--against", metavar="JSON", show_default=False, help="Published curves to compare with; may be repeated.")
+    list[Path] | None,
+    typer.Option(
+        "--against", metavar="JSON", show_default=False, help="Published curves to compare with; may be repeated."
+    ),
 ]
 Anchor = Annotated[
     list[str] | None,
@@ -31,10 +36,24 @@ Anchor = Annotated[
         help="What BD-rates are taken against: baselines and names or ids of curves. [default: all]",
     ),
 ]
-Csv = Annotated[Path | None, typer.Option("--csv", metavar="PATH", show_default=False, help="Write a row per codec, image and quality to this file.")]
-Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="PATH", show_default=False, help="Write the tables to this file.")]
-Html = Annotated[Path | None, typer.Option("--html", metavar="PATH", show_default=False, help="Write a page with plots and pictures to this file.")]
-Pictures = Annotated[int, typer.Option("--pictures", min=0, metavar="N", help="Images with pictures in the page, the worst first.")]
+Csv = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv", metavar="PATH", show_default=False, help="Write a row per codec, image and quality to this file."
+    ),
+]
+Markdown = Annotated[
+    Path | None, typer.Option("--markdown", metavar="PATH", show_default=False, help="Write the tables to this file.")
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="PATH", show_default=False, help="Write a page with plots and pictures to this file."
+    ),
+]
+Pictures = Annotated[
+    int, typer.Option("--pictures", min=0, metavar="N", help="Images with pictures in the page, the worst first.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace reports that exist.")]
 
 
@@ -84,7 +103,9 @@ def eval_command(
     targets = reporting.Targets(csv, markdown, html, overwrite)
     if len(inputs) == 2 and all(Path(i).is_dir() for i in inputs):
         if baselines or against or anchor:
-            raise UsageError("two folders are measured as they are, without files or rates; leave --baselines, --against and --anchor out")
+            raise UsageError(
+                "two folders are measured as they are, without files or rates; leave --baselines, --against and --anchor out"
+            )
         return _pairs(out, Path(inputs[0]), Path(inputs[1]), recursive, targets, pictures, max_pixels)
     found = find_inputs(inputs, IMAGE_SUFFIXES, recursive)
     files = [s.path for s in found.sources if s.path is not None]
@@ -106,7 +127,9 @@ def eval_command(
     unreadable = [Failure(p.name, None, explain(p.error, p.name).line) for p in found.problems]
     read = reporting.reader(out, max_pixels)
     if not files:
-        comparison = Comparison([Report(model or "vitcodec", device, qualities, reps)], provenance(), unreadable=unreadable)
+        comparison = Comparison(
+            [Report(model or "vitcodec", device, qualities, reps)], provenance(), unreadable=unreadable
+        )
         return reporting.finish(out, "eval", comparison, targets, {}, read, pictures)
 
     from ..codec import Codec
@@ -126,7 +149,9 @@ def eval_command(
 
         reports = [measure(*entrant) for entrant in entrants]
     comparison = Comparison(reports, provenance(codec), published, anchors, unreadable)
-    return reporting.finish(out, "eval", comparison, targets, {name: reporting.renderer(c) for name, c, _ in entrants}, read, pictures)
+    return reporting.finish(
+        out, "eval", comparison, targets, {name: reporting.renderer(c) for name, c, _ in entrants}, read, pictures
+    )
 
 
 def _is_unreadable(result: Row | Failure) -> bool:
@@ -140,16 +165,26 @@ def _anchors(names: list[str], baselines: list[Baseline], published: list[tuple[
     for name in names:
         meant = [full for short, full in known if name.lower() in (short.lower(), full.lower())]
         if not meant:
-            there = ", ".join(dict.fromkeys(short for short, _ in known)) or "none, for lack of --baselines and --against"
+            there = (
+                ", ".join(dict.fromkeys(short for short, _ in known)) or "none, for lack of --baselines and --against"
+            )
             raise UsageError(f"no anchor '{name}' among the baselines and published curves; there are {there}")
         anchors += meant
     return list(dict.fromkeys(anchors))
 
 
-def _pairs(out: Output, originals: Path, decoded: Path, recursive: bool, targets: reporting.Targets, pictures: int, max_pixels: int | None) -> int:
+def _pairs(
+    out: Output,
+    originals: Path,
+    decoded: Path,
+    recursive: bool,
+    targets: reporting.Targets,
+    pictures: int,
+    max_pixels: int | None,
+) -> int:
     from ..evaluation import pairs
     from ..evaluation.comparison import Comparison
-    from ..evaluation.engine import Failure, judge
+    from ..evaluation.engine import Failure, evaluate_decoded
     from ..evaluation.provenance import provenance
 
     matched, problems = pairs.match(originals, decoded, recursive)
@@ -161,7 +196,7 @@ def _pairs(out: Output, originals: Path, decoded: Path, recursive: bool, targets
             reporting.record(out, result, name)
             progress.advance(getattr(result, "megapixels", 0.0))
 
-        report = judge(name, matched, read, reporting.describe, advance)
+        report = evaluate_decoded(name, matched, read, reporting.describe, advance)
     unreadable = [Failure(p.name, None, explain(p.error, p.name).line) for p in problems]
     partners = {str(a): b for a, b in matched}
     render: Callable[[Path], Render] = lambda _: lambda row, _: read(partners[row.file]).rgb  # noqa: E731

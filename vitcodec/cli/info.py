@@ -6,7 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from .. import container, files
+from .. import files
+from ..bitstream import container
 from ..errors import VitcodecError
 from . import options
 from .batch import size
@@ -91,7 +92,9 @@ def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[st
     return text, record
 
 
-def _details(header: container.Header, chunks: Sequence[container.Chunk], level_bytes: dict[int, int], length: int) -> str:
+def _details(
+    header: container.Header, chunks: Sequence[container.Chunk], level_bytes: dict[int, int], length: int
+) -> str:
     lines = [f"  weights {header.weights.hex()}, {header.tiles} tile(s) of up to {header.tile}x{header.tile} pixels"]
     for level, count in level_bytes.items():
         what = f"details of level {level}" if level else "low band"

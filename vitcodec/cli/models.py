@@ -9,20 +9,32 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import hub, weights
 from ..errors import UsageError, VitcodecError
-from ..presets import PRESETS
+from ..pretrained import hub, registry
+from ..pretrained.presets import PRESETS
 from . import new_app, options
 from .output import DONE, FAILED, NOTHING, Output, explain
 
 app = new_app(help="List, show, download, check and upload models.")
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A model's or a preset's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].", show_default=False)
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A model's or a preset's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
+        show_default=False,
+    ),
 ]
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="[default: all shipped and downloaded ones]", show_default=False)]
-Repository = Annotated[str, typer.Argument(metavar="hf-hub:ORG/NAME[@REVISION]", help="A model on the hub.", show_default=False)]
-ImageSize = Annotated[str, typer.Option("--image-size", metavar="WxH", help="The image that shapes and multiplications are for.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="[default: all shipped and downloaded ones]", show_default=False),
+]
+Repository = Annotated[
+    str, typer.Argument(metavar="hf-hub:ORG/NAME[@REVISION]", help="A model on the hub.", show_default=False)
+]
+ImageSize = Annotated[
+    str, typer.Option("--image-size", metavar="WxH", help="The image that shapes and multiplications are for.")
+]
 Private = Annotated[bool, typer.Option("--private", help="If the repository is new, only you can see it.")]
 _HEAD = ("name", "family", "parameters", "kMAC/pixel", "status", "BD-rate", "licence", "weights")
 
@@ -38,9 +50,9 @@ def list_command(json: options.Json = False) -> int:
     vitcodec models list --json
     """
     out = Output(json)
-    shipped = [(card.name, card) for card in weights.available()]
+    shipped = [(card.name, card) for card in registry.available()]
     records = [_card_record(name, "trained", card) for name, card in shipped]
-    records += [_card_record(source, "downloaded", card) for source, card in weights.downloaded()]
+    records += [_card_record(source, "downloaded", card) for source, card in registry.downloaded()]
     for name, preset in PRESETS.items():
         if name not in dict(shipped):
             records.append(
@@ -59,14 +71,21 @@ def list_command(json: options.Json = False) -> int:
     out.result(table(_HEAD, [tuple(_text(r[k])[:16] if k == "sha256" else _text(r[k]) for k in keys) for r in records]))
     for record in records:
         out.record(record)
-    out.summary({"command": "models list", "default": weights.DEFAULT_MODEL, "models": len(records)})
+    out.summary({"command": "models list", "default": registry.DEFAULT_MODEL, "models": len(records)})
     return DONE if shipped else NOTHING
 
 
-def _card_record(name: str, status: str, card: weights.ModelCard) -> dict[str, Any]:
+def _card_record(name: str, status: str, card: registry.PretrainedConfig) -> dict[str, Any]:
     figures = {key: card.config.get(key) for key in ("parameters", "kmac_per_pixel", "licence")}
     bd_rate = card.config.get("metrics", {}).get("kodak_bd_rate_percent", {}).get("jpeg")
-    return {"name": name, "family": card.family, "sha256": card.sha256, **figures, "status": status, "bd_rate_jpeg_percent": bd_rate}
+    return {
+        "name": name,
+        "family": card.family,
+        "sha256": card.sha256,
+        **figures,
+        "status": status,
+        "bd_rate_jpeg_percent": bd_rate,
+    }
 
 
 @app.command("show", short_help="A model's layers, neurons and multiplications.")
@@ -80,7 +99,7 @@ def show_command(name: Name, image_size: ImageSize = "768x512", json: options.Js
     """
     out = Output(json)
     size = _size(image_size)
-    card = None if weights.is_preset(name) else weights.find(name)
+    card = None if registry.is_preset(name) else registry.find(name)
     family = PRESETS[name].family if card is None else card.family
     from ..models.summary import layer_table, totals
 
@@ -88,15 +107,35 @@ def show_command(name: Name, image_size: ImageSize = "768x512", json: options.Js
     sums = totals(rows)
     head = ("layer", "kind", "output", "width", "heads", "parameters", "MAC/pixel")
     cells = [
-        (r.layer, r.kind, "x".join(map(str, r.output)), str(r.width), _text(r.heads), f"{r.parameters:,}", f"{r.macs_per_pixel:,.2f}") for r in rows
+        (
+            r.layer,
+            r.kind,
+            "x".join(map(str, r.output)),
+            str(r.width),
+            _text(r.heads),
+            f"{r.parameters:,}",
+            f"{r.macs_per_pixel:,.2f}",
+        )
+        for r in rows
     ]
     untrained = "" if card else ", untrained"
-    out.result(f"{card.name if card else name} ({family}{untrained}), for an image of {size[0]}x{size[1]} pixels\n\n{table(head, cells, left=2)}\n")
+    out.result(
+        f"{card.name if card else name} ({family}{untrained}), for an image of {size[0]}x{size[1]} pixels\n\n{table(head, cells, left=2)}\n"
+    )
     out.result("\n".join(f"{key.replace('_', ' ')}: {_text(value)}" for key, value in sums.items()))
     for row in rows:
         out.record(asdict(row))
     sha256 = card.sha256 if card else None
-    out.summary({"command": "models show", "name": card.name if card else name, "family": family, "sha256": sha256, "image_size": size, **sums})
+    out.summary(
+        {
+            "command": "models show",
+            "name": card.name if card else name,
+            "family": family,
+            "sha256": sha256,
+            "image_size": size,
+            **sums,
+        }
+    )
     return DONE
 
 
@@ -118,10 +157,18 @@ def download_command(repository: Repository, json: options.Json = False, quiet: 
     vitcodec encode photo.jpg -m hf-hub:someone/a-model@v1
     """
     out = Output(json, quiet)
-    card = weights.read_card(hub.download(hub.Repository.parse(repository)))
-    weights.verify(card)
+    card = registry.read_card(hub.download(hub.Repository.parse(repository)))
+    registry.verify(card)
     out.say(f"{repository}: {card.name} ({card.family}) is in {card.folder}, hash as stated")
-    out.summary({"command": "models download", "name": card.name, "family": card.family, "sha256": card.sha256, "folder": str(card.folder)})
+    out.summary(
+        {
+            "command": "models download",
+            "name": card.name,
+            "family": card.family,
+            "sha256": card.sha256,
+            "folder": str(card.folder),
+        }
+    )
     return DONE
 
 
@@ -134,12 +181,12 @@ def verify_command(names: Names = None, json: options.Json = False) -> int:
     vitcodec models verify swin local-dir:my-model
     """
     out = Output(json)
-    found = names or [*(card.name for card in weights.available()), *(source for source, _ in weights.downloaded())]
+    found = names or [*(card.name for card in registry.available()), *(source for source, _ in registry.downloaded())]
     failed = []
     for name in found:
         try:
-            card = weights.find(name)
-            weights.verify(card)
+            card = registry.find(name)
+            registry.verify(card)
             status, detail = "ok", card.sha256
         except VitcodecError as error:
             status, detail = "failed", explain(error, name).line
@@ -152,7 +199,13 @@ def verify_command(names: Names = None, json: options.Json = False) -> int:
 
 
 @app.command("push", short_help="Upload a model to the Hugging Face Hub.")
-def push_command(name: Name, repository: Repository, private: Private = False, json: options.Json = False, quiet: options.Quiet = False) -> int:
+def push_command(
+    name: Name,
+    repository: Repository,
+    private: Private = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
     """Upload a model's folder to the Hugging Face Hub, its hash checked first. Log in with `hf auth login` before.
 
     \b
@@ -160,13 +213,21 @@ def push_command(name: Name, repository: Repository, private: Private = False, j
     """
     out = Output(json, quiet)
     target = hub.Repository.parse(repository)
-    card = weights.find(name)
-    weights.verify(card)
+    card = registry.find(name)
+    registry.verify(card)
     if not (card.folder / "README.md").is_file():
         out.warn(f"{card.folder}: has no README.md, the model card that others will look for")
     address = hub.push(card.folder, target, private)
     out.say(f"{card.name} -> {target}: {address}")
-    out.summary({"command": "models push", "name": card.name, "sha256": card.sha256, "repository": target.name, "commit": address})
+    out.summary(
+        {
+            "command": "models push",
+            "name": card.name,
+            "sha256": card.sha256,
+            "repository": target.name,
+            "commit": address,
+        }
+    )
     return DONE
 
 
@@ -175,7 +236,9 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], left: int = 2)
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [head, tuple("-" * w for w in widths), *rows]
     return "\n".join(
-        "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+        "  ".join(
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
         for line in lines
     )
 

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
-from .. import files, weights
+from .. import files
 from ..errors import UsageError
+from ..pretrained import registry
 from .output import Output
 
-Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", show_default=False, help="Files, folders or globs; - for stdin.")]
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT", show_default=False, help="Files, folders or globs; - for stdin.")
+]
 Target = Annotated[
     str | None,  # no Path, which would lose the slash by which a new folder is told from a file
     typer.Option(
@@ -24,7 +27,15 @@ Target = Annotated[
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Folders with everything below them.")]
 Quality = Annotated[
     int | None,
-    typer.Option("-q", "--quality", min=1, max=100, metavar="1..100", show_default=False, help="Higher is better and larger. [default: 50]"),
+    typer.Option(
+        "-q",
+        "--quality",
+        min=1,
+        max=100,
+        metavar="1..100",
+        show_default=False,
+        help="Higher is better and larger. [default: 50]",
+    ),
 ]
 Model = Annotated[
     str | None,
@@ -37,14 +48,29 @@ Model = Annotated[
         help="A shipped model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", envvar="VITCODEC_DEVICE", metavar="NAME", help="auto, cpu, cuda[:N] or mps.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, metavar="N", show_default=False, help="CPU threads. [default: all cores]")]
+Device = Annotated[
+    str, typer.Option("--device", envvar="VITCODEC_DEVICE", metavar="NAME", help="auto, cpu, cuda[:N] or mps.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", show_default=False, help="CPU threads. [default: all cores]"),
+]
 Jobs = Annotated[
-    int, typer.Option("-j", "--jobs", min=1, max=64, metavar="N", help="Files read ahead of the model, and written behind it, at the same time.")
+    int,
+    typer.Option(
+        "-j",
+        "--jobs",
+        min=1,
+        max=64,
+        metavar="N",
+        help="Files read ahead of the model, and written behind it, at the same time.",
+    ),
 ]
 MaxPixels = Annotated[
     int | None,
-    typer.Option("--max-pixels", min=1, metavar="N", show_default=False, help="Refuse larger images. [default: 179 million]"),
+    typer.Option(
+        "--max-pixels", min=1, metavar="N", show_default=False, help="Refuse larger images. [default: 179 million]"
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave inputs alone whose output exists.")]
@@ -57,8 +83,8 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 
 def check_tune(name: str) -> None:
     """Raises UsageError for what no model can be trained for."""
-    if name not in weights.TUNED:
-        raise UsageError(f"unknown tuning '{name}'; give {' or '.join(weights.TUNED)}")
+    if name not in registry.TUNED:
+        raise UsageError(f"unknown tuning '{name}'; give {' or '.join(registry.TUNED)}")
 
 
 def listed(texts: list[str]) -> list[str]:

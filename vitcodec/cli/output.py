@@ -70,7 +70,10 @@ def _describe(error: BaseException, command: str | None) -> tuple[str, int]:
     if hasattr(error, "format_message"):
         message = error.format_message().rstrip(".")
         return f"{message}; see vitcodec {command + ' ' if command else ''}--help", USAGE
-    return f"internal error: {type(error).__name__}: {error}; set VITCODEC_DEBUG=1 to see where, and please report it", FAILED
+    return (
+        f"internal error: {type(error).__name__}: {error}; set VITCODEC_DEBUG=1 to see where, and please report it",
+        FAILED,
+    )
 
 
 @dataclass

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from ..images import Picture
 
 Baselines = Annotated[
-    str, typer.Option("--baselines", metavar="NAME[,...]", show_default=False, help="Measure these too: jpeg, webp, jpeg2000, avif, jxl, or all.")
+    str,
+    typer.Option(
+        "--baselines",
+        metavar="NAME[,...]",
+        show_default=False,
+        help="Measure these too: jpeg, webp, jpeg2000, avif, jxl, or all.",
+    ),
 ]
 Reps = Annotated[int, typer.Option("--reps", min=1, metavar="N", help="Runs of which the median time counts.")]
 
@@ -107,7 +113,15 @@ def finish(
     if done:
         out.result(report.to_table(comparison))
     for failure in failures:
-        out.record({"status": "failed", "codec": failure.codec, "file": failure.file, "quality": failure.quality, "error": failure.message})
+        out.record(
+            {
+                "status": "failed",
+                "codec": failure.codec,
+                "file": failure.file,
+                "quality": failure.quality,
+                "error": failure.message,
+            }
+        )
     if targets.csv is not None:
         _write(out, targets.csv, report.to_csv(comparison), targets.overwrite)
     if targets.markdown is not None:
@@ -125,7 +139,9 @@ def _write(out: Output, path: Path, text: str, overwrite: bool) -> None:
     out.say(f"{path}: {size(len(data))}")
 
 
-def _page(out: Output, comparison: Comparison, renders: Mapping[str, Render], read: Callable[[Path], Picture], count: int) -> str:
+def _page(
+    out: Output, comparison: Comparison, renders: Mapping[str, Render], read: Callable[[Path], Picture], count: int
+) -> str:
     from ..evaluation.page import to_html
     from ..evaluation.pictures import scenes, worst_first
 
@@ -135,4 +151,8 @@ def _page(out: Output, comparison: Comparison, renders: Mapping[str, Render], re
 
 
 def _line(failure: Failure) -> str:
-    return failure.message if failure.quality is None else f"{failure.message} (at quality {failure.quality:g}, {failure.codec})"
+    return (
+        failure.message
+        if failure.quality is None
+        else f"{failure.message} (at quality {failure.quality:g}, {failure.codec})"
+    )

@@ -16,10 +16,17 @@ Data = Annotated[list[Path], typer.Argument(metavar="DATA...", show_default=Fals
 Family = Annotated[
     str | None,
     typer.Option(
-        "-m", "--model", metavar="NAME", show_default=False, help="A family or preset, see vitcodec models list. [default: that of --init, or swin]"
+        "-m",
+        "--model",
+        metavar="NAME",
+        show_default=False,
+        help="A family or preset, see vitcodec models list. [default: that of --init, or swin]",
     ),
 ]
-Folder = Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The run's folder: checkpoint.safetensors and log.jsonl.")]
+Folder = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="FOLDER", help="The run's folder: checkpoint.safetensors and log.jsonl."),
+]
 Init = Annotated[
     str,
     typer.Option(
@@ -30,14 +37,27 @@ Init = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")]
 TimeLimit = Annotated[
-    str, typer.Option("--time-limit", metavar="TIME", help="Of the whole schedule, as 90m or 2h; the learning rate decays to its end.")
+    str,
+    typer.Option(
+        "--time-limit", metavar="TIME", help="Of the whole schedule, as 90m or 2h; the learning rate decays to its end."
+    ),
 ]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, metavar="N", show_default=False, help="Stop after so many steps at the latest.")]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", min=1, metavar="N", show_default=False, help="Stop after so many steps at the latest."),
+]
 Validation = Annotated[
-    Path | None, typer.Option("--val", metavar="PATH", show_default=False, help="A folder or tar to validate on. [default: 5 % of the data]")
+    Path | None,
+    typer.Option(
+        "--val", metavar="PATH", show_default=False, help="A folder or tar to validate on. [default: 5 % of the data]"
+    ),
 ]
-EntropyOnly = Annotated[bool, typer.Option("--entropy-only", help="Train the entropy model alone, on fixed transforms.")]
-DecoderOnly = Annotated[bool, typer.Option("--decoder-only", help="Train the decoder's network alone, on fixed tokens.")]
+EntropyOnly = Annotated[
+    bool, typer.Option("--entropy-only", help="Train the entropy model alone, on fixed transforms.")
+]
+DecoderOnly = Annotated[
+    bool, typer.Option("--decoder-only", help="Train the decoder's network alone, on fixed tokens.")
+]
 RefinedOnly = Annotated[
     bool,
     typer.Option("--refined", help="Train decoder and entropy model on the tokens that the default effort chooses."),
@@ -46,19 +66,46 @@ LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning 
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step.")]
 Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop, a multiple of 32.")]
 Tune = Annotated[str, typer.Option("--tune", metavar="NAME", help="What distortion is: psnr or ms-ssim.")]
-Reduced = Annotated[float, typer.Option("--reduced", metavar="SHARE", min=0, max=1, help="Of batches cut twice as large and halved.")]
-Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="float32, or bfloat16 for the matrix products (GPUs).")]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; minutes on a CPU).")]
+Reduced = Annotated[
+    float, typer.Option("--reduced", metavar="SHARE", min=0, max=1, help="Of batches cut twice as large and halved.")
+]
+Precision = Annotated[
+    str, typer.Option("--precision", metavar="NAME", help="float32, or bfloat16 for the matrix products (GPUs).")
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; minutes on a CPU).")
+]
 Seed = Annotated[int, typer.Option("--seed", help="For crops, steps and noise.")]
-Name = Annotated[str | None, typer.Option("--name", metavar="NAME", show_default=False, help="The model's name. [default: the folder's]")]
-With = Annotated[str | None, typer.Option("--with", metavar="MODEL", show_default=False, help="Average the run's weights with those of a model.")]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", show_default=False, help="The model's name. [default: the folder's]"),
+]
+With = Annotated[
+    str | None,
+    typer.Option(
+        "--with", metavar="MODEL", show_default=False, help="Average the run's weights with those of a model."
+    ),
+]
 Share = Annotated[float, typer.Option("--share", min=0, max=1, help="Of the run's weights in that average.")]
 Held = Annotated[
-    Path | None, typer.Option("--val", metavar="PATH", show_default=False, help="A folder or tar to code for real with the model, and say how well.")
+    Path | None,
+    typer.Option(
+        "--val",
+        metavar="PATH",
+        show_default=False,
+        help="A folder or tar to code for real with the model, and say how well.",
+    ),
 ]
 DeadZone = Annotated[
     float | None,
-    typer.Option("--dead-zone", metavar="SHARE", min=0, max=0.4, show_default=False, help="Of the encoder's rounding. [default: that of the run]"),
+    typer.Option(
+        "--dead-zone",
+        metavar="SHARE",
+        min=0,
+        max=0.4,
+        show_default=False,
+        help="Of the encoder's rounding. [default: that of the run]",
+    ),
 ]
 
 
@@ -118,18 +165,20 @@ def train_command(
     import numpy as np
     import torch
 
-    from .. import weights
     from ..codec import Codec
     from ..metrics import MS_SSIM_SIDE
+    from ..pretrained import registry
     from ..training.data import Crops, read_images, validation_crops
     from ..training.engine import engine
     from ..training.loop import Run, TrainingConfig, initialise_base
+    from ..training.package import load_pretrained_encoder, load_training_model, new_model
     from ..training.refined import DEAD_ZONE, Refined
-    from ..training.shipping import load_pretrained_encoder, load_training_model, new_model
     from ..training.validation import reference_curve
 
     if tune == "ms-ssim" and crop < MS_SSIM_SIDE:
-        raise UsageError(f"--tune ms-ssim needs crops of at least {MS_SSIM_SIDE} pixels, for five scales; give --crop 192 or 256")
+        raise UsageError(
+            f"--tune ms-ssim needs crops of at least {MS_SSIM_SIDE} pixels, for five scales; give --crop 192 or 256"
+        )
     if threads:
         torch.set_num_threads(threads)
     where = engine(device, precision)
@@ -156,16 +205,22 @@ def train_command(
         raise UsageError(f"no training image has sides of at least {crop} pixels; give larger ones or a smaller --crop")
     torch.manual_seed(seed)
     if init in ("wavelet", "timm"):
-        trained = new_model(model or weights.DEFAULT_MODEL)
+        trained = new_model(model or registry.DEFAULT_MODEL)
         initialise_base(trained.context, usable, np.random.default_rng(seed))
         if init == "timm":
-            load_pretrained_encoder(trained, model or weights.DEFAULT_MODEL)
+            load_pretrained_encoder(trained, model or registry.DEFAULT_MODEL)
     else:
-        trained = load_training_model(weights.find(init), model)
+        trained = load_training_model(registry.find(init), model)
     source = None
     if refined:
         entropy = Codec.load(init, "cpu" if where.device.type == "cpu" else str(where.device)).entropy
-        source = Refined(copy.deepcopy(trained.autoencoder).to(where.device), entropy, config.dead_zone, tune, precision == "bfloat16")
+        source = Refined(
+            copy.deepcopy(trained.autoencoder).to(where.device),
+            entropy,
+            config.dead_zone,
+            tune,
+            precision == "bfloat16",
+        )
     run = Run(trained, config, output, where, source)
     if run.checkpoint.exists() and not resume:
         raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")
@@ -174,7 +229,9 @@ def train_command(
     stopped: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stopped.append(number))
-    out.say(f"{len(usable)} images, {len(held_out)} for validation, on {where.device} in {precision}, {torch.get_num_threads()} threads")
+    out.say(
+        f"{len(usable)} images, {len(held_out)} for validation, on {where.device} in {precision}, {torch.get_num_threads()} threads"
+    )
     held = validation_crops(iter(held_out), 256, 12)
     crops = Crops(usable, seed + run.steps + 1_000_003 * where.rank, where.device, reduced)
     del images, usable
@@ -202,7 +259,9 @@ def train_command(
 def export_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.", show_default=False)],
     data: Data,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")
+    ],
     name: Name = None,
     dead_zone: DeadZone = None,
     val: Held = None,
@@ -225,10 +284,10 @@ def export_command(
 
     import torch
 
-    from .. import weights
+    from ..pretrained import registry
     from ..training.data import read_images
     from ..training.loop import CHECKPOINT, Run, TrainingConfig
-    from ..training.shipping import CROP, blend, load_training_model, measure, model_of_run, write_model
+    from ..training.package import CROP, interpolate, load_training_model, measure, model_of_run, write_model
     from ..training.validation import REFERENCE
 
     if threads:
@@ -237,12 +296,18 @@ def export_command(
     finished.resume()
     finished.model.load_state_dict(finished.average.mean)
     if with_model is not None:
-        blend(finished.model, load_training_model(weights.find(with_model)), share)
+        interpolate(finished.model, load_training_model(registry.find(with_model)), share)
     images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]
-    training = {"steps": finished.steps, "minutes": round(finished.seconds / 60, 1), "megapixels": round(finished.pixels / 1e6, 1)}
+    training = {
+        "steps": finished.steps,
+        "minutes": round(finished.seconds / 60, 1),
+        "megapixels": round(finished.pixels / 1e6, 1),
+    }
     rounding = finished.dead_zone if dead_zone is None else dead_zone
     write_model(finished.model, output, name or output.resolve().name, images, rounding, training, finished.tune)
     out.say(f"{output}: written; use it with -m local-dir:{output}")
     if val is not None:
         change = measure(output, [image for image in read_images([val]) if min(image.shape[:2]) >= CROP])
-        out.say(f"{change:+.2f} % BD-rate against {REFERENCE} in {'PSNR' if finished.tune == 'psnr' else 'MS-SSIM'}, by the sizes of files")
+        out.say(
+            f"{change:+.2f} % BD-rate against {REFERENCE} in {'PSNR' if finished.tune == 'psnr' else 'MS-SSIM'}, by the sizes of files"
+        )

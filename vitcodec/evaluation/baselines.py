@@ -40,7 +40,9 @@ class Baseline:
 
         self._register()
         options = self.options(quality)
-        gray = picture.gray and "mct" not in options  # with its colour transform, JPEG 2000 needs next to nothing for colours that are not there
+        gray = (
+            picture.gray and "mct" not in options
+        )  # with its colour transform, JPEG 2000 needs next to nothing for colours that are not there
         buffer = io.BytesIO()
         Image.fromarray(picture.rgb[..., 0] if gray else picture.rgb).save(buffer, format=self.format, **options)
         return buffer.getvalue()
@@ -98,7 +100,16 @@ def _jpeg_xl(quality: float) -> dict[str, Any]:
 _RATIOS = tuple(round(400 / 1.02**k, 3) for k in range(250))  # down to about 2.9
 _AVIF = (8, 18, 30, 42, 54, 65, 76, 86)
 
-JPEG = Baseline("jpeg", "JPEG", "JPEG", ".jpg", (5, 10, 20, 35, 50, 70, 85, 94), range(1, 101), _jpeg, "4:2:0, optimised Huffman tables")
+JPEG = Baseline(
+    "jpeg",
+    "JPEG",
+    "JPEG",
+    ".jpg",
+    (5, 10, 20, 35, 50, 70, 85, 94),
+    range(1, 101),
+    _jpeg,
+    "4:2:0, optimised Huffman tables",
+)
 WEBP = Baseline("webp", "WebP", "WEBP", ".webp", (1, 5, 15, 35, 60, 80, 92, 100), range(101), _webp, "method 6")
 JPEG_2000 = Baseline(
     "jpeg2000",
@@ -111,8 +122,19 @@ JPEG_2000 = Baseline(
     "9/7 wavelet; quality is the compression ratio",
 )
 AVIF = Baseline("avif", "AVIF (tune=psnr)", "AVIF", ".avif", _AVIF, range(101), _avif_psnr, "speed 4, 4:4:4, tune=psnr")
-AVIF_DEFAULT = Baseline("avif", "AVIF (default tuning)", "AVIF", ".avif", _AVIF, range(101), _avif, "speed 4, 4:4:4, tuned as libavif does unasked")
-JPEG_XL = Baseline("jxl", "JPEG XL", "JXL", ".jxl", (1, 10, 30, 60, 75, 85, 92, 95), range(1, 100), _jpeg_xl, "effort 7", "pillow_jxl")
+AVIF_DEFAULT = Baseline(
+    "avif",
+    "AVIF (default tuning)",
+    "AVIF",
+    ".avif",
+    _AVIF,
+    range(101),
+    _avif,
+    "speed 4, 4:4:4, tuned as libavif does unasked",
+)
+JPEG_XL = Baseline(
+    "jxl", "JPEG XL", "JXL", ".jxl", (1, 10, 30, 60, 75, 85, 92, 95), range(1, 100), _jpeg_xl, "effort 7", "pillow_jxl"
+)
 
 BASELINES = (JPEG, WEBP, JPEG_2000, AVIF, AVIF_DEFAULT)
 OPTIONAL = (JPEG_XL,)
@@ -127,7 +149,9 @@ def choose(keys: Sequence[str]) -> list[Baseline]:
             raise UsageError(f"no baseline '{key}'; there are {', '.join(KEYS)} and all")
         missing = [b for b in known if b.key == key and not b.available()]
         if missing and missing[0].plugin:
-            raise UsageError(f"baseline {key} needs Pillow's plugin for it; pip install pillow-jxl-plugin, or leave {key} out")
+            raise UsageError(
+                f"baseline {key} needs Pillow's plugin for it; pip install pillow-jxl-plugin, or leave {key} out"
+            )
         if missing:
             raise UsageError(f"baseline {key} is not in this build of Pillow; leave {key} out")
     return [b for b in known if b.key in keys or ("all" in keys and b.available())]

@@ -12,7 +12,9 @@ Curve = Sequence[tuple[float, float]]  # (bits per pixel, quality such as PSNR i
 EVERYTHING = -math.inf, math.inf
 
 
-def bd_rate(anchor: Curve, test: Curve, rates: tuple[float, float] = (0, math.inf), qualities: tuple[float, float] = EVERYTHING) -> float:
+def bd_rate(
+    anchor: Curve, test: Curve, rates: tuple[float, float] = (0, math.inf), qualities: tuple[float, float] = EVERYTHING
+) -> float:
     """Mean difference in rate at equal quality, in per cent of the anchor's; negative: `test` needs fewer bits.
 
     log rate is interpolated over quality by PCHIP and integrated over the range of quality that both curves cover within `rates`, in bits per
@@ -23,7 +25,10 @@ def bd_rate(anchor: Curve, test: Curve, rates: tuple[float, float] = (0, math.in
     low, high = max(low, qualities[0]), min(high, qualities[1])
     if low >= high:
         raise ValueError("the curves do not overlap in quality")
-    areas = [PchipInterpolator(quality, log_rate).integrate(low, high) for log_rate, quality in (_sorted(anchor), _sorted(test))]
+    areas = [
+        PchipInterpolator(quality, log_rate).integrate(low, high)
+        for log_rate, quality in (_sorted(anchor), _sorted(test))
+    ]
     return float(np.expm1((areas[1] - areas[0]) / (high - low)) * 100)
 
 

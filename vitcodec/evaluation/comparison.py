@@ -72,14 +72,21 @@ class Comparison:
     def bd_rates(self, measure: str) -> list[BdRate]:
         """Every measured codec against every anchor that is another; without those that have one point only."""
         curves = {name: points for name, points in self.curves(measure).items() if len(points) > 1}
-        anchors = [n for n in curves if n != self.reports[0].codec] if self.anchors is None else [n for n in self.anchors if n in curves]
+        anchors = (
+            [n for n in curves if n != self.reports[0].codec]
+            if self.anchors is None
+            else [n for n in self.anchors if n in curves]
+        )
         codecs = [r.codec for r in self.reports if r.codec in curves]
         return [_bd_rate(codec, anchor, measure, curves) for codec in codecs for anchor in anchors if anchor != codec]
 
 
 def _points(rows: list[Row], measure: str) -> list[Point]:
     groups = {q: [r for r in rows if r.quality == q] for q in dict.fromkeys(r.quality for r in rows)}
-    means = ((statistics.fmean(r.bpp for r in g), statistics.fmean(getattr(r, measure) for r in g), q) for q, g in groups.items())
+    means = (
+        (statistics.fmean(r.bpp for r in g), statistics.fmean(getattr(r, measure) for r in g), q)
+        for q, g in groups.items()
+    )
     return _sorted([Point(bpp, _decibels(value, measure), q) for bpp, value, q in means])
 
 

@@ -45,7 +45,9 @@ class Row:
     ms_ssim: float
     encode_seconds: float = math.nan  # the median over the repetitions
     decode_seconds: float = math.nan
-    encode_memory: int | None = None  # most bytes held at once, above what was held before; None where the machine does not tell
+    encode_memory: int | None = (
+        None  # most bytes held at once, above what was held before; None where the machine does not tell
+    )
     decode_memory: int | None = None
 
     @property
@@ -108,7 +110,9 @@ class Report:
     reps: int
     rows: list[Row] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what was said about an image on reading, such as "16-bit reduced to 8"
+    notes: list[str] = field(
+        default_factory=list
+    )  # what was said about an image on reading, such as "16-bit reduced to 8"
     description: str = ""  # how the codec is run
 
     def means(self) -> list[Mean]:
@@ -141,7 +145,9 @@ def evaluate(
     name: what the report calls the codec, if not codec.name.
     """
     description = getattr(codec, "description", "")
-    report = Report(name or codec.name, str(getattr(codec, "device", "cpu")), tuple(qualities), reps, description=description)
+    report = Report(
+        name or codec.name, str(getattr(codec, "device", "cpu")), tuple(qualities), reps, description=description
+    )
 
     def fail(file: Path, quality: float | None, error: Exception) -> None:
         report.failures.append(Failure(str(file), quality, describe(error, str(file)), report.codec))
@@ -188,10 +194,12 @@ def measure(codec: ImageCodec, file: Path, picture: Picture, quality: float, fol
         target.unlink(missing_ok=True)
     height, width = picture.rgb.shape[:2]
     measures = _measures(picture, decoded)
-    return Row(str(file), quality, width, height, size, *measures, encode_seconds, decode_seconds, encode_memory, decode_memory)
+    return Row(
+        str(file), quality, width, height, size, *measures, encode_seconds, decode_seconds, encode_memory, decode_memory
+    )
 
 
-def judge(
+def evaluate_decoded(
     name: str,
     pairs: Sequence[tuple[Path, Path]],
     read: Callable[[Path], Picture] = read_image,
@@ -206,7 +214,9 @@ def judge(
             a, b = read(original), read(decoded)
             if a.rgb.shape != b.rgb.shape:
                 sizes = (f"{p.rgb.shape[1]}x{p.rgb.shape[0]}" for p in (b, a))
-                raise InputError(f"{decoded}: is {' and its original '.join(sizes)} pixels; give pictures of the original's size")
+                raise InputError(
+                    f"{decoded}: is {' and its original '.join(sizes)} pixels; give pictures of the original's size"
+                )
             result = Row(str(original), None, a.rgb.shape[1], a.rgb.shape[0], None, *_measures(a, b))
             report.rows.append(result)
         except Exception as error:

@@ -20,9 +20,15 @@ def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None =
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("vitcodec.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("vitcodec.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.globals["include_raw"] = lambda name: environment.loader.get_source(environment, name)[0] if environment.loader else ""
+    environment.globals["include_raw"] = lambda name: (
+        environment.loader.get_source(environment, name)[0] if environment.loader else ""
+    )
     return environment.get_template("report.html").render(
         title=title or report.title_of(comparison),
         comparison=comparison,
@@ -47,7 +53,9 @@ def verdicts(comparison: Comparison) -> list[str]:
     """The first codec against every other in a sentence each: BD-rate for PSNR."""
     first = comparison.reports[0].codec
     rates = [r for r in comparison.bd_rates("psnr") if r.codec == first and r.percent is not None]
-    return [f"{abs(r.percent or 0):.0f} % {'fewer' if (r.percent or 0) < 0 else 'more'} bits than {r.anchor}" for r in rates]
+    return [
+        f"{abs(r.percent or 0):.0f} % {'fewer' if (r.percent or 0) < 0 else 'more'} bits than {r.anchor}" for r in rates
+    ]
 
 
 def _plot(comparison: Comparison, measure: str) -> dict[str, str] | None:
@@ -56,11 +64,19 @@ def _plot(comparison: Comparison, measure: str) -> dict[str, str] | None:
         return None
     drawn = {name: [(p.bpp, p.value) for p in curves.get(name, [])] for name in _names(comparison)}
     labels = {name: [_label(p, measure) for p in curves.get(name, [])] for name in drawn}
-    return {"name": MEASURES[measure], "axis": _AXES[measure], "svg": rate_distortion_svg(drawn, "", None, _AXES[measure], labels, key=False)}
+    return {
+        "name": MEASURES[measure],
+        "axis": _AXES[measure],
+        "svg": rate_distortion_svg(drawn, "", None, _AXES[measure], labels, key=False),
+    }
 
 
 def _label(point: Point, measure: str) -> str:
-    value = f"{point.value:.2f} dB" if measure == "psnr" else f"MS-SSIM {1 - 10 ** (-point.value / 10):.4f} ({point.value:.2f} dB)"
+    value = (
+        f"{point.value:.2f} dB"
+        if measure == "psnr"
+        else f"MS-SSIM {1 - 10 ** (-point.value / 10):.4f} ({point.value:.2f} dB)"
+    )
     quality = "" if point.quality is None else f"quality {report.quality_text(point.quality)}: "
     return f"{quality}{point.bpp:.4g} bpp, {value}"
 
@@ -107,7 +123,18 @@ def _rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _values(r: Row) -> tuple[float | None, ...]:
     """What the cells of `figures` are sorted by."""
-    values = (r.quality, r.bytes, r.bpp, r.psnr, r.ssim, r.ms_ssim, r.encode_mps, r.decode_mps, r.encode_memory, r.decode_memory)
+    values = (
+        r.quality,
+        r.bytes,
+        r.bpp,
+        r.psnr,
+        r.ssim,
+        r.ms_ssim,
+        r.encode_mps,
+        r.decode_mps,
+        r.encode_memory,
+        r.decode_memory,
+    )
     return tuple(None if v is None or math.isnan(v) else v for v in values)
 
 

@@ -35,5 +35,8 @@ def _by_name(folder: Path, recursive: bool, problems: list[Problem]) -> dict[str
     names = [(str(s.relative.with_suffix("")), s.path) for s in found.sources if s.path is not None]
     counts = Counter(name for name, _ in names)
     double = [path for name, path in names if counts[name] > 1]
-    problems += [Problem(str(p), InputError(f"{p}: another picture there differs in its suffix only; keep one of them")) for p in double]
+    problems += [
+        Problem(str(p), InputError(f"{p}: another picture there differs in its suffix only; keep one of them"))
+        for p in double
+    ]
     return {name: path for name, path in names if counts[name] == 1}

@@ -19,7 +19,9 @@ from .report import quality_text, shortened
 SIDE = 1280  # of a picture in the page; of a larger image the part that differs most is shown
 STEP = 32  # pixels by which that part is moved
 
-Render = Callable[[Row, Picture], np.ndarray]  # (row, original) -> the decoded picture that the row measured, (H, W, 3) uint8
+Render = Callable[
+    [Row, Picture], np.ndarray
+]  # (row, original) -> the decoded picture that the row measured, (H, W, 3) uint8
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,10 @@ def rate_distortion_svg(
     within the rates.
     """
     low_rate, high_rate = rates or (0, math.inf)
-    points = {name: sorted((b, v, t) for (b, v), t in zip(c, _texts(name, c, labels), strict=True)) for name, c in curves.items()}
+    points = {
+        name: sorted((b, v, t) for (b, v), t in zip(c, _texts(name, c, labels), strict=True))
+        for name, c in curves.items()
+    }
     shown = {name: [p for p in curve if low_rate <= p[0] <= high_rate and p[0] > 0] for name, curve in points.items()}
     everything = [p for curve in shown.values() for p in curve]
     if not everything:
@@ -50,8 +53,12 @@ def rate_distortion_svg(
         lines.append(f'<text class="tick" x="{LEFT - 8}" y="{y(level) + 4:.1f}" text-anchor="end">{level:g}</text>')
     for bpp in ticks:
         lines.append(f'<path class="grid" d="M{x(bpp):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#ddd"/>')
-        lines.append(f'<text class="tick" x="{x(bpp):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{bpp:.3g}</text>')
-    lines.append(f'<text x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">bits per pixel{"" if rates else " (logarithmic)"}</text>')
+        lines.append(
+            f'<text class="tick" x="{x(bpp):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{bpp:.3g}</text>'
+        )
+    lines.append(
+        f'<text x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">bits per pixel{"" if rates else " (logarithmic)"}</text>'
+    )
     lines.append(
         f'<text class="axis" x="14" y="{HEIGHT / 2:.0f}" text-anchor="middle" transform="rotate(-90 14 {HEIGHT / 2:.0f})">{escape(axis)}</text>'
     )
@@ -95,7 +102,9 @@ Position = Callable[[float], float]
 
 def _linear(low: float, high: float) -> tuple[Position, list[float]]:
     """Where a rate is drawn, and the rates to mark."""
-    return lambda bpp: LEFT + (bpp - low) / (high - low) * (WIDTH - LEFT - RIGHT), [low + (high - low) * i / 5 for i in range(6)]
+    return lambda bpp: LEFT + (bpp - low) / (high - low) * (WIDTH - LEFT - RIGHT), [
+        low + (high - low) * i / 5 for i in range(6)
+    ]
 
 
 def _logarithmic(low: float, high: float) -> tuple[Position, list[float]]:

@@ -56,7 +56,9 @@ def _versions() -> list[str]:
 def _device(device: Any) -> str:
     import torch
 
-    return f"{device} ({torch.cuda.get_device_name(device)})" if getattr(device, "type", None) == "cuda" else str(device)
+    return (
+        f"{device} ({torch.cuda.get_device_name(device)})" if getattr(device, "type", None) == "cuda" else str(device)
+    )
 
 
 def _processor() -> str:

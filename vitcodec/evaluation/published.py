@@ -35,7 +35,9 @@ def _read(path: Path) -> list[Published]:
         content = json.loads(read_bytes(path))
         curves = [_curve(entry) for entry in content["curves"]] if "curves" in content else [_columns(content)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: no curves in a form that is known ({type(error).__name__}: {error}); see docs/reports.md") from error
+        raise InputError(
+            f"{path}: no curves in a form that is known ({type(error).__name__}: {error}); see docs/reports.md"
+        ) from error
     if not any(c.psnr or c.ms_ssim for c in curves):
         raise InputError(f"{path}: its curves have neither PSNR nor MS-SSIM; see docs/reports.md")
     return curves
@@ -44,7 +46,9 @@ def _read(path: Path) -> list[Published]:
 def _curve(entry: dict[str, Any]) -> Published:
     """{"name": ..., "points": [{"bpp": ..., "psnr": ..., "ms_ssim": ...}, ...]}"""
     measures = {
-        measure: tuple((float(p["bpp"]), float(p[key])) for p in entry["points"] for key in keys if p.get(key) is not None)
+        measure: tuple(
+            (float(p["bpp"]), float(p[key])) for p in entry["points"] for key in keys if p.get(key) is not None
+        )
         for measure, keys in _NAMES.items()
     }
     return Published(str(entry.get("id", entry["name"])), str(entry["name"]), **measures)
@@ -54,7 +58,12 @@ def _columns(content: dict[str, Any]) -> Published:
     """{"name": ..., "results": {"bpp": [...], "psnr-rgb": [...], ...}}, as CompressAI publishes its results."""
     columns = content["results"]
     measures = {
-        measure: tuple((float(b), float(v)) for key in keys if key in columns for b, v in zip(columns["bpp"], columns[key], strict=True))
+        measure: tuple(
+            (float(b), float(v))
+            for key in keys
+            if key in columns
+            for b, v in zip(columns["bpp"], columns[key], strict=True)
+        )
         for measure, keys in _NAMES.items()
     }
     return Published(str(content["name"]), str(content["name"]), **measures)

@@ -59,7 +59,9 @@ def sections(comparison: Comparison) -> list[Section]:
     several = len({r.file for r in first.rows}) > 1
     found = [
         *([Section(f"Images, {first.codec}", ("image", *headings), images)] if several else []),
-        Section("Means" if several else ", ".join(dict.fromkeys(names)) or "Means", ("codec", "images", *headings), means),
+        Section(
+            "Means" if several else ", ".join(dict.fromkeys(names)) or "Means", ("codec", "images", *headings), means
+        ),
         *(_bd_section(title, comparison.bd_rates(measure)) for measure, title in MEASURES.items()),
     ]
     return [s for s in found if s.rows]
@@ -84,7 +86,9 @@ def to_table(comparison: Comparison) -> str:
     found = sections(comparison)
     if not found:
         return "no image was measured"
-    return "\n".join([*("\n".join([s.title, "", *_aligned(s), ""]) for s in found), *remarks(comparison), "", *_origin(comparison)])
+    return "\n".join(
+        [*("\n".join([s.title, "", *_aligned(s), ""]) for s in found), *remarks(comparison), "", *_origin(comparison)]
+    )
 
 
 def _aligned(section: Section) -> list[str]:
@@ -103,7 +107,13 @@ def to_markdown(comparison: Comparison) -> str:
     parts = [f"# {title_of(comparison)}", ""]
     for section in sections(comparison):
         parts += [f"## {section.title}", "", *markdown_table(section.headings, section.rows, section.text), ""]
-    parts += ["## How it was measured", "", *(f"- {line}" for line in remarks(comparison)), *(f"- {line}" for line in _origin(comparison)), ""]
+    parts += [
+        "## How it was measured",
+        "",
+        *(f"- {line}" for line in remarks(comparison)),
+        *(f"- {line}" for line in _origin(comparison)),
+        "",
+    ]
     if failures := comparison.failures():
         parts += ["## Failures", "", *(f"- {_cell(f.message)}" for f in failures), ""]
     return "\n".join(parts)
@@ -135,9 +145,13 @@ def remarks(comparison: Comparison) -> list[str]:
     means = [m for report in comparison.reports for m in report.means()]
     lines = _of_measures(comparison)
     if identical := max((m.identical for m in means), default=0):
-        lines.append(f"PSNR: up to {identical} images came back identical (inf); they are left out of the mean unless all are.")
+        lines.append(
+            f"PSNR: up to {identical} images came back identical (inf); they are left out of the mean unless all are."
+        )
     if small := max((m.without_ms_ssim for m in means), default=0):
-        lines.append(f"MS-SSIM needs sides of at least 176 pixels (SSIM 11): none for {small} images, which its mean leaves out.")
+        lines.append(
+            f"MS-SSIM needs sides of at least 176 pixels (SSIM 11): none for {small} images, which its mean leaves out."
+        )
     if any(comparison.bd_rates(measure) for measure in MEASURES):
         lines += _of_comparison(comparison)
     return lines + [f"{r.codec}: {r.description}." for r in comparison.reports if r.description]
@@ -145,7 +159,9 @@ def remarks(comparison: Comparison) -> list[str]:
 
 def _of_measures(comparison: Comparison) -> list[str]:
     if not is_rated(comparison):
-        return ["PSNR in dB of 8-bit RGB per image; means count every image once. The pictures were decoded elsewhere: no rate and no times."]
+        return [
+            "PSNR in dB of 8-bit RGB per image; means count every image once. The pictures were decoded elsewhere: no rate and no times."
+        ]
     first = comparison.reports[0]
     times = f"the median of {first.reps} runs" if first.reps > 1 else "one run"
     kind = "of the device" if first.device.startswith("cuda") else "of the process"
@@ -164,7 +180,9 @@ def _of_comparison(comparison: Comparison) -> list[str]:
     ]
     everything = {r.file for report in comparison.reports for r in report.rows}
     if missing := len(everything) - len(comparison.complete()):
-        lines.append(f"Curves and BD-rates leave out {missing} of {len(everything)} images, which not every codec did at every quality.")
+        lines.append(
+            f"Curves and BD-rates leave out {missing} of {len(everything)} images, which not every codec did at every quality."
+        )
     if comparison.published:
         names = ", ".join(p.name for p in comparison.published)
         lines.append(f"Published, not measured here, and right to compare with on the same images only: {names}.")
@@ -181,7 +199,10 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     return {
         "provenance": comparison.provenance,
         "codecs": [_codec(r) for r in comparison.reports],
-        "curves": {measure: {name: [_point(p) for p in points] for name, points in comparison.curves(measure).items()} for measure in MEASURES},
+        "curves": {
+            measure: {name: [_point(p) for p in points] for name, points in comparison.curves(measure).items()}
+            for measure in MEASURES
+        },
         "bd_rates": [vars(rate) for measure in MEASURES for rate in comparison.bd_rates(measure)],
         "remarks": remarks(comparison),
     }
@@ -237,7 +258,14 @@ def figures(r: Row | Mean, rated: bool = True) -> tuple[str, ...]:
     if not rated:
         return measures
     rates = (quality_text(r.quality), "-" if r.bytes is None else f"{r.bytes:,}", _number(r.bpp, 4))
-    return (*rates, *measures, _number(r.encode_mps, 2), _number(r.decode_mps, 2), _megabytes(r.encode_memory), _megabytes(r.decode_memory))
+    return (
+        *rates,
+        *measures,
+        _number(r.encode_mps, 2),
+        _number(r.decode_mps, 2),
+        _megabytes(r.encode_memory),
+        _megabytes(r.decode_memory),
+    )
 
 
 def quality_text(quality: float | None) -> str:

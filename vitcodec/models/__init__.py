@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import WeightsError
-from ..presets import PRESETS
+from ..pretrained.presets import PRESETS
 from .autoencoder import Autoencoder
 from .beit import BeitAnalysis, BeitConfig, BeitSynthesis
 from .cnn import CNNAnalysis, CNNConfig, CNNSynthesis
@@ -23,7 +23,7 @@ class Family:
 
     Such a module says how large images are to be cut so that the parts come out as the whole would. `grid`: pixels, of which the parts' sides and
     positions are multiples, but for sides at the image's edges. `halo`: pixels beyond a part that its result depends on, a multiple of `grid`; None
-    where no halo is enough. With `fills` it takes a third argument, the missing tokens.
+    where no halo is enough. With `fills` it takes a third argument, the erased tokens.
     """
 
     config: type
@@ -50,7 +50,9 @@ def build_autoencoder(family: str, config: dict[str, Any] | None = None) -> Auto
         parts = FAMILIES[family]
         settings = parts.config(**tupled(config or {}))
     except (KeyError, TypeError) as error:
-        raise WeightsError(f"unknown model family or setting ({error}); this vitcodec knows {', '.join(FAMILIES)}") from error
+        raise WeightsError(
+            f"unknown model family or setting ({error}); this vitcodec knows {', '.join(FAMILIES)}"
+        ) from error
     autoencoder = Autoencoder(parts.analysis(settings), parts.synthesis(settings))
     autoencoder.family, autoencoder.settings = family, asdict(settings)
     return autoencoder

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import wavelet
-from ..quantisation import QUALITIES, rate_position, step_of
+from ..quality import QUALITIES, step_of, step_position
 from ..wavelet import Subbands
-from .missing import fill
+from .erasure import fill
 
 KNOTS = 5  # rate positions between which the gains are interpolated
 
@@ -28,7 +28,9 @@ class Autoencoder(nn.Module):
 
     # large pictures are transformed in parts; all in pixels; what holds without corrections
     tile = 1024  # side of what is transformed at once, a multiple of the grid
-    grid = 32  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
+    grid = (
+        32  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
+    )
     halo = 128  # surroundings that a part has to see, a multiple of the grid
 
     def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):
@@ -45,7 +47,7 @@ class Autoencoder(nn.Module):
         self.register_buffer("steps", torch.tensor([step_of(q) for q in QUALITIES]), persistent=False)
         bands = 3 + 9 * wavelet.LEVELS  # the low band's three colours, then nine details a level, finest first
         self.gain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of what the encoder multiplies with
-        self.ungain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of the decoder's departure from the inverse
+        self.inverse_gain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of the decoder's departure from the inverse
 
     @staticmethod
     def _scale(bands: Subbands, logs: Tensor, rate: Tensor) -> Subbands:
@@ -58,52 +60,64 @@ class Autoencoder(nn.Module):
         return Subbands(bands.low * low, tuple(d * g for d, g in zip(bands.details, details, strict=True)))
 
     @property
-    def fills(self) -> bool:
-        """Whether the model was made to do without some of the tokens; any other has what is missing interpolated."""
-        return bool(getattr(self.synthesis, "fills", False))
+    def supports_erasure(self) -> bool:
+        """Whether the model was made to do without some of the tokens; any other has what is erased interpolated."""
+        return bool(getattr(self.synthesis, "supports_erasure", False))
 
-    def encode(self, image: Tensor, step: Tensor, missing: Tensor | None = None) -> Subbands:
+    def encode(self, image: Tensor, step: Tensor, erased: Tensor | None = None) -> Subbands:
         """image (B, H, W, 3) in 0..255, sides multiples of 32; step (B,) in 8-bit levels -> latents before rounding.
 
-        missing: (B, H/16, W/16) bool, tokens that the decoder will not get, for models that can know of that.
+        erased: (B, H/16, W/16) bool, tokens that the decoder will not get, for models that can know of that.
         """
-        rate = rate_position(step)
+        rate = step_position(step)
         s = step.view(-1, 1, 1, 1)
         bands = wavelet.forward(image).map(lambda t: t / s)
         if self.analysis is not None:
-            bands = self.analysis(bands, rate, missing) if self.fills and missing is not None else self.analysis(bands, rate)
+            bands = (
+                self.analysis(bands, rate, erased)
+                if self.supports_erasure and erased is not None
+                else self.analysis(bands, rate)
+            )
         return self._scale(bands, self.gain, rate)
 
-    def decode(self, latents: Subbands, step: Tensor, missing: Tensor | None = None) -> Tensor:
+    def decode(self, latents: Subbands, step: Tensor, erased: Tensor | None = None) -> Tensor:
         """Latents (rounded) -> image (B, H, W, 3), not yet clamped to 0..255.
 
-        missing: (B, H/16, W/16) bool, tokens that are not there and are to be filled in; whatever the latents hold there is not looked at.
+        erased: (B, H/16, W/16) bool, tokens that are not there and are to be filled in; whatever the latents hold there is not looked at.
         """
         s = step.view(-1, 1, 1, 1)
-        return wavelet.inverse(self.restore(latents, step, missing).map(lambda t: t * s))
+        return wavelet.inverse(self.restore(latents, step, erased).map(lambda t: t * s))
 
-    def restore(self, latents: Subbands, step: Tensor, missing: Tensor | None = None) -> Subbands:
+    def restore(self, latents: Subbands, step: Tensor, erased: Tensor | None = None) -> Subbands:
         """Latents -> wavelet coefficients in units of the step, as `decode` does it."""
-        rate = rate_position(step)
-        bands = self._scale(latents, self.ungain - self.gain, rate)
-        if missing is not None:
-            bands = fill(bands, missing)
+        rate = step_position(step)
+        bands = self._scale(latents, self.inverse_gain - self.gain, rate)
+        if erased is not None:
+            bands = fill(bands, erased)
         if self.synthesis is None:
             return bands
-        return self.synthesis(bands, rate, missing) if self.fills and missing is not None else self.synthesis(bands, rate)
+        return (
+            self.synthesis(bands, rate, erased)
+            if self.supports_erasure and erased is not None
+            else self.synthesis(bands, rate)
+        )
 
     def error_gains(self, step: Tensor) -> Tensor:
         """(B, 5, 9): what the decoder multiplies each band's latents with, row 0 the low band (three colours, repeated), in units of the step."""
-        ones = Subbands(torch.ones(len(step), 1, 1, 3), tuple(torch.ones(len(step), 1, 1, 9) for _ in range(wavelet.LEVELS)))
-        low, details = self._scale(ones.map(lambda t: t.to(step.device)), self.ungain - self.gain, rate_position(step))
+        ones = Subbands(
+            torch.ones(len(step), 1, 1, 3), tuple(torch.ones(len(step), 1, 1, 9) for _ in range(wavelet.LEVELS))
+        )
+        low, details = self._scale(
+            ones.map(lambda t: t.to(step.device)), self.inverse_gain - self.gain, step_position(step)
+        )
         return torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)
 
-    def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int, missing: Tensor | None = None) -> Tensor:
+    def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int, erased: Tensor | None = None) -> Tensor:
         """The image at 1/2^reduce of its size, reduce = 1..4, from the coarser levels alone: by the wavelet, without the correction."""
         s = step.view(-1, 1, 1, 1)
-        bands = self._scale(latents, self.ungain - self.gain, rate_position(step))
-        if missing is not None:
-            bands = fill(bands, missing)
+        bands = self._scale(latents, self.inverse_gain - self.gain, step_position(step))
+        if erased is not None:
+            bands = fill(bands, erased)
         return wavelet.inverse(bands.map(lambda t: t * s), reduce)
 
 

@@ -24,7 +24,9 @@ def create(name: str, **settings: Any) -> Any:
         import timm
 
     if not timm.is_model(name.split(".")[0]):
-        raise WeightsError(f"timm {timm.__version__} has no model '{name}'; install the timm that this model was made with")
+        raise WeightsError(
+            f"timm {timm.__version__} has no model '{name}'; install the timm that this model was made with"
+        )
     return timm.create_model(name, num_classes=0, **settings)
 
 

@@ -1,6 +1,6 @@
 """The `beit` family: a bidirectional encoder with mask tokens, and a cross-attention decoder that needs not all tokens.
 
-Tokens are the 768 wavelet coefficients of 16x16 pixels. A missing token enters as a learned mask token. In the decoder every site, there or missing,
+Tokens are the 768 wavelet coefficients of 16x16 pixels. A erased token enters as a learned mask token. In the decoder every site, there or erased,
 asks the tokens that arrived; a linear head with a sigmoid bounds what it may correct. Both networks start as zero corrections. The preset `beit-base`
 has timm's Beit as its encoder.
 
@@ -17,13 +17,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers import zero_init
-from ..quantisation import step_at
+from ..quality import step_at
 from ..wavelet import LEVELS, Subbands
 from .backbone import TimmTokens
-from .blocks import RMSNorm, rate_map
+from .blocks import RMSNorm, position_map
 from .tokens import TOKEN, PatchEmbedding, TokenEmbedding, TransformerBlock, by_areas, subbands, tokens, with_pixels
 
-MISSING_REACH = 32.0, 64.0, 128.0, 256.0, 1024.0  # how far a missing value may be corrected: 8-bit levels, from level 1 to 4 and the low band
+ERASED_REACH = (
+    32.0,
+    64.0,
+    128.0,
+    256.0,
+    1024.0,
+)  # how far a erased value may be corrected: 8-bit levels, from level 1 to 4 and the low band
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,17 @@ class RelativeBlock(nn.Module):
 
 
 class MaskedEmbedding(nn.Module):
-    """Tokens -> features, a learned mask token where one is missing."""
+    """Tokens -> features, a learned mask token where one is erased."""
 
     def __init__(self, width: int, embedding: nn.Module):
         super().__init__()
         self.embedding = embedding
         self.mask_token = nn.Parameter(0.02 * torch.randn(width))
 
-    def forward(self, x: Tensor, rate: Tensor, missing: Tensor | None) -> Tensor:
-        """x (n, r, c, C); rate (n, r, c, 1); missing (n, r, c, 1) bool or None -> (n, r, c, width)."""
+    def forward(self, x: Tensor, rate: Tensor, erased: Tensor | None) -> Tensor:
+        """x (n, r, c, C); rate (n, r, c, 1); erased (n, r, c, 1) bool or None -> (n, r, c, width)."""
         features = self.embedding(x, rate)
-        return features if missing is None else torch.where(missing, self.mask_token, features)
+        return features if erased is None else torch.where(erased, self.mask_token, features)
 
 
 class RelativeTransformer(nn.Module):
@@ -94,12 +100,12 @@ class RelativeTransformer(nn.Module):
 
 
 class MaskedTokens(nn.Module):
-    """What analysis and synthesis share: areas of tokens, some of which may be missing.
+    """What analysis and synthesis share: areas of tokens, some of which may be erased.
 
     An area starts at every multiple of `grid`.
     """
 
-    fills = True
+    supports_erasure = True
 
     def __init__(self, config: BeitConfig):
         super().__init__()
@@ -108,21 +114,23 @@ class MaskedTokens(nn.Module):
         self.halo = 0
         self.timm = False
 
-    def correction(self, x: Tensor, rate: Tensor, missing: Tensor | None) -> Tensor:
-        """Of an area's tokens x (n, r, c, C); rate (n, r, c, 1); missing (n, r, c, 1) bool or None."""
+    def correction(self, x: Tensor, rate: Tensor, erased: Tensor | None) -> Tensor:
+        """Of an area's tokens x (n, r, c, C); rate (n, r, c, 1); erased (n, r, c, 1) bool or None."""
         raise NotImplementedError
 
-    def forward(self, bands: Subbands, rate: Tensor, missing: Tensor | None = None) -> Subbands:
-        """missing: (B, H/16, W/16) bool, the tokens that are not there, or None for none."""
+    def forward(self, bands: Subbands, rate: Tensor, erased: Tensor | None = None) -> Subbands:
+        """erased: (B, H/16, W/16) bool, the tokens that are not there, or None for none."""
         x = tokens(bands)
         _, h, w, _ = x.shape
-        maps = [with_pixels(bands, rate) if self.timm else x, rate_map(rate, x)]
-        if self.timm and missing is None:
-            missing = torch.zeros_like(maps[1][..., 0], dtype=torch.bool)
-        if missing is not None:
-            maps.append(missing[..., None].to(x.dtype))
-        if self.timm:  # whose position biases are for whole areas: what lies outside the image is missing
-            maps = [F.pad(m, (0, 0, 0, -w % self.window, 0, -h % self.window), value=k // 2) for k, m in enumerate(maps)]
+        maps = [with_pixels(bands, rate) if self.timm else x, position_map(rate, x)]
+        if self.timm and erased is None:
+            erased = torch.zeros_like(maps[1][..., 0], dtype=torch.bool)
+        if erased is not None:
+            maps.append(erased[..., None].to(x.dtype))
+        if self.timm:  # whose position biases are for whole areas: what lies outside the image is erased
+            maps = [
+                F.pad(m, (0, 0, 0, -w % self.window, 0, -h % self.window), value=k // 2) for k, m in enumerate(maps)
+            ]
 
         def function(x: Tensor, rate: Tensor, gone: Tensor | None = None) -> Tensor:
             return self.correction(x, rate, None if gone is None else gone > 0.5)
@@ -131,7 +139,7 @@ class MaskedTokens(nn.Module):
 
 
 class BeitAnalysis(MaskedTokens):
-    """The encoder's correction. Tokens that are missing, as they will not be sent, enter as mask tokens and are left as they are."""
+    """The encoder's correction. Tokens that are erased, as they will not be sent, enter as mask tokens and are left as they are."""
 
     def __init__(self, config: BeitConfig):
         super().__init__(config)
@@ -139,21 +147,25 @@ class BeitAnalysis(MaskedTokens):
         self.halo = self.grid if self.timm else 0  # pixels depend on the coefficients around
         embedding = PatchEmbedding(config.width) if config.backbone else TokenEmbedding(config.width)
         self.enter = MaskedEmbedding(config.width, embedding)
-        self.body = TimmTokens(config.backbone, config.window) if config.backbone else RelativeTransformer(config.width, config.blocks, config)
+        self.body = (
+            TimmTokens(config.backbone, config.window)
+            if config.backbone
+            else RelativeTransformer(config.width, config.blocks, config)
+        )
         self.leave = zero_init(nn.Linear(config.width, TOKEN))
 
-    def correction(self, x: Tensor, rate: Tensor, missing: Tensor | None) -> Tensor:
-        y = self.leave(self.body(self.enter(x, rate, missing)))
-        return y if missing is None else y.masked_fill(missing, 0)
+    def correction(self, x: Tensor, rate: Tensor, erased: Tensor | None) -> Tensor:
+        y = self.leave(self.body(self.enter(x, rate, erased)))
+        return y if erased is None else y.masked_fill(erased, 0)
 
 
 class BeitSynthesis(MaskedTokens):
     """The decoder's correction: blocks over the tokens that it is given, then a query for every site, which attends to those that arrived.
 
-    What is missing is to be filled in before, roughly (`vitcodec.models.missing.fill`); the correction is relative to that.
+    What is erased is to be filled in before, roughly (`vitcodec.models.erased.fill`); the correction is relative to that.
     """
 
-    missing_reach: Tensor
+    erased_reach: Tensor
 
     def __init__(self, config: BeitConfig):
         super().__init__(config)
@@ -166,13 +178,17 @@ class BeitSynthesis(MaskedTokens):
         self.leave = zero_init(nn.Linear(width, TOKEN))
         self.arrived_reach = config.reach
         widths = *(9 << 2 * (LEVELS - level) for level in range(1, LEVELS + 1)), 3
-        reach = [r for r, n in zip(MISSING_REACH, widths, strict=True) for _ in range(n)]
-        self.register_buffer("missing_reach", torch.tensor(reach), persistent=False)
+        reach = [r for r, n in zip(ERASED_REACH, widths, strict=True) for _ in range(n)]
+        self.register_buffer("erased_reach", torch.tensor(reach), persistent=False)
 
-    def correction(self, x: Tensor, rate: Tensor, missing: Tensor | None) -> Tensor:
-        h = self.memory(self.enter(x, rate, missing))
+    def correction(self, x: Tensor, rate: Tensor, erased: Tensor | None) -> Tensor:
+        h = self.memory(self.enter(x, rate, erased))
         memory = torch.cat((self.nothing.expand(len(h), -1, -1), h.flatten(1, 2)), 1)
         for query in self.queries:
-            h = query(h, memory, None if missing is None else missing[..., 0])
-        reach = self.arrived_reach if missing is None else torch.where(missing, self.missing_reach / step_at(rate), self.arrived_reach)
+            h = query(h, memory, None if erased is None else erased[..., 0])
+        reach = (
+            self.arrived_reach
+            if erased is None
+            else torch.where(erased, self.erased_reach / step_at(rate), self.arrived_reach)
+        )
         return reach * (2 * torch.sigmoid(self.leave(self.norm(h))) - 1)

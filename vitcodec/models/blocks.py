@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..layers import by_rows, signed_log, zero_init
 
 
-def rate_map(rate: Tensor, x: Tensor) -> Tensor:
+def position_map(rate: Tensor, x: Tensor) -> Tensor:
     """(B,) -> (B, h, w, 1), one value for each site of x (B, h, w, C)."""
     return rate.view(-1, 1, 1, 1).expand(*x.shape[:3], 1)
 
@@ -104,8 +104,16 @@ class WindowBlock(nn.Module):
     def __init__(self, width: int, shifted: bool, window: int = 8, head: int = 32):
         super().__init__()
         self.heads, self.window, self.shift = width // head, window, window // 2 if shifted else 0
-        self.norm1, self.qkv, self.proj = RMSNorm(width), nn.Linear(width, 3 * width), zero_init(nn.Linear(width, width))
-        self.norm2, self.up, self.down = RMSNorm(width), nn.Linear(width, 2 * width), zero_init(nn.Linear(2 * width, width))
+        self.norm1, self.qkv, self.proj = (
+            RMSNorm(width),
+            nn.Linear(width, 3 * width),
+            zero_init(nn.Linear(width, width)),
+        )
+        self.norm2, self.up, self.down = (
+            RMSNorm(width),
+            nn.Linear(width, 2 * width),
+            zero_init(nn.Linear(2 * width, width)),
+        )
         self.bias = nn.Parameter(torch.zeros(self.heads, (2 * window - 1) ** 2))
         place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
         offset = place[:, :, None] - place[:, None, :] + window - 1
@@ -119,6 +127,10 @@ class WindowBlock(nn.Module):
         qkv = self.qkv(y).view(B, rows, w, columns, w, 3, self.heads, d)
         q, k, v = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(3, -1, self.heads, w * w, d)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias[:, self.index][None])
-        y = y.view(B, rows, columns, self.heads, w, w, d).permute(0, 1, 4, 2, 5, 3, 6).reshape(B, rows * w, columns * w, C)
+        y = (
+            y.view(B, rows, columns, self.heads, w, w, d)
+            .permute(0, 1, 4, 2, 5, 3, 6)
+            .reshape(B, rows * w, columns * w, C)
+        )
         x = x + self.proj(y[:, s : s + H, s : s + W])
         return x + self.down(F.gelu(self.up(self.norm2(x))))

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import weights
-from ..entropy.context import NEW, ContextConfig, ContextModel, FloatArithmetic, Site
-from ..presets import PRESETS
+from ..context.model import NEW, CodingGroup, ContextConfig, ContextModel, FloatArithmetic
+from ..pretrained import registry
+from ..pretrained.presets import PRESETS
 from ..wavelet import LEVELS, Subbands
 from . import build_autoencoder, tupled
 from .autoencoder import Autoencoder
@@ -50,7 +50,10 @@ class _Recorder:
         if isinstance(module, nn.Linear):
             kind, macs = "dense" if type(module) is nn.Linear else "dense + ReLU", module.in_features
         elif isinstance(module, nn.Conv2d):
-            kind, macs = f"depthwise conv {module.kernel_size[0]}x{module.kernel_size[1]}", module.kernel_size[0] * module.kernel_size[1]
+            kind, macs = (
+                f"depthwise conv {module.kernel_size[0]}x{module.kernel_size[1]}",
+                module.kernel_size[0] * module.kernel_size[1],
+            )
         else:
             kind, macs = "RMS norm" if isinstance(module, RMSNorm) else "layer norm", 0
         self.add(path, kind, shape, None, sum(p.numel() for p in module.parameters()), macs * out.numel(), len(out))
@@ -58,17 +61,25 @@ class _Recorder:
     def attention(self, path: str, module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         parameters = sum(p.numel() for p in module.parameters(recurse=False))
         if isinstance(module, WindowBlock):
-            kind, seen = f"window attention {module.window}x{module.window}{', shifted' if module.shift else ''}", module.window**2
+            kind, seen = (
+                f"window attention {module.window}x{module.window}{', shifted' if module.shift else ''}",
+                module.window**2,
+            )
         elif isinstance(module, TransformerBlock):
             crossing = len(inputs) > 1 and inputs[1] is not None
             kind, seen = "cross-attention" if crossing else "attention", inputs[crossing].shape[1]
         else:  # timm's
             windows = type(module).__name__ == "WindowAttention"
-            kind, seen = f"window attention {module.window_size[0]}x{module.window_size[1]}" if windows else "attention", out.shape[1]
+            kind, seen = (
+                f"window attention {module.window_size[0]}x{module.window_size[1]}" if windows else "attention",
+                out.shape[1],
+            )
         heads = module.heads if isinstance(module, WindowBlock | TransformerBlock) else module.num_heads
         self.add(f"{path}.attention", kind, out.shape[1:], heads, parameters, 2 * seen * out.numel(), len(out))
 
-    def add(self, path: str, kind: str, shape: torch.Size, heads: int | None, parameters: int, macs: int, areas: int) -> None:
+    def add(
+        self, path: str, kind: str, shape: torch.Size, heads: int | None, parameters: int, macs: int, areas: int
+    ) -> None:
         per_pixel = round(macs / self.pixels, 2)
         if path in self.rows:  # the areas at the right or the lower edge
             row = self.rows[path]
@@ -110,27 +121,29 @@ def _context_rows(context: ContextModel, height: int, width: int) -> list[Row]:
     recorder = _Recorder(height * width)
     recorder.watch(context, "entropy")
 
-    def visit(site: Site, parameters: Tensor) -> Tensor:
+    def visit(site: CodingGroup, parameters: Tensor) -> Tensor:
         return parameters[..., : parameters.shape[-1] // 3]
 
     with torch.device("meta"):
-        rate = context.rate_features(torch.empty(1))
-        context.walk(FloatArithmetic(), rate, height >> LEVELS, width >> LEVELS, visit)
+        rate = context.step_features(torch.empty(1))
+        context.autoregressive_pass(FloatArithmetic(), rate, height >> LEVELS, width >> LEVELS, visit)
     return list(recorder.rows.values())
 
 
 def layer_table(name: str | None = None, image_size: tuple[int, int] = (768, 512)) -> list[Row]:
     """Every layer in the order of the data, for an image of (width, height) pixels, rounded up to multiples of 32. Nothing is computed.
 
-    name: as `weights.find` takes it, or that of an untrained family or preset. The entropy networks are the decoder's as well as the encoder's:
+    name: as `registry.find` takes it, or that of an untrained family or preset. The entropy networks are the decoder's as well as the encoder's:
     both run them once. Raises WeightsError.
     """
     width, height = (-(-n // 32) * 32 for n in image_size)
-    if weights.is_preset(name):
-        preset = PRESETS[weights.chosen(name)]
+    if registry.is_preset(name):
+        preset = PRESETS[registry.chosen(name)]
         return table_of(preset.family, dict(preset.config), NEW, width, height)
-    card = weights.find(name)
-    return table_of(card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])), width, height)
+    card = registry.find(name)
+    return table_of(
+        card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])), width, height
+    )
 
 
 def kmac_per_pixel(family: str, transform: dict[str, Any], context: ContextConfig) -> float:
@@ -138,7 +151,9 @@ def kmac_per_pixel(family: str, transform: dict[str, Any], context: ContextConfi
     return float(totals(table_of(family, transform, context, 768, 512))["decode_kmac_per_pixel"])
 
 
-def table_of(family: str, transform: dict[str, Any], context_config: ContextConfig, width: int, height: int) -> list[Row]:
+def table_of(
+    family: str, transform: dict[str, Any], context_config: ContextConfig, width: int, height: int
+) -> list[Row]:
     """The table of an untrained model of the given settings; the sides of the image are multiples of 32."""
     with torch.device("meta"):
         autoencoder = build_autoencoder(family, transform)
@@ -154,15 +169,27 @@ def table_of(family: str, transform: dict[str, Any], context_config: ContextConf
         Row("inverse colour", "orthonormal 3x3", (height, width, 3), 3, None, 0, 9),
     ]
     gains = Row("gain", "factor for each band and quality", (*sites, 768), 768, None, autoencoder.gain.numel(), 3)
-    ungains = Row("ungain", "factor for each band and quality", (*sites, 768), 768, None, autoencoder.ungain.numel(), 3)
+    inverse_gains = Row(
+        "inverse_gain",
+        "factor for each band and quality",
+        (*sites, 768),
+        768,
+        None,
+        autoencoder.inverse_gain.numel(),
+        3,
+    )
     analysis, synthesis = _transform_rows(autoencoder, height, width)
-    return [*before, *analysis, gains, *_context_rows(context, height, width), ungains, *synthesis, *after]
+    return [*before, *analysis, gains, *_context_rows(context, height, width), inverse_gains, *synthesis, *after]
 
 
 def totals(rows: list[Row]) -> dict[str, Any]:
     """Parameters, and thousands of multiplications per pixel of encoding and decoding."""
     parts = {part: [r for r in rows if r.layer.startswith(part)] for part in ("analysis", "entropy", "synthesis")}
-    shared = sum(r.macs_per_pixel for r in parts["entropy"]) + 9 + next(r.macs_per_pixel for r in rows if r.layer == "wavelet")
+    shared = (
+        sum(r.macs_per_pixel for r in parts["entropy"])
+        + 9
+        + next(r.macs_per_pixel for r in rows if r.layer == "wavelet")
+    )
     return {
         "parameters": sum(r.parameters for r in rows),
         "encode_kmac_per_pixel": round((shared + sum(r.macs_per_pixel for r in parts["analysis"])) / 1000, 2),

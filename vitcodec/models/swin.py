@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .. import wavelet
-from ..layers import unfold
+from ..layers import depth_to_space
 from ..wavelet import LEVELS, Subbands
 from .backbone import TimmStages
-from .blocks import ConvBlock, WindowBlock, rate_map
+from .blocks import ConvBlock, WindowBlock, position_map
 from .tokens import PatchEmbedding, with_pixels
 from .unet import SubbandUNet, Upsampling, round_up
 
@@ -23,7 +23,11 @@ from .unet import SubbandUNet, Upsampling, round_up
 @dataclass(frozen=True)
 class SwinConfig:
     widths: tuple[int, int, int] = (96, 160, 256)  # channels at strides 4, 8, 16
-    blocks: tuple[int, int, int] = (1, 1, 2)  # blocks on the way down at strides 4 and 8 (and as many on the way up), and at stride 16
+    blocks: tuple[int, int, int] = (
+        1,
+        1,
+        2,
+    )  # blocks on the way down at strides 4 and 8 (and as many on the way up), and at stride 16
     convolutions: int = 0  # convolution blocks at stride 16, after those of attention
     window: int = 8  # tokens along a side of an attention window
     head: int = 32  # channels of an attention head
@@ -34,7 +38,9 @@ class SwinUNet(SubbandUNet):
     def __init__(self, config: SwinConfig):
         widths, window = config.widths, config.window
         attention = [WindowBlock(widths[2], i % 2 == 1, window, config.head) for i in range(config.blocks[2])]
-        super().__init__(widths, config.blocks[:2], [*attention, *(ConvBlock(widths[2]) for _ in range(config.convolutions))])
+        super().__init__(
+            widths, config.blocks[:2], [*attention, *(ConvBlock(widths[2]) for _ in range(config.convolutions))]
+        )
         self.grid = math.lcm(window << LEVELS, 32)
         # A plain block and a shifted one together look one window aside. The convolutions before them look another reach + CONTRAST_REACH, which is
         # left out: with the trained weights it changes no coefficient by more than 0.003 steps, and would double the halo.
@@ -58,8 +64,8 @@ class TimmSwinUNet(Upsampling):
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
         low, (d1, d2, d3, d4) = bands
         x = with_pixels(Subbands(wavelet.merge(wavelet.merge(low, d4), d3), (d1, d2)), rate)
-        h4, h8, h16, h32 = self.body(self.enter(x, rate_map(rate, x)))
-        return self.correct(bands, h4, h8, h16 + unfold(self.up32(h32)))
+        h4, h8, h16, h32 = self.body(self.enter(x, position_map(rate, x)))
+        return self.correct(bands, h4, h8, h16 + depth_to_space(self.up32(h32)))
 
 
 def swin_analysis(config: SwinConfig) -> nn.Module:

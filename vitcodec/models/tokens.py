@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import wavelet
-from ..layers import fold, signed_log, unfold, zero_init
-from ..quantisation import step_at
+from ..layers import depth_to_space, signed_log, space_to_depth, zero_init
+from ..quality import step_at
 from ..wavelet import LEVELS, Subbands
 from .blocks import RMSNorm, coefficient_features
 
@@ -28,7 +28,7 @@ def tokens(bands: Subbands) -> Tensor:
     parts = []
     for level, d in enumerate(bands.details, 1):
         for _ in range(len(bands.details) - level):
-            d = fold(d)
+            d = space_to_depth(d)
         parts.append(d)
     return torch.cat((*parts, bands.low), -1)
 
@@ -40,7 +40,7 @@ def subbands(x: Tensor, levels: int = LEVELS) -> Subbands:
     for level, d in enumerate(parts, 1):
         d = d.contiguous()
         for _ in range(levels - level):
-            d = unfold(d)
+            d = depth_to_space(d)
         details.append(d)
     return Subbands(low, tuple(details))
 
@@ -56,8 +56,13 @@ def by_areas(function: Callable[..., Tensor], window: int, *maps: Tensor) -> Ten
         row = []
         for x, x_end, c in _spans(width, window):
             down, across = (y_end - y) // r, (x_end - x) // c
-            areas = [m[:, y:y_end, x:x_end].reshape(B, down, r, across, c, -1).transpose(2, 3).reshape(-1, r, c, m.shape[-1]) for m in maps]
-            row.append(function(*areas).view(B, down, across, r, c, -1).transpose(2, 3).reshape(B, y_end - y, x_end - x, -1))
+            areas = [
+                m[:, y:y_end, x:x_end].reshape(B, down, r, across, c, -1).transpose(2, 3).reshape(-1, r, c, m.shape[-1])
+                for m in maps
+            ]
+            row.append(
+                function(*areas).view(B, down, across, r, c, -1).transpose(2, 3).reshape(B, y_end - y, x_end - x, -1)
+            )
         rows.append(torch.cat(row, 2))
     return torch.cat(rows, 1)
 
@@ -132,7 +137,9 @@ class TransformerBlock(nn.Module):
         n, t, C = x.shape
         y = self.norm1(x)
         q = self.q(y).view(n, t, self.heads, -1).transpose(1, 2)
-        k, v = self.kv(y if memory is None else memory).view(n, -1, 2, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        k, v = (
+            self.kv(y if memory is None else memory).view(n, -1, 2, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        )
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         x = x + self.proj(y.transpose(1, 2).reshape(n, t, C))
         return x + self.down(F.gelu(self.up(self.norm2(x))))

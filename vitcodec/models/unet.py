@@ -7,11 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..layers import fold, local_contrast, unfold, zero_init
+from ..layers import depth_to_space, local_contrast, space_to_depth, zero_init
 from ..wavelet import LEVELS, Subbands
-from .blocks import ConvBlock, coefficient_features, rate_map
+from .blocks import ConvBlock, coefficient_features, position_map
 
-BANDS = (45, 9, 12)  # coefficients a site at strides 4, 8 and 16: level 1 folded with level 2; level 3; level 4 with the low band
+BANDS = (
+    45,
+    9,
+    12,
+)  # coefficients a site at strides 4, 8 and 16: level 1 folded with level 2; level 3; level 4 with the low band
 CONTRAST_REACH = 2 << LEVELS  # pixels around a site that local_contrast looks at
 
 
@@ -28,15 +32,20 @@ class Upsampling(nn.Module):
         self.up = nn.ModuleList(nn.Linear(widths[l + 1], 4 * widths[l]) for l in range(2))
         self.decoder = nn.ModuleList(nn.Sequential(*(ConvBlock(widths[l]) for _ in range(blocks[l]))) for l in range(2))
         self.outputs = nn.ModuleList(zero_init(nn.Linear(w, n)) for n, w in zip(BANDS, widths, strict=True))
-        self.reach = sum(ConvBlock.RADIUS * n * stride for n, stride in zip(blocks, (4, 8), strict=False))  # pixels that the convolutions look aside
+        self.reach = sum(
+            ConvBlock.RADIUS * n * stride for n, stride in zip(blocks, (4, 8), strict=False)
+        )  # pixels that the convolutions look aside
 
     def correct(self, bands: Subbands, h4: Tensor, h8: Tensor, h16: Tensor) -> Subbands:
         """bands plus their corrections; h4, h8, h16: features (B, H/s, W/s, width) at strides s = 4, 8 and 16."""
         low, (d1, d2, d3, d4) = bands
-        h8 = self.decoder[1](h8 + unfold(self.up[1](h16)))
-        h4 = self.decoder[0](h4 + unfold(self.up[0](h8)))
+        h8 = self.decoder[1](h8 + depth_to_space(self.up[1](h16)))
+        h4 = self.decoder[0](h4 + depth_to_space(self.up[0](h8)))
         o4, o8, o16 = self.outputs[0](h4), self.outputs[1](h8), self.outputs[2](h16)
-        return Subbands(low + o16[..., 9:], (d1 + unfold(o4[..., :36].contiguous()), d2 + o4[..., 36:], d3 + o8, d4 + o16[..., :9]))
+        return Subbands(
+            low + o16[..., 9:],
+            (d1 + depth_to_space(o4[..., :36].contiguous()), d2 + o4[..., 36:], d3 + o8, d4 + o16[..., :9]),
+        )
 
 
 class SubbandUNet(Upsampling):
@@ -56,15 +65,15 @@ class SubbandUNet(Upsampling):
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
         skips: list[Tensor] = []
         for l, c in enumerate(by_stride(bands)):
-            x = self.inputs[l](coefficient_features(c, rate_map(rate, c)))
-            skips.append(self.encoder[l](x + self.down[l - 1](fold(skips[-1])) if l else x))
+            x = self.inputs[l](coefficient_features(c, position_map(rate, c)))
+            skips.append(self.encoder[l](x + self.down[l - 1](space_to_depth(skips[-1])) if l else x))
         return self.correct(bands, *skips)
 
 
 def by_stride(bands: Subbands) -> tuple[Tensor, Tensor, Tensor]:
     """The coefficients at strides 4, 8 and 16, (B, H/s, W/s, BANDS); of the low band its local contrast, as the brightness tells nothing."""
     low, (d1, d2, d3, d4) = bands
-    return torch.cat((fold(d1), d2), -1), d3, torch.cat((d4, 0.3 * local_contrast(low)), -1)
+    return torch.cat((space_to_depth(d1), d2), -1), d3, torch.cat((d4, 0.3 * local_contrast(low)), -1)
 
 
 def round_up(pixels: int, grid: int) -> int:

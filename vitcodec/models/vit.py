@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..layers import zero_init
 from ..wavelet import LEVELS, Subbands
 from .backbone import TimmTokens
-from .blocks import RMSNorm, coefficient_features, rate_map
+from .blocks import RMSNorm, coefficient_features, position_map
 from .tokens import TOKEN, PatchEmbedding, TokenEmbedding, TransformerBlock, by_areas, subbands, tokens, with_pixels
 from .unet import BANDS, Upsampling, by_stride, round_up
 
@@ -78,13 +78,25 @@ class ViTAnalysis(nn.Module):
         self.halo = self.grid if config.backbone else 0  # pixels depend on the coefficients around
         self.pixels = bool(config.backbone)
         self.enter = PatchEmbedding(config.width) if config.backbone else TokenEmbedding(config.width)
-        self.body = TimmTokens(config.backbone, config.window) if config.backbone else Transformer(config.width, config.blocks, config)
+        self.body = (
+            TimmTokens(config.backbone, config.window)
+            if config.backbone
+            else Transformer(config.width, config.blocks, config)
+        )
         self.leave = zero_init(nn.Linear(config.width, TOKEN))
 
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
         x = tokens(bands)
         seen = with_pixels(bands, rate) if self.pixels else x
-        return subbands(x + by_areas(lambda x, rate: self.leave(self.body(self.enter(x, rate))), self.grid >> LEVELS, seen, rate_map(rate, x)))
+        return subbands(
+            x
+            + by_areas(
+                lambda x, rate: self.leave(self.body(self.enter(x, rate))),
+                self.grid >> LEVELS,
+                seen,
+                position_map(rate, x),
+            )
+        )
 
 
 class ViTSynthesis(Upsampling):
@@ -103,6 +115,9 @@ class ViTSynthesis(Upsampling):
 
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
         x = tokens(bands)
-        h16 = by_areas(lambda x, rate: self.body(self.enter(x, rate)), self.grid >> LEVELS, x, rate_map(rate, x))
-        h4, h8 = (layer(coefficient_features(c, rate_map(rate, c))) for layer, c in zip(self.inputs, by_stride(bands)[:2], strict=True))
+        h16 = by_areas(lambda x, rate: self.body(self.enter(x, rate)), self.grid >> LEVELS, x, position_map(rate, x))
+        h4, h8 = (
+            layer(coefficient_features(c, position_map(rate, c)))
+            for layer, c in zip(self.inputs, by_stride(bands)[:2], strict=True)
+        )
         return self.correct(bands, h4, h8, h16)

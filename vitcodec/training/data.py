@@ -45,7 +45,9 @@ class Crops:
     images: arrays (H, W, 3) uint8. reduced: the share of batches that are cut twice as large and halved, for sharper pictures than the set has.
     """
 
-    def __init__(self, images: Iterable[np.ndarray], seed: int, device: torch.device | str = "cpu", reduced: float = 0.0):
+    def __init__(
+        self, images: Iterable[np.ndarray], seed: int, device: torch.device | str = "cpu", reduced: float = 0.0
+    ):
         images = list(images)
         self.pixels = torch.from_numpy(np.concatenate([image.ravel() for image in images])).to(device)
         sizes = torch.tensor([image.shape[:2] for image in images])

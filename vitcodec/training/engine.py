@@ -26,7 +26,11 @@ class Engine:
         return model
 
     def autocast(self) -> AbstractContextManager[object]:
-        return nullcontext() if self.precision == "float32" else torch.autocast(self.device.type, PRECISIONS[self.precision])
+        return (
+            nullcontext()
+            if self.precision == "float32"
+            else torch.autocast(self.device.type, PRECISIONS[self.precision])
+        )
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()
@@ -53,7 +57,9 @@ class AcceleratedEngine(Engine):
         except ImportError as error:
             raise UsageError("training in several processes needs accelerate: pip install 'vitcodec[train]'") from error
         # small crops leave the heads of the low band's sparsest grids without a value, and --entropy-only the transforms without a gradient
-        self.accelerator = Accelerator(cpu=cpu, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+        self.accelerator = Accelerator(
+            cpu=cpu, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
+        )
         super().__init__(self.accelerator.device, precision)
         self.first = self.accelerator.is_main_process
 

@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..effort import DEFAULT_EFFORT, ROUNDS, Refiner
-from ..entropy import tables as t
-from ..entropy.coding import EntropyModel
-from ..entropy.context import ContextModel, Dense, FloatArithmetic, Head, LinkedHead, Residual, Site, Steps
-from ..entropy.density import RateMeter, probability
-from ..entropy.integer import (
+from ..bitstream import tables as t
+from ..context.coding import EntropyModel
+from ..context.density import RateMeter, probability
+from ..context.integer import (
     ACTIVATION_LIMIT,
     EXACT,
     LOG_UNIT,
@@ -28,8 +26,19 @@ from ..entropy.integer import (
     log_thresholds,
     skeleton,
 )
+from ..context.model import (
+    ChannelConditionalHead,
+    CodingGroup,
+    ContextModel,
+    Dense,
+    FloatArithmetic,
+    FourPhaseContext,
+    Head,
+    Residual,
+)
 from ..models.autoencoder import Autoencoder
-from ..quantisation import QUALITIES, quantise, step_of
+from ..quality import QUALITIES, quantise, step_of
+from ..rdo import DEFAULT_EFFORT, ROUNDS, RDOSearch
 from ..wavelet import Subbands
 
 PRIOR = 24.0  # counts that the parametric shape of a table is worth beside the counts measured
@@ -44,7 +53,9 @@ def to_integers(bands: Subbands, dead_zone: float) -> Subbands:
 # ---- calibration: the largest activation of every channel
 
 
-def calibrate(autoencoder: Autoencoder, context: ContextModel, samples: Iterator[tuple[Tensor, Tensor]], dead_zone: float) -> dict[str, Tensor]:
+def calibrate(
+    autoencoder: Autoencoder, context: ContextModel, samples: Iterator[tuple[Tensor, Tensor]], dead_zone: float
+) -> dict[str, Tensor]:
     """samples: (images (B, H, W, 3), steps (B,)). Returns the largest output of each channel of each Dense and Residual layer, by name."""
     largest: dict[str, Tensor] = {}
 
@@ -61,7 +72,13 @@ def calibrate(autoencoder: Autoencoder, context: ContextModel, samples: Iterator
             soft = autoencoder.encode(image, step)
             hard = to_integers(soft, dead_zone).map(Tensor.float)
             height, width = soft.low.shape[1:3]
-            context.walk(FloatArithmetic(image.device), context.rate_features(step), height, width, RateMeter(hard, soft, context.base, step))
+            context.autoregressive_pass(
+                FloatArithmetic(image.device),
+                context.step_features(step),
+                height,
+                width,
+                RateMeter(hard, soft, context.base, step),
+            )
     for hook in hooks:
         hook.remove()
     return largest
@@ -103,7 +120,9 @@ def round_to(dense: nn.Linear, layer: IntegerLinear, scale: Tensor, out: Tensor)
     _fill(layer, weight, bias, out * 2.0**-shift, shift)
 
 
-def round_residual(block: Residual, layer: IntegerResidual, scale: Tensor, largest: dict[str, Tensor], name: str) -> Tensor:
+def round_residual(
+    block: Residual, layer: IntegerResidual, scale: Tensor, largest: dict[str, Tensor], name: str
+) -> Tensor:
     hidden = round_dense(block.expand, layer.expand, scale, largest[f"{name}.expand"])
     weight, bias = block.reduce.weight.double() * hidden, block.reduce.bias.double()
     need = largest[name].double() / ACTIVATION_LIMIT
@@ -115,7 +134,9 @@ def round_residual(block: Residual, layer: IntegerResidual, scale: Tensor, large
     return unit * 2.0**shift
 
 
-def round_deeper(blocks: nn.Sequential, layers: nn.Sequential, scale: Tensor, largest: dict[str, Tensor], name: str) -> Tensor:
+def round_extra(
+    blocks: nn.Sequential, layers: nn.Sequential, scale: Tensor, largest: dict[str, Tensor], name: str
+) -> Tensor:
     for k, (block, layer) in enumerate(zip(blocks, layers, strict=True)):
         scale = round_residual(block, layer, scale, largest, f"{name}.{k}")  # type: ignore[arg-type]
     return scale
@@ -124,15 +145,21 @@ def round_deeper(blocks: nn.Sequential, layers: nn.Sequential, scale: Tensor, la
 def round_head(head: Head, layer: Head, scale: Tensor, largest: dict[str, Tensor], name: str) -> None:
     """scale: of the first inputs; all others are look-ups."""
     scale = torch.cat((scale, torch.full((head.enter.in_features - len(scale),), 1 / LOG_UNIT, dtype=torch.float64)))
-    assert isinstance(layer.enter, IntegerDense) and isinstance(layer.body, IntegerResidual) and isinstance(layer.leave, IntegerLinear)
+    assert (
+        isinstance(layer.enter, IntegerDense)
+        and isinstance(layer.body, IntegerResidual)
+        and isinstance(layer.leave, IntegerLinear)
+    )
     inner = round_dense(head.enter, layer.enter, scale, largest[f"{name}.enter"])
     inner = round_residual(head.body, layer.body, inner, largest, f"{name}.body")
-    inner = round_deeper(head.deeper, layer.deeper, inner, largest, f"{name}.deeper")
+    inner = round_extra(head.extra, layer.extra, inner, largest, f"{name}.extra")
     round_to(head.leave, layer.leave, inner, _parameter_units(head.leave))
-    if isinstance(head, LinkedHead) and isinstance(layer, LinkedHead):
-        for k, (a, b) in enumerate(zip(head.links, layer.links, strict=True)):
+    if isinstance(head, ChannelConditionalHead) and isinstance(layer, ChannelConditionalHead):
+        for k, (a, b) in enumerate(zip(head.conditionals, layer.conditionals, strict=True)):
             look_ups = torch.full((a.enter.in_features - len(inner),), 1 / LOG_UNIT, dtype=torch.float64)
-            hidden = round_dense(a.enter, b.enter, torch.cat((inner, look_ups)), largest[f"{name}.links.{k}.enter"])
+            hidden = round_dense(
+                a.enter, b.enter, torch.cat((inner, look_ups)), largest[f"{name}.conditionals.{k}.enter"]
+            )
             round_to(a.leave, b.leave, hidden, _parameter_units(a.leave))
 
 
@@ -146,11 +173,11 @@ def round_context(context: ContextModel, largest: dict[str, Tensor]) -> tuple[Co
     """The integer twin of a float context model, and its (100, 16) rate features."""
     model = skeleton(context.config)
     steps = torch.tensor([step_of(q) for q in QUALITIES])
-    features = context.rate_features(steps).double()
+    features = context.step_features(steps).double()
     scale = features.amax(0).clamp_min(1e-6) / ACTIVATION_LIMIT
     rates = torch.round(features / scale).clamp(0, ACTIVATION_LIMIT).float()
 
-    def round_steps(a: Steps, b: Steps, scale: Tensor, name: str) -> None:
+    def round_steps(a: FourPhaseContext, b: FourPhaseContext, scale: Tensor, name: str) -> None:
         for k, (x, y) in enumerate(zip(a.heads, b.heads, strict=True)):
             round_head(x, y, scale, largest, f"{name}.heads.{k}")  # type: ignore[arg-type]
 
@@ -163,9 +190,9 @@ def round_context(context: ContextModel, largest: dict[str, Tensor]) -> tuple[Co
         look_ups = torch.full((a.enter.in_features - len(scale),), 1 / LOG_UNIT, dtype=torch.float64)
         scale = round_dense(a.enter, b.enter, torch.cat((scale, look_ups)), largest[f"{name}.enter"])
         scale = round_residual(a.body, b.body, scale, largest, f"{name}.body")
-        scale = round_deeper(a.deeper, b.deeper, scale, largest, f"{name}.deeper")
+        scale = round_extra(a.extra, b.extra, scale, largest, f"{name}.extra")
         round_steps(a.luma, b.luma, scale, f"{name}.luma")
-        if isinstance(a.chroma, Steps):
+        if isinstance(a.chroma, FourPhaseContext):
             round_steps(a.chroma, b.chroma, scale, f"{name}.chroma")
         else:
             round_head(a.chroma, b.chroma, scale, largest, f"{name}.chroma")
@@ -198,7 +225,9 @@ class Counter:
         self.wide = np.zeros((cells * (t.SCALES - t.NARROW_SCALES), 2 * t.WIDE + 2))
 
     def add(self, choice: t.Choice, values: np.ndarray, all_tables: t.Tables) -> None:
-        for counts, (place, _, rows, largest) in zip((self.narrow, self.wide), all_tables.split(choice, 0), strict=True):
+        for counts, (place, _, rows, largest) in zip(
+            (self.narrow, self.wide), all_tables.split(choice, 0), strict=True
+        ):
             _, symbol = t.symbols(choice.select(place), values[place], largest)
             width = 2 * largest + 2
             counts += np.bincount(rows * width + symbol, minlength=counts.size).reshape(counts.shape)
@@ -235,29 +264,39 @@ def fit(counts: np.ndarray, prior: np.ndarray) -> np.ndarray:
 
 
 def fit_tables(
-    autoencoder: Autoencoder, model: EntropyModel, samples: Iterator[tuple[Tensor, int]], dead_zone: float, rounds: int, tune: str
+    autoencoder: Autoencoder,
+    model: EntropyModel,
+    samples: Iterator[tuple[Tensor, int]],
+    dead_zone: float,
+    rounds: int,
+    tune: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """samples: (images (B, H, W, 3), quality); rounds: of the encoder's moves, as the tables are for what it writes.
 
     Returns the narrow and the wide tables.
     """
     counter = Counter()
-    prior_narrow, prior_wide = parametric(range(t.NARROW_SCALES), t.NARROW), parametric(range(t.NARROW_SCALES, t.SCALES), t.WIDE)
+    prior_narrow, prior_wide = (
+        parametric(range(t.NARROW_SCALES), t.NARROW),
+        parametric(range(t.NARROW_SCALES, t.SCALES), t.WIDE),
+    )
     with torch.no_grad():
         for image, quality in samples:
             step = torch.full((len(image),), step_of(quality))
             latents = to_integers(autoencoder.encode(image, step), dead_zone)
             if rounds:
-                latents = Refiner(autoencoder, model, quality, tune=tune)(image, latents, rounds)
+                latents = RDOSearch(autoencoder, model, quality, tune=tune)(image, latents, rounds)
 
-            def visit(site: Site, parameters: Tensor, quality: int = quality, latents: Subbands = latents) -> Tensor:
-                q = site.take(latents)
+            def visit(
+                site: CodingGroup, parameters: Tensor, quality: int = quality, latents: Subbands = latents
+            ) -> Tensor:
+                q = site.gather(latents)
                 choice = model.choice(quality, site, parameters)
                 counter.add(choice, t.centred(choice, q.numpy().ravel()), model.tables)
                 return q
 
             rate = model.rates[quality - 1 : quality].expand(len(image), -1)
-            model.context.walk(model.arithmetic, rate, latents.low.shape[1], latents.low.shape[2], visit)
+            model.context.autoregressive_pass(model.arithmetic, rate, latents.low.shape[1], latents.low.shape[2], visit)
     return fit(counter.narrow, prior_narrow), fit(counter.wide, prior_wide)
 
 
@@ -274,7 +313,12 @@ def build_entropy_model(
     with torch.no_grad():
         integer, rates = round_context(context, largest)
     # nothing is skipped while counting
-    flat = [np.ones((t.SHAPES, t.MEANS, n, 2 * m + 2), np.uint16) for n, m in ((t.NARROW_SCALES, t.NARROW), (t.SCALES - t.NARROW_SCALES, t.WIDE))]
+    flat = [
+        np.ones((t.SHAPES, t.MEANS, n, 2 * m + 2), np.uint16)
+        for n, m in ((t.NARROW_SCALES, t.NARROW), (t.SCALES - t.NARROW_SCALES, t.WIDE))
+    ]
     model = EntropyModel(integer, IntegerArithmetic(log_thresholds()), rates, bases(context), t.Tables(*flat))
-    narrow, wide = fit_tables(autoencoder.requires_grad_(False), model, counting, dead_zone, ROUNDS[DEFAULT_EFFORT], tune)
+    narrow, wide = fit_tables(
+        autoencoder.requires_grad_(False), model, counting, dead_zone, ROUNDS[DEFAULT_EFFORT], tune
+    )
     return EntropyModel(integer, model.arithmetic, rates, model.bases, t.Tables(narrow, wide)), narrow, wide

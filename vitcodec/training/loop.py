@@ -16,15 +16,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..entropy.context import ContextModel, FloatArithmetic
-from ..entropy.density import RateMeter
+from ..context.density import RateMeter
+from ..context.model import ContextModel, FloatArithmetic
 from ..errors import UsageError, WeightsError
 from ..evaluation.bdrate import Curve
 from ..metrics import ms_ssim_tensor
 from ..models.autoencoder import Autoencoder
-from ..models.missing import random_missing
-from ..quantisation import COARSEST, FINEST, lagrangian, ms_ssim_lagrangian, quantise
-from ..tiling import SITE
+from ..models.erasure import random_erasure
+from ..quality import COARSEST, FINEST, lagrangian, ms_ssim_lagrangian, quantise
+from ..tiles import SITE
 from ..wavelet import Subbands
 from .curve import training_svg
 from .data import Crops
@@ -34,7 +34,7 @@ from .refined import Refined
 from .validation import REFERENCE, against, estimated_curve
 
 CHECKPOINT = "checkpoint.safetensors"
-MISSING_STEP = 64.0  # pixels whose token is missing count as at this step at least
+ERASED_STEP = 64.0  # pixels whose token is erased count as at this step at least
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class TrainingConfig:
     batch: int = 4  # crops a step
     crop: int = 256  # pixels
     dead_zone: float = 0.1
-    weighting: float = 1.0  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
+    weighting: float = (
+        1.0  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
+    )
     average: float = 0.998  # decay of the running mean of the weights
     entropy_only: bool = False  # the context model alone, on fixed transforms
     decoder_only: bool = False  # the synthesis alone, on fixed tokens: distortion is the loss
@@ -68,24 +70,26 @@ class TrainingModel(nn.Module):
         image: Tensor,
         step: Tensor,
         dead_zone: float,
-        missing: Tensor | None = None,
+        erased: Tensor | None = None,
         rate: bool = True,
         integers: Subbands | None = None,
     ) -> tuple[Tensor, Tensor]:
         """image (B, H, W, 3), step (B,) -> the reconstruction and the bits of each image, (B,).
 
-        missing: (B, H/16, W/16) bool, tokens to do without.
+        erased: (B, H/16, W/16) bool, tokens to do without.
         The bits are those of all tokens: what is left out of some pictures must not teach the context model that tokens are often empty.
         rate: whether they are computed; they are zero if not. integers: the tokens, where they are given; else the image's, rounded.
         """
-        soft = self.autoencoder.encode(image, step, missing) if integers is None else integers
+        soft = self.autoencoder.encode(image, step, erased) if integers is None else integers
         hard = Subbands(torch.round(soft.low), tuple(quantise(d, dead_zone) for d in soft.details)).map(Tensor.detach)
         if not rate:
-            return self.autoencoder.decode(hard, step, missing), torch.zeros_like(step)
+            return self.autoencoder.decode(hard, step, erased), torch.zeros_like(step)
         meter = RateMeter(hard, soft, self.context.base, step)
         height, width = soft.low.shape[1:3]
-        self.context.walk(FloatArithmetic(image.device), self.context.rate_features(step), height, width, meter)
-        return self.autoencoder.decode(_straight_through(soft, hard), step, missing), meter.bits()
+        self.context.autoregressive_pass(
+            FloatArithmetic(image.device), self.context.step_features(step), height, width, meter
+        )
+        return self.autoencoder.decode(_straight_through(soft, hard), step, erased), meter.bits()
 
 
 def _straight_through(soft: Subbands, hard: Subbands) -> Subbands:
@@ -115,7 +119,14 @@ class Run:
     refined: where samples come from if decoder and context model are trained on the tokens that the encoder's default effort chooses.
     """
 
-    def __init__(self, model: TrainingModel, config: TrainingConfig, folder: Path, engine: Engine | None = None, refined: Refined | None = None):
+    def __init__(
+        self,
+        model: TrainingModel,
+        config: TrainingConfig,
+        folder: Path,
+        engine: Engine | None = None,
+        refined: Refined | None = None,
+    ):
         self.engine, self.refined = engine or Engine(torch.device("cpu")), refined
         self.model, self.config, self.folder = model.to(self.engine.device), config, folder
         self.steps, self.seconds, self.pixels, self.tune, self.dead_zone = 0, 0.0, 0, config.tune, config.dead_zone
@@ -153,8 +164,18 @@ class Run:
             for p, state in optimiser.state.items():
                 tensors |= {f"optimiser.{names[id(p)]}/{k}": v for k, v in state.items()}
         autoencoder = self.model.autoencoder
-        made_of = {"family": autoencoder.family, "transform": autoencoder.settings, "context": asdict(self.model.context.config)}
-        meta = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels, "config": asdict(self.config), "model": made_of}
+        made_of = {
+            "family": autoencoder.family,
+            "transform": autoencoder.settings,
+            "context": asdict(self.model.context.config),
+        }
+        meta = {
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "pixels": self.pixels,
+            "config": asdict(self.config),
+            "model": made_of,
+        }
         temporary = self.checkpoint.with_suffix(".partial")
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"training": json.dumps(meta)})
         os.replace(temporary, self.checkpoint)
@@ -168,7 +189,9 @@ class Run:
             meta = json.loads(file.metadata()["training"])
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
         try:
-            self.model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+            self.model.load_state_dict(
+                {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+            )
         except RuntimeError as error:
             raise WeightsError(f"{self.checkpoint}: made by another model; start in a new folder") from error
         self.average.mean = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
@@ -193,7 +216,9 @@ class Run:
         current = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.mean)
         self._follow()
-        curve = estimated_curve(self.model, images.to(self.engine.device), self.config.dead_zone, self.config.tune, self.refined)
+        curve = estimated_curve(
+            self.model, images.to(self.engine.device), self.config.dead_zone, self.config.tune, self.refined
+        )
         self.model.load_state_dict(current)
         change = against(reference, curve, self.config.tune)
         self.log(validation=[[round(v, 4) for v in point] for point in curve], bd_rate=round(change, 3))
@@ -251,7 +276,9 @@ class Run:
                 mean_loss, mean_bpp = np.mean(recent, 0)
                 rate = len(recent) * pixels / (now - last) / 1e6
                 self.log(loss=round(mean_loss, 5), bpp=round(mean_bpp, 4), megapixels_per_second=round(rate, 4))
-                report(f"step {self.steps}, {self.seconds / 60:.1f} min: loss {mean_loss:.4f}, {mean_bpp:.3f} bpp, {rate:.3f} MP/s")
+                report(
+                    f"step {self.steps}, {self.seconds / 60:.1f} min: loss {mean_loss:.4f}, {mean_bpp:.3f} bpp, {rate:.3f} MP/s"
+                )
                 recent, last = [], now
             if now - checked > config.checkpoint_seconds:
                 self.save()
@@ -269,33 +296,51 @@ class Run:
         if self.refined:
             image, integers, step = self.refined.batch(crops, self.config.crop, strata)
             return image, step, integers
-        return crops.batch(len(strata), self.config.crop), FINEST * (COARSEST / FINEST) ** strata.to(self.engine.device), None
+        return (
+            crops.batch(len(strata), self.config.crop),
+            FINEST * (COARSEST / FINEST) ** strata.to(self.engine.device),
+            None,
+        )
 
     def _follow(self) -> None:
         """Let the tokens be chosen by the averaged transforms."""
         if self.refined:
-            self.refined.follow({k.removeprefix("autoencoder."): v for k, v in self.average.mean.items() if k.startswith("autoencoder.")})
+            self.refined.follow(
+                {
+                    k.removeprefix("autoencoder."): v
+                    for k, v in self.average.mean.items()
+                    if k.startswith("autoencoder.")
+                }
+            )
 
     def _missing(self, image: Tensor) -> Tensor | None:
         """(B, H/16, W/16) bool: tokens that a batch has to do without, in about every other one; None for none.
 
-        In a quarter of the pictures 10 to 50 % are missing, one by one or in squares of four.
+        In a quarter of the pictures 10 to 50 % are erased, one by one or in squares of four.
         """
-        if self.config.entropy_only or not self.model.autoencoder.fills or torch.rand(()) < 0.5:
+        if self.config.entropy_only or not self.model.autoencoder.supports_erasure or torch.rand(()) < 0.5:
             return None
         count, height, width = len(image), image.shape[1] // SITE, image.shape[2] // SITE
         square = 1 + int(torch.rand(()) < 0.5)
         share = 0.1 + 0.4 * torch.rand(()).item()
-        gone = random_missing(count, height // square, width // square, share).repeat_interleave(square, 1).repeat_interleave(square, 2)
+        gone = (
+            random_erasure(count, height // square, width // square, share)
+            .repeat_interleave(square, 1)
+            .repeat_interleave(square, 2)
+        )
         gone &= (torch.rand(count) < 0.5)[:, None, None]
         return gone.to(image.device)
 
-    def _step(self, model: Callable[..., tuple[Tensor, ...]], image: Tensor, step: Tensor, integers: Subbands | None = None) -> tuple[float, float]:
+    def _step(
+        self, model: Callable[..., tuple[Tensor, ...]], image: Tensor, step: Tensor, integers: Subbands | None = None
+    ) -> tuple[float, float]:
         """One step of the optimisers; returns the loss and the mean rate in bits per pixel."""
-        pixels, missing = image[0, ..., 0].numel(), self._missing(image)
+        pixels, erased = image[0, ..., 0].numel(), self._missing(image)
         with self.engine.autocast():
-            reconstruction, bits = model(image, step, self.config.dead_zone, missing, not self.config.decoder_only, integers)
-        costs = bits / pixels + self._distortion(image, reconstruction, step, missing)
+            reconstruction, bits = model(
+                image, step, self.config.dead_zone, erased, not self.config.decoder_only, integers
+            )
+        costs = bits / pixels + self._distortion(image, reconstruction, step, erased)
         loss = (costs * (step / 26) ** self.config.weighting).mean()
         for optimiser in self.optimisers:
             optimiser.zero_grad()
@@ -307,15 +352,17 @@ class Run:
         self.average.update(self.steps + 1)
         return loss.item(), (bits / pixels).mean().item()
 
-    def _distortion(self, image: Tensor, reconstruction: Tensor, step: Tensor, missing: Tensor | None) -> Tensor:
+    def _distortion(self, image: Tensor, reconstruction: Tensor, step: Tensor, erased: Tensor | None) -> Tensor:
         """(B,): what the error of each image is worth, in bits a pixel."""
         if self.config.tune == "ms-ssim":
-            return ms_ssim_lagrangian(step) * (1 - ms_ssim_tensor(image.permute(0, 3, 1, 2), reconstruction.permute(0, 3, 1, 2)))
+            return ms_ssim_lagrangian(step) * (
+                1 - ms_ssim_tensor(image.permute(0, 3, 1, 2), reconstruction.permute(0, 3, 1, 2))
+            )
         worth = lagrangian(step)[:, None, None]
-        if missing is not None:
+        if erased is not None:
             # what nobody can know would be nearly all of the loss of a fine step
-            gone = missing.repeat_interleave(SITE, 1).repeat_interleave(SITE, 2)
-            worth = torch.where(gone, lagrangian(step.clamp_min(MISSING_STEP))[:, None, None], worth)
+            gone = erased.repeat_interleave(SITE, 1).repeat_interleave(SITE, 2)
+            worth = torch.where(gone, lagrangian(step.clamp_min(ERASED_STEP))[:, None, None], worth)
         return (worth * (image - reconstruction).square().sum(-1)).mean((1, 2))
 
 

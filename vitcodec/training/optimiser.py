@@ -46,7 +46,9 @@ class Muon(torch.optim.Optimizer):
     half: in bfloat16, as torch.optim.Muon does; for CPUs without instructions for it that is 10 s a step against 0.3 s.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float = 1e-3, momentum: float = 0.95, half: bool = False):
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float = 1e-3, momentum: float = 0.95, half: bool = False
+    ):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
         self.half = half
 

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..effort import DEFAULT_EFFORT, ROUNDS, Refiner, rounded
-from ..entropy.coding import EntropyModel
+from ..context.coding import EntropyModel
 from ..models.autoencoder import Autoencoder
-from ..quantisation import step_of
+from ..quality import step_of
+from ..rdo import DEFAULT_EFFORT, ROUNDS, RDOSearch, rounded
 from ..wavelet import Subbands
 from .data import Crops
 
@@ -43,7 +43,9 @@ class Refined:
     half: matrix products in bfloat16, where the processor has them; integers up to 256 are exact in it.
     """
 
-    def __init__(self, autoencoder: Autoencoder, entropy: EntropyModel, dead_zone: float, tune: str, half: bool = False):
+    def __init__(
+        self, autoencoder: Autoencoder, entropy: EntropyModel, dead_zone: float, tune: str, half: bool = False
+    ):
         self.autoencoder, self.entropy = autoencoder.requires_grad_(False), entropy
         self.dead_zone, self.tune, self.half = dead_zone, tune, half
         self.pools: list[deque[Sample]] = []
@@ -66,19 +68,32 @@ class Refined:
                 quality = min(max(1, round(100 - 99 * position)), 100)
                 chosen = self.choose(image, quality).map(Tensor.short)
                 single = zip(*(t.split(1) for t in (chosen.low, *chosen.details)), strict=True)
-                pool.extend(Sample(x, quality, Subbands(low, tuple(details))) for x, (low, *details) in zip(image.byte(), single, strict=True))
+                pool.extend(
+                    Sample(x, quality, Subbands(low, tuple(details)))
+                    for x, (low, *details) in zip(image.byte(), single, strict=True)
+                )
             samples.append(pool[-1] if coded else pool[int(torch.randint(len(pool), ()))])
         self.turn += 1
         images = torch.stack([s.image for s in samples]).float()
-        low, *details = (torch.cat(t).float() for t in zip(*((s.integers.low, *s.integers.details) for s in samples), strict=True))
-        return images, Subbands(low, tuple(details)), torch.tensor([step_of(s.quality) for s in samples], device=images.device)
+        low, *details = (
+            torch.cat(t).float() for t in zip(*((s.integers.low, *s.integers.details) for s in samples), strict=True)
+        )
+        return (
+            images,
+            Subbands(low, tuple(details)),
+            torch.tensor([step_of(s.quality) for s in samples], device=images.device),
+        )
 
     def choose(self, image: Tensor, quality: int) -> Subbands:
         """Images (B, H, W, 3) in 0..255 -> their integers of the default effort, int32."""
         with _half_products(self.half):
             with torch.no_grad():
-                plain = rounded(self.autoencoder.encode(image, self.autoencoder.steps[quality - 1 : quality]), self.dead_zone)
-            return Refiner(self.autoencoder, self.entropy, quality, tune=self.tune)(image, plain, ROUNDS[DEFAULT_EFFORT])
+                plain = rounded(
+                    self.autoencoder.encode(image, self.autoencoder.steps[quality - 1 : quality]), self.dead_zone
+                )
+            return RDOSearch(self.autoencoder, self.entropy, quality, tune=self.tune)(
+                image, plain, ROUNDS[DEFAULT_EFFORT]
+            )
 
     def follow(self, autoencoder: dict[str, Tensor]) -> None:
         """Take over the weights of transforms as trained so far."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ..evaluation.bdrate import Curve, bd_rate
 from ..metrics import ms_ssim, ms_ssim_decibels, psnr
-from ..quantisation import QUALITIES as ALL_QUALITIES
-from ..quantisation import step_of
+from ..quality import QUALITIES as ALL_QUALITIES
+from ..quality import step_of
 
 if TYPE_CHECKING:
     from ..codec import Codec
@@ -43,7 +43,9 @@ def reference_curve(images: Sequence[np.ndarray], tune: str = "psnr") -> list[tu
         points = []
         for image in images:
             buffer = io.BytesIO()
-            Image.fromarray(image).save(buffer, "JPEG2000", quality_mode="dB", quality_layers=[db], irreversible=True, mct=1)
+            Image.fromarray(image).save(
+                buffer, "JPEG2000", quality_mode="dB", quality_layers=[db], irreversible=True, mct=1
+            )
             decoded = np.asarray(Image.open(io.BytesIO(buffer.getvalue())))
             points.append((8 * buffer.tell() / image[..., 0].size, decibels(tune, image, decoded)))
         curve.append(_mean(points))

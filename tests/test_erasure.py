@@ -8,20 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from vitcodec import container, loading, salvage, wavelet, weights
+from vitcodec import wavelet
+from vitcodec.bitstream import container, salvage
+from vitcodec.bitstream.container import Contents
 from vitcodec.codec import Codec, left_out
-from vitcodec.container import Contents
 from vitcodec.errors import FormatError, UsageError
 from vitcodec.images import Picture, read_image
 from vitcodec.metrics import psnr
-from vitcodec.models import missing, untrained
+from vitcodec.models import erasure, untrained
 from vitcodec.models.autoencoder import Autoencoder
-from vitcodec.tiling import Region
+from vitcodec.pretrained import loading, registry
+from vitcodec.tiles import Region
 from vitcodec.wavelet import Subbands
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 STEP = torch.tensor([16.0])
-TRAINED = [card for card in weights.available() if card.family == "beit"]
+TRAINED = [card for card in registry.available() if card.family == "beit"]
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +42,25 @@ def quality(model: Autoencoder, rgb: np.ndarray, latents: Subbands, gone: torch.
 
 
 def mean_filled(rgb: np.ndarray, latents: Subbands, gone: torch.Tensor) -> float:
-    image = wavelet.inverse(missing.fill(latents, gone, missing.mean).map(lambda t: t * STEP))
+    image = wavelet.inverse(erasure.fill(latents, gone, erasure.mean).map(lambda t: t * STEP))
     return psnr(rgb, image[0].round().clamp(0, 255).to(torch.uint8).numpy())
 
 
 def test_interpolation_keeps_what_is_there_and_fills_the_rest():
     y, x = torch.meshgrid(torch.arange(12.0), torch.arange(17.0), indexing="ij")
     low = torch.stack((x, y, x + y), -1)[None]
-    gone = missing.random_missing(1, 12, 17, 0.4, torch.Generator().manual_seed(0))
-    filled = missing.interpolated(low, gone)
+    gone = erasure.random_erasure(1, 12, 17, 0.4, torch.Generator().manual_seed(0))
+    filled = erasure.interpolated(low, gone)
     assert (filled[~gone] == low[~gone]).all()
     error = (filled - low)[gone].abs()
     assert error.mean() < 0.8 and error.max() < 6
-    assert (missing.interpolated(low, torch.ones_like(gone)) == 0).all()
-    assert (missing.interpolated(low, torch.zeros_like(gone)) == low).all()
+    assert (erasure.interpolated(low, torch.ones_like(gone)) == 0).all()
+    assert (erasure.interpolated(low, torch.zeros_like(gone)) == low).all()
 
 
 def test_the_share_that_is_missing():
     for share in (0, 0.1, 0.5, 1):
-        assert missing.random_missing(2, 8, 8, share).sum((1, 2)).tolist() == [round(64 * share)] * 2
+        assert erasure.random_erasure(2, 8, 8, share).sum((1, 2)).tolist() == [round(64 * share)] * 2
 
 
 @pytest.mark.parametrize("name", ["swin", "beit"])
@@ -70,7 +72,7 @@ def test_what_missing_tokens_held_does_not_matter(name, rgb):
         if not p.any():
             torch.nn.init.normal_(p, std=0.02)
     latents = latents_of(model, rgb)
-    gone = missing.random_missing(1, 16, 16, 0.3, torch.Generator().manual_seed(1))
+    gone = erasure.random_erasure(1, 16, 16, 0.3, torch.Generator().manual_seed(1))
     other = Subbands(latents.low.masked_fill(gone[..., None], 99), latents.details)
     with torch.no_grad():
         assert (model.decode(latents, STEP, gone) == model.decode(other, STEP, gone)).all()
@@ -84,7 +86,7 @@ def test_gradients_reach_the_mask_token():
     for query in model.synthesis.queries:
         torch.nn.init.normal_(query.block.proj.weight, std=0.02)
     image = 255 * torch.rand(1, 64, 64, 3)
-    gone = missing.random_missing(1, 4, 4, 0.5)
+    gone = erasure.random_erasure(1, 4, 4, 0.5)
     model.decode(model.encode(image, STEP), STEP, gone).square().mean().backward()
     assert model.synthesis.enter.mask_token.grad.any() and model.synthesis.nothing.grad.any()
 
@@ -92,9 +94,9 @@ def test_gradients_reach_the_mask_token():
 def test_the_cheapest_tokens_are_the_ones_to_leave_out(rgb):
     model = untrained("beit")
     latents = latents_of(model, rgb)
-    gone = missing.cheapest(model, latents, STEP, 0.7)
+    gone = erasure.cheapest_to_erase(model, latents, STEP, 0.7)
     assert gone.sum() == round(0.3 * gone.numel())
-    at_random = missing.random_missing(1, 16, 16, 0.3, torch.Generator().manual_seed(0))
+    at_random = erasure.random_erasure(1, 16, 16, 0.3, torch.Generator().manual_seed(0))
     assert quality(model, rgb, latents, gone) > quality(model, rgb, latents, at_random) + 2
 
 
@@ -105,7 +107,7 @@ def test_the_cheapest_tokens_are_the_ones_to_leave_out(rgb):
 def filler() -> Codec:
     """A codec that can fill in tokens: an untrained beit with the default model's entropy coding."""
     codec = Codec.load(device="cpu")
-    gains = {"gain": codec.autoencoder.gain.detach(), "ungain": codec.autoencoder.ungain.detach()}
+    gains = {"gain": codec.autoencoder.gain.detach(), "inverse_gain": codec.autoencoder.inverse_gain.detach()}
     codec.autoencoder = untrained("beit").requires_grad_(False)
     codec.autoencoder.load_state_dict(gains, strict=False)
     return codec
@@ -134,10 +136,12 @@ def test_tokens_left_out_of_a_file_are_filled_in(filler, rgb, tile):
 
 def test_tokens_of_a_file_with_some_left_out_are_read_back_as_written(filler, rgb):
     integers = latents_of(filler.autoencoder, rgb).map(torch.Tensor.int)
-    gone = missing.random_missing(1, 16, 16, 0.4, torch.Generator().manual_seed(3))
+    gone = erasure.random_erasure(1, 16, 16, 0.4, torch.Generator().manual_seed(3))
     payloads, coded = filler.entropy.encode(integers, 50, gone)
     read = filler.entropy.decode(payloads, 50, 16, 16, missing=gone)
-    for a, b, before in zip((read.low, *read.details), (coded.low, *coded.details), (integers.low, *integers.details), strict=True):
+    for a, b, before in zip(
+        (read.low, *read.details), (coded.low, *coded.details), (integers.low, *integers.details), strict=True
+    ):
         assert (a == b).all()
         there = ~gone.repeat_interleave(a.shape[1] // 16, 1).repeat_interleave(a.shape[2] // 16, 2)
         assert (a[there] != before[there]).float().mean() < 0.01  # but for what is next to certain to be zero
@@ -179,7 +183,7 @@ def test_a_lost_tile_is_filled_in_from_what_is_around_it(kind, rgb, request):
     first = next(chunk for chunk in container.describe(data).chunks if chunk.type == "TOKL")
     broken[first.offset + 6] ^= 1
     found = salvage.unpack(bytes(broken))
-    assert found.contents.missing == {(0, 0)} and found.lost == ["lost: the low band in 1 of 4 tiles"]
+    assert found.contents.erased == {(0, 0)} and found.lost == ["lost: the low band in 1 of 4 tiles"]
     before, after = which.decode(data).rgb, which.decode(found.contents).rgb
     assert psnr(before[128:, 128:], after[128:, 128:]) > 30
     lost = before[:128, :128]
@@ -201,11 +205,11 @@ def test_trained_weights_win_over_mean_filling(rgb):
     model, _ = loading.load(TRAINED[0], torch.device("cpu"))
     latents = latents_of(model, rgb)
     start = untrained("beit")
-    gains = {"gain": model.gain, "ungain": model.ungain}
+    gains = {"gain": model.gain, "inverse_gain": model.inverse_gain}
     start.load_state_dict(gains, strict=False)
     for share in (0.1, 0.3, 0.5):
-        gone = missing.random_missing(1, 16, 16, share, torch.Generator().manual_seed(0))
+        gone = erasure.random_erasure(1, 16, 16, share, torch.Generator().manual_seed(0))
         ours = quality(model, rgb, latents, gone)
         assert ours > mean_filled(rgb, latents, gone) + 1
         assert ours > quality(start, rgb, latents, gone) - 0.3
-    assert quality(model, rgb, latents, None) > quality(model, rgb, latents, missing.random_missing(1, 16, 16, 0.1))
+    assert quality(model, rgb, latents, None) > quality(model, rgb, latents, erasure.random_erasure(1, 16, 16, 0.1))

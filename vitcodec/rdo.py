@@ -16,20 +16,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import tiling
-from .entropy.coding import EntropyModel
-from .entropy.context import CHROMA, LUMA, Site
-from .entropy.density import bits
-from .entropy.relaxed import RelaxedArithmetic
-from .entropy.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
+from . import tiles
+from .bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
+from .context.coding import EntropyModel
+from .context.density import bits
+from .context.model import CHROMA, LUMA, CodingGroup
+from .context.relaxed import RelaxedArithmetic
 from .metrics import MS_SSIM_SIDE, ms_ssim_tensor
 from .models.autoencoder import Autoencoder
-from .quantisation import LAGRANGIAN, lagrangian, ms_ssim_lagrangian, quantise
-from .tiling import Area
+from .quality import LAGRANGIAN, lagrangian, ms_ssim_lagrangian, quantise
+from .tiles import Area
 from .wavelet import Subbands
 
 DEFAULT_EFFORT = 3
-ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 6, 7: 10, 8: 20, 9: 40}  # of moves at each effort; at 1 values are only rounded
+ROUNDS = {
+    1: 0,
+    2: 1,
+    3: 2,
+    4: 3,
+    5: 4,
+    6: 6,
+    7: 10,
+    8: 20,
+    9: 40,
+}  # of moves at each effort; at 1 values are only rounded
 BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
 SURE = 0.25  # bits a pixel of cost: a last round that started from more is not checked, which saves a fifth of the time of two rounds
 APART = 80.0  # 8-bit levels: at steps coarser than that only the best move in a square of 5x5 sites is made, at others in one of 3x3
@@ -41,7 +51,7 @@ PUT_OFF = (0.32, 0.01)  # how many of them, and how many more each round
 SETTLED = 8  # rounds after which not every round lowers the cost
 # of D at a step of MIDDLE, and the power of the step that it goes with, by what a model is tuned for. Less than in training, at coarse steps above
 # all: a finer step with more values moved to zero makes smaller files than a coarser one
-ERROR_WEIGHT = {"psnr": (0.75, -0.2), "ms-ssim": (1.15, 0.0)}
+DISTORTION_WEIGHT = {"psnr": (0.75, -0.2), "ms-ssim": (1.15, 0.0)}
 MIDDLE = 26.0  # 8-bit levels
 
 
@@ -51,33 +61,33 @@ class _Rates:
     def __init__(self, model: EntropyModel, quality: int, integers: Subbands):
         self.integers = integers
         self.bases = torch.from_numpy(model.bases[quality - 1]).to(integers.low)
-        self.sites: list[Site] = []
+        self.sites: list[CodingGroup] = []
         self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def __call__(self, site: Site, parameters: Tensor) -> Tensor:
+    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
         mean, scale, shape = parameters.chunk(3, -1)
         self.sites.append(site)
         self.seen.append((mean.flatten(), (scale + self._each(site, self.bases)).flatten(), shape.flatten()))
-        return site.take(self.integers)
+        return site.gather(self.integers)
 
     @staticmethod
-    def _each(site: Site, bands: Tensor) -> Tensor:
+    def _each(site: CodingGroup, bands: Tensor) -> Tensor:
         """A number for each band, (5, 9) -> one for each channel of a group."""
         of = bands[site.level, site.channels]
         return of if site.phase else of.repeat(4)
 
     def row(self, bands: Subbands) -> Tensor:
         """All values of whole subbands."""
-        return torch.cat([site.take(bands).flatten() for site in self.sites])
+        return torch.cat([site.gather(bands).flatten() for site in self.sites])
 
     def row_of_bands(self, bands: Tensor) -> Tensor:
         """A number for each band, (5, 9), at each value."""
-        return torch.cat([self._each(s, bands).expand_as(s.take(self.integers)).flatten() for s in self.sites])
+        return torch.cat([self._each(s, bands).expand_as(s.gather(self.integers)).flatten() for s in self.sites])
 
     def put(self, bands: Subbands, row: Tensor) -> None:
         """The inverse of row, into whole subbands."""
         for site, part in zip(self.sites, row.split([len(mean) for mean, *_ in self.seen]), strict=True):
-            site.put(bands, part.view(site.take(bands).shape))
+            site.scatter(bands, part.view(site.gather(bands).shape))
 
     def parameters(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, log scale and mixture logit of all values."""
@@ -94,7 +104,7 @@ def rounded(latents: Subbands, dead_zone: float) -> Subbands:
     return Subbands(torch.round(latents.low).int(), tuple(quantise(d, dead_zone).int() for d in latents.details))
 
 
-def refine(refiner: Refiner, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
+def refine(refiner: RDOSearch, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
     """image (1, 16 h, 16 w, 3) uint8 and its integers, of h x w sites -> better integers, int32. Worked on block by block."""
     if not rounds:
         return integers
@@ -102,26 +112,26 @@ def refine(refiner: Refiner, image: Tensor, integers: Subbands, rounds: int) -> 
     whole = Area(0, 0, *integers.low.shape[1:3])
     for block in whole.blocks(BLOCK):
         seen = block.grown(MARGIN, whole)
-        better = refiner(tiling.view(image, whole.h, seen).float(), tiling.cut(out, seen), rounds)
+        better = refiner(tiles.view(image, whole.h, seen).float(), tiles.cut(out, seen), rounds)
         for target, source in zip((out.low, *out.details), (better.low, *better.details), strict=True):
-            tiling.view(target, whole.h, block).copy_(tiling.view(source, seen.h, block.within(seen)))
+            tiles.view(target, whole.h, block).copy_(tiles.view(source, seen.h, block.within(seen)))
     return out
 
 
 @dataclass
-class Refiner:
+class RDOSearch:
     """What is fixed for a model at a quality."""
 
     autoencoder: Autoencoder
     entropy: EntropyModel
     quality: int
-    error_weight: float = 1.0  # what an error is worth, in units of its usual worth
+    distortion_weight: float = 1.0  # what an error is worth, in units of its usual worth
     tune: str = "psnr"  # what an error is, as the model was trained
 
     def __post_init__(self) -> None:
         self.step = self.autoencoder.steps[self.quality - 1 : self.quality]
-        weight, power = ERROR_WEIGHT[self.tune]
-        self.worth = self.error_weight * weight * (self.step.item() / MIDDLE) ** power
+        weight, power = DISTORTION_WEIGHT[self.tune]
+        self.worth = self.distortion_weight * weight * (self.step.item() / MIDDLE) ** power
         self.arithmetic = RelaxedArithmetic(self.entropy.arithmetic)
         with torch.no_grad():
             # half the second derivative of lambda times the squared error over a value, were the decoder linear
@@ -163,7 +173,7 @@ class Refiner:
             error, share = self._error(image, self.autoencoder.decode(q, self.step))
             rates = _Rates(self.entropy, self.quality, q)
             rate = self.entropy.rates[self.quality - 1 : self.quality].expand(len(image), -1)
-            self.entropy.context.walk(self.arithmetic, rate, q.low.shape[1], q.low.shape[2], rates)
+            self.entropy.context.autoregressive_pass(self.arithmetic, rate, q.low.shape[1], q.low.shape[2], rates)
             total = error + rates.total()
             if gradient:
                 total.backward()
@@ -214,5 +224,8 @@ def _chosen(change: Tensor, side: int, outer: float) -> Tensor:
 def _some(after: Subbands, before: Subbands, share: float, generator: torch.Generator) -> Subbands:
     """before with that share of the changes to after, at random."""
     bands = zip((after.low, *after.details), (before.low, *before.details), strict=True)
-    low, *details = (torch.where((torch.rand(a.shape, generator=generator) < share).to(a.device), a, b.detach().int()) for a, b in bands)
+    low, *details = (
+        torch.where((torch.rand(a.shape, generator=generator) < share).to(a.device), a, b.detach().int())
+        for a, b in bands
+    )
     return Subbands(low, tuple(details))

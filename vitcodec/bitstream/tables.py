@@ -96,10 +96,16 @@ class Tables:
             part = choice.select(place)
             high, symbol = symbols(part, values[place], largest)
             excess = np.maximum(np.abs(high) - largest, 0)
-            out[place] = cost[rows, symbol] + part.low_bits + np.where(excess > 0, ESCAPE_SIGN_BITS + np.log2(np.maximum(excess, 1)), 0)
+            out[place] = (
+                cost[rows, symbol]
+                + part.low_bits
+                + np.where(excess > 0, ESCAPE_SIGN_BITS + np.log2(np.maximum(excess, 1)), 0)
+            )
         return out
 
-    def split(self, choice: Choice, level: int, there: np.ndarray | bool = True) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    def split(
+        self, choice: Choice, level: int, there: np.ndarray | bool = True
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude) of each.
 
         there: (N,) bool, the values that are to be coded at all.

@@ -10,13 +10,14 @@ import torch
 from conftest import make_rgb
 
 from vitcodec import codec as codec_module
-from vitcodec import container, salvage, tiling
+from vitcodec import tiles
+from vitcodec.bitstream import container, salvage
+from vitcodec.bitstream.container import Header
 from vitcodec.codec import Codec
-from vitcodec.container import Header
 from vitcodec.errors import UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
-from vitcodec.tiling import Area, Region
+from vitcodec.tiles import Area, Region
 
 WIDTH, HEIGHT = 330, 270  # 3 x 3 tiles of 128
 
@@ -54,39 +55,54 @@ def test_blocks_cover_an_area_once() -> None:
         for block in area.blocks(8):
             assert block.h > 0 and block.w > 0 and block.y // 8 == (block.y + block.h - 1) // 8
             seen[block.y : block.y + block.h, block.x : block.x + block.w] += 1
-        assert seen[area.y : area.y + area.h, area.x : area.x + area.w].min() == seen.max() == 1 and seen.sum() == area.h * area.w
+        assert (
+            seen[area.y : area.y + area.h, area.x : area.x + area.w].min() == seen.max() == 1
+            and seen.sum() == area.h * area.w
+        )
 
 
 def test_token_tiles_are_those_of_the_specification() -> None:
     header = Header(WIDTH, HEIGHT, 50, False, "swin", bytes(8), 128)
-    areas = [tiling.token_tile(header, n) for n in range(header.tiles)]
+    areas = [tiles.token_tile(header, n) for n in range(header.tiles)]
     assert areas[0] == (0, 0, 8, 8) and areas[2] == (0, 16, 8, 6) and areas[8] == (16, 16, 2, 6)
-    assert tiling.tiles_under(header, Area(7, 7, 2, 2)) == [0, 1, 3, 4] and tiling.tiles_under(header, Area(0, 0, 8, 8)) == [0]
+    assert tiles.tiles_under(header, Area(7, 7, 2, 2)) == [0, 1, 3, 4] and tiles.tiles_under(
+        header, Area(0, 0, 8, 8)
+    ) == [0]
 
 
 def test_pixels_beyond_the_end_repeat_the_last() -> None:
     rgb = make_rgb(20, 40)
-    part = tiling.pixels(rgb, Area(2, 0, 2, 2))
-    assert part.shape == (32, 32, 3) and (part[:8, :20] == rgb[32:]).all() and (part[8:] == part[7]).all() and (part[:, 20:] == part[:, 19:20]).all()
+    part = tiles.pixels(rgb, Area(2, 0, 2, 2))
+    assert (
+        part.shape == (32, 32, 3)
+        and (part[:8, :20] == rgb[32:]).all()
+        and (part[8:] == part[7]).all()
+        and (part[:, 20:] == part[:, 19:20]).all()
+    )
 
 
 # ---- no seam
 
 
-def test_a_tiled_picture_equals_the_whole(tiny: Codec, codec: Codec, data: bytes, rgb: np.ndarray, whole: list[np.ndarray]) -> None:
+def test_a_tiled_picture_equals_the_whole(
+    tiny: Codec, codec: Codec, data: bytes, rgb: np.ndarray, whole: list[np.ndarray]
+) -> None:
     """Synthesis in tiles and at once differ by a level at most; analysis in tiles gives latents that mean the same picture to a level."""
     untiled = codec.decode(data).rgb
     assert np.abs(whole[0].astype(int) - untiled).max() <= 1
     header = container.read_header(data)
-    everything = tiling.whole_area(header)
-    parts = {n: tiny.block_latents(rgb, header, tiling.token_tile(header, n)) for n in range(header.tiles)}
+    everything = tiles.whole_area(header)
+    parts = {n: tiny.block_latents(rgb, header, tiles.token_tile(header, n)) for n in range(header.tiles)}
     pictures = [
-        codec._image(latents, header, 0, None) for latents in (tiling.gather(parts, header, everything), codec.block_latents(rgb, header, everything))
+        codec._image(latents, header, 0, None)
+        for latents in (tiles.gather(parts, header, everything), codec.block_latents(rgb, header, everything))
     ]
     assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 1
 
 
-def test_without_a_halo_there_would_be_a_seam(tiny: Codec, data: bytes, whole: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_halo_there_would_be_a_seam(
+    tiny: Codec, data: bytes, whole: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tiny.autoencoder, "halo", 0)
     assert np.abs(tiny.decode(data).rgb.astype(int) - whole[0]).max() > 1
 
@@ -96,7 +112,7 @@ def test_tiles_in_parallel_give_the_same(tiny: Codec, data: bytes, rgb: np.ndarr
     torch.set_num_threads(threads)
     try:
         tokens = tiny.tokens(data)
-        assert torch.equal(tokens.low, tiny.coded_tokens(Picture(rgb), 50).low)
+        assert torch.equal(tokens.low, tiny.encoded_tokens(Picture(rgb), 50).low)
         assert np.abs(tiny.decode(data).rgb.astype(int) - whole[0]).max() <= 1
         assert torch.get_num_threads() == threads
     finally:
@@ -108,7 +124,9 @@ def test_tiles_in_parallel_give_the_same(tiny: Codec, data: bytes, rgb: np.ndarr
 
 @pytest.mark.parametrize("reduce", [0, 3])
 @pytest.mark.parametrize("region", [(130, 70, 40, 50), (WIDTH - 1, HEIGHT - 1, 1, 1), (250, 150, 999, 999)])
-def test_a_region_is_a_part_of_the_whole(tiny: Codec, data: bytes, whole: list[np.ndarray], region: tuple[int, ...], reduce: int) -> None:
+def test_a_region_is_a_part_of_the_whole(
+    tiny: Codec, data: bytes, whole: list[np.ndarray], region: tuple[int, ...], reduce: int
+) -> None:
     part = tiny.decode(data, reduce, Region(*region))
     shown = Region(*region).clipped(container.read_header(data)).reduced(reduce)
     expected = whole[reduce][shown.y : shown.y + shown.height, shown.x : shown.x + shown.width]
@@ -149,7 +167,9 @@ def test_a_region_reads_only_the_tiles_it_needs(tiny: Codec, rgb: np.ndarray) ->
     layout = [c for c in container.describe(data).chunks if c.type == "TOKA"]
     broken = bytearray(data)
     broken[layout[-1].offset + 9] ^= 1
-    assert (tiny.decode(bytes(broken), 0, Region(0, 0, 100, 100)).rgb == tiny.decode(data, 0, Region(0, 0, 100, 100)).rgb).all()
+    assert (
+        tiny.decode(bytes(broken), 0, Region(0, 0, 100, 100)).rgb == tiny.decode(data, 0, Region(0, 0, 100, 100)).rgb
+    ).all()
     coarse = Counting(data)
     tiny.read(coarse, 3)
     assert coarse.total < len(data) / 2
@@ -163,11 +183,13 @@ def test_regions_outside_are_refused(tiny: Codec, data: bytes) -> None:
 # ---- salvage
 
 
-def test_half_a_file_gives_the_whole_picture_in_less_detail(tiny: Codec, codec: Codec, data: bytes, rgb: np.ndarray, whole: list[np.ndarray]) -> None:
+def test_half_a_file_gives_the_whole_picture_in_less_detail(
+    tiny: Codec, codec: Codec, data: bytes, rgb: np.ndarray, whole: list[np.ndarray]
+) -> None:
     plain = tiny.encode(Picture(rgb), 60)
     for model, cut in ((tiny, plain), (codec, codec.encode(Picture(rgb), 60))):
         found = salvage.unpack(cut[: len(cut) // 2])
-        assert found.lost and not any(level in (0, 4) for level, _ in found.contents.missing)
+        assert found.lost and not any(level in (0, 4) for level, _ in found.contents.erased)
         out = model.decode(found.contents).rgb
         assert out.shape == rgb.shape and 22 < psnr(rgb, out) < psnr(rgb, model.decode(cut).rgb)
 
@@ -175,11 +197,15 @@ def test_half_a_file_gives_the_whole_picture_in_less_detail(tiny: Codec, codec: 
 @pytest.mark.parametrize("level", [0, 4])
 def test_a_lost_tile_stays_local(tiny: Codec, rgb: np.ndarray, level: int) -> None:
     data = tiny.encode(Picture(rgb), 60)
-    lost = next(c for n, c in enumerate(c for c in container.describe(data).chunks if c.type == container.TOKENS[level]) if n == 8)
+    lost = next(
+        c
+        for n, c in enumerate(c for c in container.describe(data).chunks if c.type == container.TOKENS[level])
+        if n == 8
+    )
     broken = bytearray(data)
     broken[lost.offset + 8] ^= 1
     found = salvage.unpack(bytes(broken))
-    assert found.contents.missing == {(level, 8)}
+    assert found.contents.erased == {(level, 8)}
     out, good = tiny.decode(found.contents).rgb.astype(int), tiny.decode(data).rgb
     assert np.abs(out - good)[256:, 256:].max() > 1
     assert np.abs(out - good)[:128, :128].max() == 0

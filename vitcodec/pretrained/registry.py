@@ -11,19 +11,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..errors import WeightsError
 from . import hub
-from .errors import WeightsError
 from .presets import PRESETS
 
 DEFAULT_MODEL = "swin"
-TUNED = {"psnr": DEFAULT_MODEL, "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim"}  # what a model can be trained for, and the shipped one that was
+TUNED = {
+    "psnr": DEFAULT_MODEL,
+    "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim",
+}  # what a model can be trained for, and the shipped one that was
 LOCAL = "local-dir:"
-_INSTALLED = Path(__file__).parent / "weights"  # in a wheel
-_CHECKOUT = Path(__file__).parent.parent / "weights"  # in a source tree
+_INSTALLED = Path(__file__).parent.parent / "weights"  # in a wheel
+_CHECKOUT = Path(__file__).parent.parent.parent / "weights"  # in a source tree
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class PretrainedConfig:
     """One set of weights: a folder with config.json, README.md and model.safetensors, in parts where it is large."""
 
     name: str
@@ -46,11 +49,11 @@ class ModelCard:
         return bytes.fromhex(self.sha256)[:8]
 
 
-def read_card(folder: Path) -> ModelCard:
+def read_card(folder: Path) -> PretrainedConfig:
     """Raises WeightsError where the folder holds no readable model."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        card = ModelCard(config["name"], config["family"], folder, config)
+        card = PretrainedConfig(config["name"], config["family"], folder, config)
         if len(card.identity) != 8:
             raise ValueError("no SHA-256 is stated")
         if missing := [file.name for file in card.files if not file.is_file()]:
@@ -58,7 +61,9 @@ def read_card(folder: Path) -> ModelCard:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", card.name):
             raise ValueError(f"the name {card.name!a} has characters other than letters, digits, '.', '-' and '_'")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder}: no usable model ({error}); give a folder with config.json and model.safetensors") from error
+        raise WeightsError(
+            f"{folder}: no usable model ({error}); give a folder with config.json and model.safetensors"
+        ) from error
     return card
 
 
@@ -66,13 +71,13 @@ def _shipped() -> Path:
     return _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
 
 
-def available() -> list[ModelCard]:
+def available() -> list[PretrainedConfig]:
     """The models that came with the package, the default first."""
     folders = [p.parent for p in sorted(_shipped().glob("*/config.json"))]
     return sorted((read_card(f) for f in folders), key=lambda c: (c.name != DEFAULT_MODEL, c.name))
 
 
-def downloaded() -> list[tuple[str, ModelCard]]:
+def downloaded() -> list[tuple[str, PretrainedConfig]]:
     """The models in the hub's cache: (hf-hub:ORG/NAME@COMMIT, card). What cannot be read is left out."""
     cards = []
     for source, folder in hub.downloaded():
@@ -83,7 +88,7 @@ def downloaded() -> list[tuple[str, ModelCard]]:
     return cards
 
 
-def find(model: str | None = None) -> ModelCard:
+def find(model: str | None = None) -> PretrainedConfig:
     """model: a shipped model's name, local-dir:PATH, hf-hub:ORG/NAME[@REVISION], or None for $VITCODEC_MODEL or else the default.
 
     A model on the hub is taken from the cache, and downloaded where it is not in it: to name it is to ask for it. Raises WeightsError, UsageError.
@@ -97,7 +102,9 @@ def find(model: str | None = None) -> ModelCard:
     if not _is_shipped(model):
         names = ", ".join(c.name for c in available()) or "none"
         if model in PRESETS:
-            raise WeightsError(f"model '{model}' has no weights yet; train it with vitcodec train DATA... -m {model}; shipped: {names}")
+            raise WeightsError(
+                f"model '{model}' has no weights yet; train it with vitcodec train DATA... -m {model}; shipped: {names}"
+            )
         raise WeightsError(f"unknown model '{model}'; shipped: {names}; or give {LOCAL}PATH or {hub.HUB}ORG/NAME")
     return read_card(_shipped() / model)
 
@@ -108,7 +115,7 @@ def is_preset(model: str | None) -> bool:
     return name in PRESETS and not _is_shipped(name)
 
 
-def made_by(name: str, identity: bytes) -> str:
+def resolve(name: str, identity: bytes) -> str:
     """What decodes a file that names a model and the first 8 bytes of its hash: a shipped model, or one that was downloaded before.
 
     Nothing is downloaded, as it is a file that names it.
@@ -135,13 +142,17 @@ def _digest(parts: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def verify(card: ModelCard) -> None:
+def verify(card: PretrainedConfig) -> None:
     """Raise WeightsError unless the SHA-256 of the weights is the one that config.json states."""
     try:
         stats = [(file, file.stat()) for file in card.files]
         found = _digest(tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats))
     except OSError as error:
-        raise WeightsError(f"{error.filename}: cannot be read ({error.strerror}); reinstall vitcodec or check the folder") from error
+        raise WeightsError(
+            f"{error.filename}: cannot be read ({error.strerror}); reinstall vitcodec or check the folder"
+        ) from error
     if found != card.sha256:
         named = ", ".join(str(file) for file in card.files)
-        raise WeightsError(f"{named}: SHA-256 is {found[:12]}..., config.json says {card.sha256[:12]}...; reinstall the weights")
+        raise WeightsError(
+            f"{named}: SHA-256 is {found[:12]}..., config.json says {card.sha256[:12]}...; reinstall the weights"
+        )

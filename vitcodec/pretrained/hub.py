@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError, WeightsError
+from ..errors import UsageError, WeightsError
 
 HUB = "hf-hub:"
 CONFIG = "config.json"
@@ -53,7 +53,9 @@ class Repository:
 def cache_folder() -> Path:
     """$VITCODEC_CACHE/hub, by default ~/.cache/vitcodec/hub ($XDG_CACHE_HOME is respected)."""
     base = os.environ.get("VITCODEC_CACHE")
-    return (Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitcodec") / "hub"
+    return (
+        Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitcodec"
+    ) / "hub"
 
 
 def cached(repository: Repository) -> Path | None:
@@ -115,7 +117,9 @@ def download(repository: Repository) -> Path:
             f"run vitcodec models download {repository}"
         ) from error
     except EntryNotFoundError as error:
-        raise WeightsError(f"{repository}: holds no vitcodec model, which is a {CONFIG} and a model.safetensors; check the name") from error
+        raise WeightsError(
+            f"{repository}: holds no vitcodec model, which is a {CONFIG} and a model.safetensors; check the name"
+        ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise WeightsError(
             f"{repository}: no such model or revision on the hub, or it is private; check the name, or log in with hf auth login"

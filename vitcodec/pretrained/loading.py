@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from .entropy.coding import EntropyModel
-from .entropy.context import ContextConfig
-from .entropy.integer import IntegerArithmetic, check, skeleton
-from .entropy.tables import Tables
-from .errors import WeightsError
-from .models import build_autoencoder, tupled
-from .models.autoencoder import Autoencoder
-from .weights import ModelCard, verify
+from ..bitstream.tables import Tables
+from ..context.coding import EntropyModel
+from ..context.integer import IntegerArithmetic, check, skeleton
+from ..context.model import ContextConfig
+from ..errors import WeightsError
+from ..models import build_autoencoder, tupled
+from ..models.autoencoder import Autoencoder
+from .registry import PretrainedConfig, verify
 
+# what some tensors are called in weight files, and in the modules: a released file never changes, a module's attributes may
+_STORED_NAMES = (("ungain", "inverse_gain"), (".links.", ".conditionals."), (".deeper.", ".extra."))
 PART = 16 * 1000 * 1000  # bytes of tensors in a part; what hosts of repositories take without complaint
+
+
+def stored_name(name: str) -> str:
+    """A module's tensor -> its name in weight files."""
+    for stored, own in _STORED_NAMES:
+        name = name.replace(own, stored)
+    return name
+
+
+def own_name(name: str) -> str:
+    """The inverse of stored_name."""
+    for stored, own in _STORED_NAMES:
+        name = re.sub(rf"(?<!\w){re.escape(stored)}(?!\w)" if stored[0] != "." else re.escape(stored), own, name)
+    return name
 
 
 def split_parts(tensors: dict[str, Tensor]) -> list[bytes]:
@@ -27,22 +45,30 @@ def split_parts(tensors: dict[str, Tensor]) -> list[bytes]:
         if parts[-1] and tensor.nbytes > room:
             parts.append({})
             room = PART
-        parts[-1][name] = tensor
+        parts[-1][stored_name(name)] = tensor
         room -= tensor.nbytes
     return [save(part) for part in parts]
 
 
-def read_parts(card: ModelCard) -> dict[str, Tensor]:
-    return {name: tensor for file in card.files for name, tensor in load_file(file).items()}
+def read_parts(card: PretrainedConfig) -> dict[str, Tensor]:
+    return {own_name(name): tensor for file in card.files for name, tensor in load_file(file).items()}
 
 
 def entropy_tensors(model: EntropyModel, narrow: Tensor, wide: Tensor, thresholds: Tensor) -> dict[str, Tensor]:
     """An entropy model as small-integer tensors for a safetensors file."""
-    out = {"rates": model.rates.to(torch.uint8), "bases": torch.from_numpy(model.bases), "thresholds": thresholds, "narrow": narrow, "wide": wide}
+    out = {
+        "rates": model.rates.to(torch.uint8),
+        "bases": torch.from_numpy(model.bases),
+        "thresholds": thresholds,
+        "narrow": narrow,
+        "wide": wide,
+    }
     kinds = {"weight": torch.int8, "bias": torch.int32, "identity": torch.int32}
     for name, value in model.context.state_dict().items():
         kind = name.rsplit(".", 1)[1]
-        out[f"context.{name}"] = torch.frexp(value).exponent.sub(1).neg().to(torch.uint8) if kind == "scale" else value.to(kinds[kind])
+        out[f"context.{name}"] = (
+            torch.frexp(value).exponent.sub(1).neg().to(torch.uint8) if kind == "scale" else value.to(kinds[kind])
+        )
     return {f"entropy.{k}": v.contiguous() for k, v in out.items()}
 
 
@@ -57,11 +83,15 @@ def _entropy_model(tensors: dict[str, Tensor], config: ContextConfig, device: to
     tables = Tables(tensors["narrow"].numpy(), tensors["wide"].numpy())
     thresholds = tensors["thresholds"].to(device)
     return EntropyModel(
-        context.to(device).eval(), IntegerArithmetic(thresholds), tensors["rates"].float().to(device), tensors["bases"].numpy(), tables
+        context.to(device).eval(),
+        IntegerArithmetic(thresholds),
+        tensors["rates"].float().to(device),
+        tensors["bases"].numpy(),
+        tables,
     )
 
 
-def load(card: ModelCard, device: torch.device) -> tuple[Autoencoder, EntropyModel]:
+def load(card: PretrainedConfig, device: torch.device) -> tuple[Autoencoder, EntropyModel]:
     """Rebuild a model from its folder, hashes and exactness checked. Raises WeightsError."""
     verify(card)
     try:
@@ -76,5 +106,7 @@ def load(card: ModelCard, device: torch.device) -> tuple[Autoencoder, EntropyMod
         entropy = _entropy_model(parts["entropy"], ContextConfig(**tupled(card.config["context"])), device)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         summary = str(error).splitlines()[0]
-        raise WeightsError(f"{card.folder}: config.json and model.safetensors do not fit together ({summary}); reinstall the weights") from error
+        raise WeightsError(
+            f"{card.folder}: config.json and model.safetensors do not fit together ({summary}); reinstall the weights"
+        ) from error
     return autoencoder.to(device).eval().requires_grad_(False), entropy

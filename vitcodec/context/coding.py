@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bitstream.range_coder import Decoder, Encoder
+from ..bitstream.tables import ESCAPE_BITS, Choice, Tables, centred, choose, symbols, uncentred
 from ..errors import FormatError
 from ..wavelet import LEVELS, Subbands
-from .coder import Decoder, Encoder
-from .context import ContextModel, Site, Visit
 from .integer import COEFFICIENT_LIMIT, IntegerArithmetic
-from .tables import ESCAPE_BITS, Choice, Tables, centred, choose, symbols, uncentred
+from .model import Coder, CodingGroup, ContextModel
 
 ORDER = (0, *range(LEVELS, 0, -1))  # a chunk each: the low band, then the levels from coarse to fine
 CHANNELS = {level: 9 if level else 3 for level in ORDER}
@@ -40,61 +40,78 @@ class EntropyModel:
     bases: np.ndarray
     tables: Tables
 
-    def predicted(self, quality: int, site: Site, parameters: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def predicted(
+        self, quality: int, site: CodingGroup, parameters: Tensor
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The networks' answer for a group (1, h, w, 3n) -> mean, scale and shape of its values in raster order, int32, (h * w, n) each."""
-        mean, scale, shape = (p.numpy().reshape(-1, p.shape[-1]) for p in parameters.clamp(-(2**22), 2**22).int().cpu().chunk(3, -1))
+        mean, scale, shape = (
+            p.numpy().reshape(-1, p.shape[-1]) for p in parameters.clamp(-(2**22), 2**22).int().cpu().chunk(3, -1)
+        )
         return mean, scale + by_channel(self.bases[quality - 1], site), shape
 
-    def choice(self, quality: int, site: Site, parameters: Tensor, offsets: np.ndarray = NO_OFFSETS) -> Choice:
+    def choice(self, quality: int, site: CodingGroup, parameters: Tensor, offsets: np.ndarray = NO_OFFSETS) -> Choice:
         """The tables of a group's values in raster order, (h * w * n,). offsets: (5, 9), added to the scales of each band."""
         mean, scale, shape = self.predicted(quality, site, parameters)
         return choose(mean.ravel(), (scale + by_channel(offsets, site)).ravel(), shape.ravel())
 
-    def _walk(self, quality: int, height: int, width: int, visit: Visit, finest: int) -> Subbands:
+    def _walk(self, quality: int, height: int, width: int, visit: Coder, finest: int) -> Subbands:
         rate = self.rates[quality - 1 : quality]
-        return self.context.walk(self.arithmetic, rate, height, width, visit, finest)
+        return self.context.autoregressive_pass(self.arithmetic, rate, height, width, visit, finest)
 
     @torch.no_grad()
-    def encode(self, integers: Subbands, quality: int, missing: Tensor | None = None, fitted: bool = True) -> tuple[dict[int, bytes], Subbands]:
+    def encode(
+        self, integers: Subbands, quality: int, erased: Tensor | None = None, fitted: bool = True
+    ) -> tuple[dict[int, bytes], Subbands]:
         """integers: int32, (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded).
 
-        missing: (1, h, w) bool, tokens to leave out. A value of theirs, or one that is next to certain to be zero, is not coded, and so becomes what
+        erased: (1, h, w) bool, tokens to leave out. A value of theirs, or one that is next to certain to be zero, is not coded, and so becomes what
         is most expected. fitted: look first by how much the predicted scales are off in each band, which takes a walk more.
         """
         offsets = NO_OFFSETS
         if fitted:
-            fitter = Fitter(self, quality, integers, _there(missing))
+            fitter = Fitter(self, quality, integers, _there(erased))
             self._walk(quality, integers.low.shape[1], integers.low.shape[2], fitter, 1)
             offsets = fitter.offsets()
-        writer = _Writer(self, quality, integers, _there(missing), offsets)
+        writer = _Writer(self, quality, integers, _there(erased), offsets)
         coded = self._walk(quality, integers.low.shape[1], integers.low.shape[2], writer, 1)
         return writer.finish(), coded
 
     @torch.no_grad()
-    def decode(self, payloads: dict[int, bytes], quality: int, height: int, width: int, finest: int = 1, missing: Tensor | None = None) -> Subbands:
+    def decode(
+        self,
+        payloads: dict[int, bytes],
+        quality: int,
+        height: int,
+        width: int,
+        finest: int = 1,
+        erased: Tensor | None = None,
+    ) -> Subbands:
         """The mirror of encode; height and width are the low band's. Levels below `finest` are left out. Raises FormatError."""
-        reader = _Reader(self, quality, payloads, _there(missing))
+        reader = _Reader(self, quality, payloads, _there(erased))
         latents = self._walk(quality, height, width, reader, finest)
         reader.finish()
         return latents
 
 
-def _there(missing: Tensor | None) -> Subbands | None:
-    """(1, h, w) bool -> which values of the subbands belong to a token that is not missing; None for all."""
-    if missing is None:
+def _there(erased: Tensor | None) -> Subbands | None:
+    """(1, h, w) bool -> which values of the subbands belong to a token that is not erased; None for all."""
+    if erased is None:
         return None
-    there = ~missing[..., None]
-    details = [there.repeat_interleave(k, 1).repeat_interleave(k, 2) for k in (1 << LEVELS - level for level in range(1, LEVELS + 1))]
+    there = ~erased[..., None]
+    details = [
+        there.repeat_interleave(k, 1).repeat_interleave(k, 2)
+        for k in (1 << LEVELS - level for level in range(1, LEVELS + 1))
+    ]
     return Subbands(there.expand(-1, -1, -1, 3), tuple(d.expand(-1, -1, -1, 9) for d in details))
 
 
-def by_channel(bands: np.ndarray, site: Site) -> np.ndarray:
+def by_channel(bands: np.ndarray, site: CodingGroup) -> np.ndarray:
     """(5, 9), a number for each band -> those of a group's values, (n,)."""
     return bands[site.level, site.channels] if site.phase else np.tile(bands[site.level, site.channels], 4)
 
 
-def _taken(there: Subbands | None, site: Site) -> np.ndarray | bool:
-    return True if there is None else site.take(there).cpu().numpy().ravel()
+def _taken(there: Subbands | None, site: CodingGroup) -> np.ndarray | bool:
+    return True if there is None else site.gather(there).cpu().numpy().ravel()
 
 
 class Fitter:
@@ -104,8 +121,8 @@ class Fitter:
         self.model, self.quality, self.integers, self.there = model, quality, integers, there
         self.bits = np.zeros((LEVELS + 1, 9, len(OFFSETS)))
 
-    def __call__(self, site: Site, parameters: Tensor) -> Tensor:
-        q = site.take(self.integers)
+    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
+        q = site.gather(self.integers)
         mean, scale, shape = self.model.predicted(self.quality, site, parameters)
         top = choose(mean.ravel(), (scale + OFFSET_UNIT * OFFSETS[-1]).ravel(), shape.ravel())
         # most values are next to certain to be zero whatever the offset
@@ -135,7 +152,9 @@ def _clipped(q: Tensor) -> np.ndarray:
 
 
 class _Writer:
-    def __init__(self, model: EntropyModel, quality: int, integers: Subbands, there: Subbands | None, offsets: np.ndarray):
+    def __init__(
+        self, model: EntropyModel, quality: int, integers: Subbands, there: Subbands | None, offsets: np.ndarray
+    ):
         self.model, self.quality, self.integers, self.there, self.offsets = model, quality, integers, there, offsets
         self.encoders = {level: Encoder() for level in ORDER}
         for level, encoder in self.encoders.items():
@@ -144,9 +163,9 @@ class _Writer:
             if own.any():
                 encoder.write(own // OFFSET_UNIT - OFFSETS[0], _OFFSET_TABLE, np.zeros(len(own), int))
 
-    def __call__(self, site: Site, parameters: Tensor) -> Tensor:
+    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
         choice = self.model.choice(self.quality, site, parameters, self.offsets)
-        q = site.take(self.integers)
+        q = site.gather(self.integers)
         values = centred(choice, _clipped(q))
         # what a table leaves no room for stays zero
         coded = np.zeros_like(values)
@@ -157,7 +176,9 @@ class _Writer:
         return torch.from_numpy(uncentred(choice, coded)).view(q.shape).to(q.device)
 
     @staticmethod
-    def _write(coder: Encoder, choice: Choice, values: np.ndarray, tables: np.ndarray, rows: np.ndarray, largest: int) -> None:
+    def _write(
+        coder: Encoder, choice: Choice, values: np.ndarray, tables: np.ndarray, rows: np.ndarray, largest: int
+    ) -> None:
         bits = choice.low_bits
         high, symbol = symbols(choice, values, largest)
         escaped = np.abs(high) > largest
@@ -189,7 +210,7 @@ class _Reader:
         except _IMPOSSIBLE as error:
             raise FormatError("token data are damaged") from error
 
-    def __call__(self, site: Site, parameters: Tensor) -> Tensor:
+    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
         choice = self.model.choice(self.quality, site, parameters, self.offsets)
         coded = np.zeros(len(choice.table), np.int32)
         coder = self.decoders[site.level]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..wavelet import Subbands
-from .context import Site
+from .model import CodingGroup
 
 LOG_SCALE_RANGE = -3.0, 7.0
 GAUSS_WIDTH = 1.35  # standard deviation of the Gauss part in scales of the Laplace part
@@ -41,8 +41,8 @@ class RateMeter:
         self.log_step = torch.log(step).view(-1, 1, 1, 1)
         self.gathered: list[tuple[Tensor, ...]] = []
 
-    def __call__(self, site: Site, parameters: Tensor) -> Tensor:
-        q, y = site.take(self.integers), site.take(self.soft)
+    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
+        q, y = site.gather(self.integers), site.gather(self.soft)
         mean, log_scale, logit = parameters.float().chunk(3, -1)
         base = self.base[site.level, site.channels]
         base = base if site.phase else base.repeat(4)

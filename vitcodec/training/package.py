@@ -17,18 +17,18 @@ from torch import Tensor
 
 from .. import files
 from ..codec import Codec
-from ..entropy.context import NEW, ContextConfig, ContextModel
-from ..entropy.integer import log_thresholds
+from ..context.integer import log_thresholds
+from ..context.model import NEW, ContextConfig, ContextModel
 from ..errors import UsageError, WeightsError
-from ..hub import part_names
-from ..loading import entropy_tensors, read_parts, split_parts
 from ..models import build_autoencoder, tupled, untrained
 from ..models.autoencoder import parameter_count
 from ..models.backbone import load_pretrained
 from ..models.summary import kmac_per_pixel
-from ..presets import PRESETS
-from ..quantisation import step_of
-from ..weights import LOCAL, ModelCard, verify
+from ..pretrained.hub import part_names
+from ..pretrained.loading import entropy_tensors, own_name, read_parts, split_parts, stored_name
+from ..pretrained.presets import PRESETS
+from ..pretrained.registry import LOCAL, PretrainedConfig, verify
+from ..quality import step_of
 from .data import Crops
 from .export import build_entropy_model
 from .loop import TrainingModel
@@ -43,7 +43,7 @@ def new_model(name: str) -> TrainingModel:
     return TrainingModel(untrained(name), ContextModel())
 
 
-def load_training_model(card: ModelCard, name: str | None = None) -> TrainingModel:
+def load_training_model(card: PretrainedConfig, name: str | None = None) -> TrainingModel:
     """The float model behind a model folder, to train on from. Raises WeightsError where the folder lacks the float context model.
 
     name: a family or preset to start in place of the folder's. One that has all of its layers and more blocks takes them over, and computes the same
@@ -58,33 +58,49 @@ def load_training_model(card: ModelCard, name: str | None = None) -> TrainingMod
     try:
         config = ContextConfig(**tupled(card.config["context"]))
         # links and blocks that a model lacks change nothing at first
-        context = ContextModel(replace(config, link=config.link or NEW.link, deeper=config.deeper if any(config.deeper) else NEW.deeper))
-        context.load_state_dict({k: v.float() for k, v in load_file(file).items()}, strict=context.config == config)
-        shipped = {k.removeprefix("autoencoder."): v.float() for k, v in read_parts(card).items() if k.startswith("autoencoder.")}
+        context = ContextModel(
+            replace(
+                config,
+                conditional=config.conditional or NEW.conditional,
+                extra_blocks=config.extra_blocks if any(config.extra_blocks) else NEW.extra_blocks,
+            )
+        )
+        context.load_state_dict(
+            {own_name(k): v.float() for k, v in load_file(file).items()}, strict=context.config == config
+        )
+        shipped = {
+            k.removeprefix("autoencoder."): v.float()
+            for k, v in read_parts(card).items()
+            if k.startswith("autoencoder.")
+        }
         trained = build_autoencoder(card.family, card.config["transform"])
         del shipped["steps"]
         trained.load_state_dict(shipped)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise WeightsError(f"{card.folder}: was made by another version of the program; start from the wavelet, or from newer weights") from error
+        raise WeightsError(
+            f"{card.folder}: was made by another version of the program; start from the wavelet, or from newer weights"
+        ) from error
     fresh = trained if name is None else untrained(name)
     if (fresh.family, fresh.settings) == (trained.family, trained.settings):
         return TrainingModel(trained, context)
     kept, shapes = trained.state_dict(), {k: v.shape for k, v in fresh.state_dict().items()}
     if fresh.family != trained.family or any(shapes.get(k) != v.shape for k, v in kept.items()):
-        kept = {k: kept[k] for k in ("gain", "ungain")}
+        kept = {k: kept[k] for k in ("gain", "inverse_gain")}
     fresh.load_state_dict(kept, strict=False)
     return TrainingModel(fresh, context)
 
 
 @torch.no_grad()
-def blend(model: TrainingModel, other: TrainingModel, share: float) -> None:
+def interpolate(model: TrainingModel, other: TrainingModel, share: float) -> None:
     """Make a model's weights `share` of themselves and the rest of another's. Raises WeightsError where the two differ in shape.
 
     Half of a run and half of what it started from can be better than either: what a learning rate adds as noise is averaged away.
     """
     ours, theirs = model.state_dict(), other.state_dict()
     if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
-        raise WeightsError("the run's model and the one to average it with are not of the same shape; give the model that the run started from")
+        raise WeightsError(
+            "the run's model and the one to average it with are not of the same shape; give the model that the run started from"
+        )
     for name, weight in ours.items():
         if weight.is_floating_point():
             weight.lerp_(theirs[name].to(weight), 1 - share)
@@ -100,7 +116,9 @@ def model_of_run(checkpoint: Path) -> TrainingModel:
         context = ContextModel(ContextConfig(**tupled(made_of["context"])))
         return TrainingModel(build_autoencoder(made_of["family"], made_of["transform"]), context)
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{checkpoint}: does not say what model it is of; was it made by an earlier vitcodec?") from error
+        raise WeightsError(
+            f"{checkpoint}: does not say what model it is of; was it made by an earlier vitcodec?"
+        ) from error
 
 
 def load_pretrained_encoder(model: TrainingModel, name: str) -> None:
@@ -173,7 +191,11 @@ def write_model(
     for left in folder.glob("model-*.safetensors"):  # of a larger model that was here before
         if left.name not in names:
             left.unlink()
-    files.write_atomic(folder / "context-float.safetensors", save({k: v.half() for k, v in model.context.state_dict().items()}), overwrite=True)
+    files.write_atomic(
+        folder / "context-float.safetensors",
+        save({stored_name(k): v.half() for k, v in model.context.state_dict().items()}),
+        overwrite=True,
+    )
     files.write_atomic(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode(), overwrite=True)
 
 
@@ -188,6 +210,10 @@ def measure(folder: Path, images: Sequence[np.ndarray], count: int = 12) -> floa
         {"quality": q, "bpp": round(bpp, 5), "psnr" if tune == "psnr" else "ms_ssim_db": round(db, 3)}
         for q, (bpp, db) in zip(QUALITIES, curve, strict=True)
     ]
-    config["metrics"]["validation"] = {"images": min(count, len(images)), "bd_rate_percent": {REFERENCE: round(change, 2)}, "curve": points}
+    config["metrics"]["validation"] = {
+        "images": min(count, len(images)),
+        "bd_rate_percent": {REFERENCE: round(change, 2)},
+        "curve": points,
+    }
     files.write_atomic(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode(), overwrite=True)
     return change

@@ -50,7 +50,9 @@ class RelaxedArithmetic:
         return q * UNIT
 
     def merge(self, low: Tensor, details: Tensor) -> Tensor:
-        return _passing(wavelet.merge(low, details * UNIT), self.exact.merge(low.detach().int(), details.detach().int()))
+        return _passing(
+            wavelet.merge(low, details * UNIT), self.exact.merge(low.detach().int(), details.detach().int())
+        )
 
     def contrast(self, low: Tensor) -> Tensor:
         return _LookUp.apply(_passing(local_contrast(low), self.exact.difference(low.detach().int())), self.exact, 1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from .container import Header
+from .bitstream.container import Header
 from .errors import UsageError
 from .wavelet import LEVELS, Subbands
 
@@ -64,13 +64,17 @@ class Region(NamedTuple):
         x, y = max(self.x, 0), max(self.y, 0)
         width, height = min(self.x + self.width, header.width) - x, min(self.y + self.height, header.height) - y
         if width < 1 or height < 1:
-            raise UsageError(f"region {','.join(map(str, self))} lies outside the picture of {header.width}x{header.height} pixels")
+            raise UsageError(
+                f"region {','.join(map(str, self))} lies outside the picture of {header.width}x{header.height} pixels"
+            )
         return Region(x, y, width, height)
 
     def area(self, header: Header) -> Area:
         """The sites that it touches."""
         y, x = self.y // SITE, self.x // SITE
-        return Area(y, x, -(-(self.y + self.height) // SITE) - y, -(-(self.x + self.width) // SITE) - x).overlap(whole_area(header))
+        return Area(y, x, -(-(self.y + self.height) // SITE) - y, -(-(self.x + self.width) // SITE) - x).overlap(
+            whole_area(header)
+        )
 
     def reduced(self, reduce: int) -> Region:
         """The pixels of the picture halved `reduce` times that show it."""
@@ -117,7 +121,9 @@ def gather(parts: Mapping[int, Subbands], header: Header, wanted: Area) -> Subba
     """The tokens of an area out of those of the tiles under it."""
     first = next(iter(parts.values()))
     rows = first.low.shape[1]
-    out = first.map(lambda t: t.new_empty(1, wanted.h * (t.shape[1] // rows), wanted.w * (t.shape[1] // rows), t.shape[3]))
+    out = first.map(
+        lambda t: t.new_empty(1, wanted.h * (t.shape[1] // rows), wanted.w * (t.shape[1] // rows), t.shape[3])
+    )
     for index in tiles_under(header, wanted):
         tile = token_tile(header, index)
         common = wanted.overlap(tile)

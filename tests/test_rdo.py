@@ -11,13 +11,13 @@ import torch
 from conftest import make_rgb
 from PIL import Image
 
-from vitcodec import weights
 from vitcodec.codec import Codec
-from vitcodec.effort import ROUNDS, Refiner, _chosen, _some, rounded
-from vitcodec.entropy.context import Site
-from vitcodec.entropy.relaxed import RelaxedArithmetic
+from vitcodec.context.model import CodingGroup
+from vitcodec.context.relaxed import RelaxedArithmetic
 from vitcodec.errors import UsageError
 from vitcodec.images import Picture
+from vitcodec.pretrained import registry
+from vitcodec.rdo import ROUNDS, RDOSearch, _chosen, _some, rounded
 from vitcodec.wavelet import Subbands
 
 QUALITY = 25
@@ -32,18 +32,18 @@ def small() -> Picture:
 
 @pytest.fixture(scope="module")
 def integers(codec: Codec, small: Picture) -> Subbands:
-    return codec.coded_tokens(small, QUALITY, effort=1)
+    return codec.encoded_tokens(small, QUALITY, effort=1)
 
 
-def predictions(codec: Codec, arithmetic, integers: Subbands) -> list[tuple[Site, torch.Tensor]]:
+def predictions(codec: Codec, arithmetic, integers: Subbands) -> list[tuple[CodingGroup, torch.Tensor]]:
     seen = []
 
-    def visit(site: Site, parameters: torch.Tensor) -> torch.Tensor:
+    def visit(site: CodingGroup, parameters: torch.Tensor) -> torch.Tensor:
         seen.append((site, parameters.detach()))
-        return site.take(integers)
+        return site.gather(integers)
 
     rate = codec.entropy.rates[QUALITY - 1 : QUALITY]
-    codec.entropy.context.walk(arithmetic, rate, *integers.low.shape[1:3], visit)
+    codec.entropy.context.autoregressive_pass(arithmetic, rate, *integers.low.shape[1:3], visit)
     return seen
 
 
@@ -60,14 +60,16 @@ def test_relaxed_arithmetic_predicts_the_same(codec, integers, gradient):
 
 def test_gradients_reach_every_subband(codec, integers, small):
     image = torch.from_numpy(small.rgb.copy())[None].float()
-    *_, q = Refiner(codec.autoencoder, codec.entropy, QUALITY)._cost(image, integers, gradient=True)
+    *_, q = RDOSearch(codec.autoencoder, codec.entropy, QUALITY)._cost(image, integers, gradient=True)
     assert all(t.grad is not None and t.grad.abs().sum() > 0 for t in (q.low, *q.details))
 
 
 def test_rounds_of_moves_lower_the_cost(codec, integers, small):
-    refine = Refiner(codec.autoencoder, codec.entropy, QUALITY)
+    refine = RDOSearch(codec.autoencoder, codec.entropy, QUALITY)
     image = torch.from_numpy(small.rgb.copy())[None].float()
-    before, few, many = (refine._cost(image, refine(image, integers, rounds), gradient=False)[0] for rounds in (0, 2, 6))
+    before, few, many = (
+        refine._cost(image, refine(image, integers, rounds), gradient=False)[0] for rounds in (0, 2, 6)
+    )
     assert few < before and many <= few
 
 
@@ -75,7 +77,11 @@ def test_rounds_of_moves_lower_the_cost(codec, integers, small):
     ("side", "outer", "where"),
     [
         (3, 0.0, [(2, 2), (2, 6), (3, 3), (3, 7), (4, 4)]),
-        (3, 0.5, [(2, 2), (2, 6), (3, 7), (4, 4)]),  # (3, 3) has a corner that promises more than twice as much, (3, 7) has not
+        (
+            3,
+            0.5,
+            [(2, 2), (2, 6), (3, 7), (4, 4)],
+        ),  # (3, 3) has a corner that promises more than twice as much, (3, 7) has not
         (3, 1.0, [(2, 2), (2, 6), (4, 4)]),
         (5, 1.0, [(4, 4)]),
     ],
@@ -89,12 +95,12 @@ def test_only_the_best_move_of_a_neighbourhood_is_made(side, outer, where):
 
 
 def test_what_corners_count_changes_gradually_from_quality_to_quality(codec):
-    apart = [Refiner(codec.autoencoder, codec.entropy, quality)._apart() for quality in range(1, 101)]
+    apart = [RDOSearch(codec.autoencoder, codec.entropy, quality)._apart() for quality in range(1, 101)]
     assert [side for side, _ in apart] == [5] * 22 + [3] * 78
     counts = [outer for _, outer in apart]
     assert counts[:37] == [1.0] * 37 and counts[49:] == [0.0] * 51
     assert all(0 <= a - b < 0.15 for a, b in itertools.pairwise(counts))
-    assert Refiner(codec.autoencoder, codec.entropy, 60, tune="ms-ssim")._apart() == (3, 1.0)
+    assert RDOSearch(codec.autoencoder, codec.entropy, 60, tune="ms-ssim")._apart() == (3, 1.0)
 
 
 def test_some_of_the_moves_are_put_off():
@@ -107,7 +113,7 @@ def test_some_of_the_moves_are_put_off():
 @pytest.mark.parametrize("quality", [3, 30, 60])
 def test_moves_never_raise_the_cost_of_what_costs_little(codec, quality):
     """Where a round is most likely to do harm, in flat pictures and at coarse steps, its result is checked."""
-    refine = Refiner(codec.autoencoder, codec.entropy, quality)
+    refine = RDOSearch(codec.autoencoder, codec.entropy, quality)
     image = torch.full((1, 128, 128, 3), 77.0)
     with torch.no_grad():
         plain = rounded(codec.autoencoder.encode(image, refine.step), 0.1)
@@ -116,11 +122,11 @@ def test_moves_never_raise_the_cost_of_what_costs_little(codec, quality):
 
 
 def test_rounds_of_moves_lower_the_cost_in_ms_ssim():
-    tuned = Codec.load(weights.TUNED["ms-ssim"], "cpu")
+    tuned = Codec.load(registry.TUNED["ms-ssim"], "cpu")
     assert tuned.card.config["tune"] == "ms-ssim"
     with Image.open(Path(__file__).parent.parent / "examples" / "chelsea.png") as picture:
         image = torch.from_numpy(np.array(picture.convert("RGB").crop((150, 80, 342, 272)))).float()[None]
-    refine = Refiner(tuned.autoencoder, tuned.entropy, QUALITY, tune="ms-ssim")
+    refine = RDOSearch(tuned.autoencoder, tuned.entropy, QUALITY, tune="ms-ssim")
     with torch.no_grad():
         integers = rounded(tuned.autoencoder.encode(image, refine.step), 0.1)
     before, after = (refine._cost(image, refine(image, integers, rounds), gradient=False)[0] for rounds in (0, 2))
@@ -133,9 +139,11 @@ def test_rounds_of_moves_lower_the_cost_in_ms_ssim():
 def test_every_effort_decodes_to_what_was_coded(codec, small):
     sizes = {}
     for effort in (1, 2, max(ROUNDS)):
-        data, coded = codec.encode(small, QUALITY, effort), codec.coded_tokens(small, QUALITY, effort)
+        data, coded = codec.encode(small, QUALITY, effort), codec.encoded_tokens(small, QUALITY, effort)
         tokens = codec.tokens(data)
-        assert all(torch.equal(a, b) for a, b in zip((tokens.low, *tokens.details), (coded.low, *coded.details), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip((tokens.low, *tokens.details), (coded.low, *coded.details), strict=True)
+        )
         sizes[effort] = len(data)
     assert len(set(sizes.values())) > 1
 
@@ -150,5 +158,5 @@ def test_no_such_effort(codec, small, effort):
 def test_low_bands_of_any_size(codec, size):
     """The sparse grids of the smallest low bands have groups without a value."""
     picture = Picture(make_rgb(*size), None, False, None, None, None, [])
-    tokens, coded = codec.tokens(codec.encode(picture, 60)), codec.coded_tokens(picture, 60)
+    tokens, coded = codec.tokens(codec.encode(picture, 60)), codec.encoded_tokens(picture, 60)
     assert torch.equal(tokens.low, coded.low)

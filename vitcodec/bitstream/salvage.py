@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..errors import FormatError, LimitError
 from . import container
 from .container import INDEX, KEYS, LEVELS, MAX_METADATA, TOKENS, Chunk, Contents, Header, Reader, Source
-from .errors import FormatError, LimitError
 
 _SEARCH = 16  # times the file's size that checksums are computed over at most, so that a hostile file cannot make the search endless
 
 
 @dataclass
 class Salvaged:
-    """contents.missing lists the tokens that are lost; `lost` tells people of them and of lost metadata. Both are empty if the file is whole."""
+    """contents.erased lists the tokens that are lost; `lost` tells people of them and of lost metadata. Both are empty if the file is whole."""
 
     contents: Contents
     lost: list[str] = field(default_factory=list)
@@ -35,14 +35,18 @@ def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Salvaged:
     search = _Search(reader.read(reader.remaining), name)
     start, sizes = _read_metadata(search, found)
     if _damaged_chunk("MASK") in found.lost:
-        raise FormatError(f"{name}: damaged: nothing can be salvaged, as it is lost which tokens were left out; get a complete and undamaged copy")
+        raise FormatError(
+            f"{name}: damaged: nothing can be salvaged, as it is lost which tokens were left out; get a complete and undamaged copy"
+        )
     wanted = [(level, tile) for level, tile in container.order(header) if level == 0 or level >= finest]
     found.contents.tokens = _by_index(search, start, wanted, sizes) if sizes else _by_search(search, start, wanted)
-    found.contents.missing = frozenset(wanted) - found.contents.tokens.keys()
+    found.contents.erased = frozenset(wanted) - found.contents.tokens.keys()
     if not any(level == 0 for level, _ in found.contents.tokens):
-        raise FormatError(f"{name}: damaged: nothing can be salvaged, as the coarsest level is lost; get a complete and undamaged copy")
-    if found.contents.missing:
-        found.lost.append(_describe(header, found.contents.missing))
+        raise FormatError(
+            f"{name}: damaged: nothing can be salvaged, as the coarsest level is lost; get a complete and undamaged copy"
+        )
+    if found.contents.erased:
+        found.lost.append(_describe(header, found.contents.erased))
     return found
 
 
@@ -62,7 +66,11 @@ class _Search:
         except FormatError:
             return None
         size = container.chunk_size(length)
-        return Chunk(type.decode("ascii"), start, length, size) if type.isalpha() and start + size <= len(self.data) else None
+        return (
+            Chunk(type.decode("ascii"), start, length, size)
+            if type.isalpha() and start + size <= len(self.data)
+            else None
+        )
 
     def payload(self, chunk: Chunk) -> bytes | None:
         """The chunk's payload, if its checksum is right."""
@@ -132,7 +140,9 @@ def _keep(search: _Search, chunk: Chunk, payload: bytes, found: Salvaged, limit:
     return len(data)
 
 
-def _by_index(search: _Search, start: int, wanted: list[tuple[int, int]], sizes: list[int]) -> dict[tuple[int, int], bytes]:
+def _by_index(
+    search: _Search, start: int, wanted: list[tuple[int, int]], sizes: list[int]
+) -> dict[tuple[int, int], bytes]:
     tokens = {}
     for (level, tile), size in zip(wanted, sizes, strict=False):
         chunk = search.frame(start)

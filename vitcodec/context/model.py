@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import wavelet
-from ..layers import by_rows, fold, local_contrast, unfold, zero_init
+from ..layers import by_rows, depth_to_space, local_contrast, space_to_depth, zero_init
 from ..wavelet import Subbands
 
 PHASES = (0, 0), (1, 1), (0, 1), (1, 0)  # the order of the four positions of each 2x2 block
@@ -35,19 +35,29 @@ class ContextConfig:
     """The defaults are what weights without such a field were trained with; NEW is what is trained now."""
 
     features: tuple[int, ...] = (96, 128, 128, 128)  # width of the features at levels 1 to 4
-    heads: tuple[int, ...] = (64, 80, 80, 80)  # width of the luma heads at levels 1 to 4; twice that for chroma at levels 1 and 2
+    heads: tuple[int, ...] = (
+        64,
+        80,
+        80,
+        80,
+    )  # width of the luma heads at levels 1 to 4; twice that for chroma at levels 1 and 2
     low_head: int = 48  # width of the low band's heads
     low_scales: int = 3  # how often the low band's grid is halved: its first sites are 2^low_scales apart
     parameters: int = 3  # predicted per value: mean, log scale, mixture logit
-    link: int = 0  # width of a Link, by which the groups of channels at a place see each other; 0: all groups are coded at once
-    deeper: tuple[int, ...] = (0, 0, 0, 0)  # residual blocks more than one, of the features and of every head at levels 1 to 4
+    conditional: int = 0  # width of a ChannelCondition, by which the groups of channels at a place see each other; 0: all groups are coded at once
+    extra_blocks: tuple[int, ...] = (
+        0,
+        0,
+        0,
+        0,
+    )  # residual blocks more than one, of the features and of every head at levels 1 to 4
 
 
-NEW = ContextConfig(link=32, deeper=(0, 1, 2, 2))
+NEW = ContextConfig(conditional=32, extra_blocks=(0, 1, 2, 2))
 
 
 @dataclass(frozen=True)
-class Site:
+class CodingGroup:
     """A group of values that are coded together."""
 
     level: int  # 0: the low band; 1 (finest) to 4: details
@@ -55,23 +65,23 @@ class Site:
     phase: tuple[int, int] | None  # the position in each block; None: all four of 2x2, folded into channels
     stride: int = 2  # side of a block
 
-    def take(self, bands: Subbands) -> Tensor:
+    def gather(self, bands: Subbands) -> Tensor:
         """The group's values (B, h, w, n) out of whole subbands."""
         x = (bands.details[self.level - 1] if self.level else bands.low)[..., self.channels]
         if self.phase is None:
-            return fold(x.contiguous())
+            return space_to_depth(x.contiguous())
         return x[:, self.phase[0] :: self.stride, self.phase[1] :: self.stride]
 
-    def put(self, bands: Subbands, values: Tensor) -> None:
-        """The inverse of take, into whole subbands."""
+    def scatter(self, bands: Subbands, values: Tensor) -> None:
+        """The inverse of gather, into whole subbands."""
         x = (bands.details[self.level - 1] if self.level else bands.low)[..., self.channels]
         if self.phase is None:
-            x.copy_(unfold(values))
+            x.copy_(depth_to_space(values))
         else:
             x[:, self.phase[0] :: self.stride, self.phase[1] :: self.stride] = values
 
 
-Visit = Callable[[Site, Tensor], Tensor]
+Coder = Callable[[CodingGroup, Tensor], Tensor]
 
 
 class Arithmetic(Protocol):
@@ -95,7 +105,9 @@ class FloatArithmetic:
         self.device = device
         kind = torch.device(device or "cpu").type
         # what only matrix products look at is gathered in the precision that they take
-        self.seen = torch.get_autocast_dtype(kind) if kind != "mps" and torch.is_autocast_enabled(kind) else torch.float32
+        self.seen = (
+            torch.get_autocast_dtype(kind) if kind != "mps" and torch.is_autocast_enabled(kind) else torch.float32
+        )
 
     def zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, device=self.device, dtype=self.seen)
@@ -154,7 +166,7 @@ class Residual(nn.Module):
         return F.relu(x + self.reduce(self.expand(x)))
 
 
-def deeper(width: int, count: int) -> nn.Sequential:
+def extra_blocks(width: int, count: int) -> nn.Sequential:
     """Residual blocks that change nothing before they are trained."""
     blocks = [Residual(width) for _ in range(count)]
     for block in blocks:
@@ -168,16 +180,16 @@ class Head(nn.Module):
     def __init__(self, inputs: int, width: int, outputs: int, more: int = 0):
         super().__init__()
         self.enter, self.body, self.leave = Dense(inputs, width), Residual(width), zero_init(nn.Linear(width, outputs))
-        self.deeper = deeper(width, more)
+        self.extra = extra_blocks(width, more)
 
     def hidden(self, x: Tensor) -> Tensor:
-        return self.deeper(self.body(self.enter(x)))
+        return self.extra(self.body(self.enter(x)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.leave(self.hidden(x))
 
 
-class Link(nn.Module):
+class ChannelCondition(nn.Module):
     """A head's hidden layer and the groups of channels that are known -> what is added to the parameters of the next group."""
 
     def __init__(self, inputs: int, width: int, outputs: int):
@@ -188,7 +200,7 @@ class Link(nn.Module):
         return self.leave(self.enter(x))
 
 
-class LinkedHead(Head):
+class ChannelConditionalHead(Head):
     """A head whose channels are coded in groups, one after the other, each seeing those before it at the same places.
 
     groups: channels of each; places: how many the head speaks for. Values and parameters are in the order of places, then channels.
@@ -196,11 +208,19 @@ class LinkedHead(Head):
 
     def __init__(self, inputs: int, width: int, groups: Sequence[int], places: int, level: int, config: ContextConfig):
         p = config.parameters
-        super().__init__(inputs, width, p * places * sum(groups), config.deeper[level - 1])
-        self.groups, self.places, self.parameters_each = (tuple(groups) if config.link else (sum(groups),)), places, p
+        super().__init__(inputs, width, p * places * sum(groups), config.extra_blocks[level - 1])
+        self.groups, self.places, self.parameters_each = (
+            (tuple(groups) if config.conditional else (sum(groups),)),
+            places,
+            p,
+        )
         known = [2 * places * sum(groups[:k]) for k in range(len(groups))]
         pairs = list(zip(known, groups, strict=True))[1:]
-        self.links = nn.ModuleList(Link(width + n, config.link, p * places * g) for n, g in pairs) if config.link else nn.ModuleList()
+        self.conditionals = (
+            nn.ModuleList(ChannelCondition(width + n, config.conditional, p * places * g) for n, g in pairs)
+            if config.conditional
+            else nn.ModuleList()
+        )
 
     def code(self, num: Arithmetic, parts: Sequence[Tensor], visit: Callable[[slice, Tensor], Tensor]) -> Tensor:
         """The parts of what is seen -> all values, (B, h, w, places * channels). visit: a group's channels and parameters -> its values."""
@@ -212,7 +232,7 @@ class LinkedHead(Head):
             predicted = predicted.flatten(-3)
             if k:
                 seen.append(num.embed(values[-1].flatten(-2)))
-                predicted = predicted + self.links[k - 1](torch.cat(seen, -1))
+                predicted = predicted + self.conditionals[k - 1](torch.cat(seen, -1))
             values.append(visit(slice(first, first + group), predicted).unflatten(-1, (self.places, group)))
             first += group
         return torch.cat(values, -1).flatten(-2)
@@ -225,16 +245,20 @@ def _within(channels: slice, group: slice) -> slice:
     return slice(channels.start + group.start, channels.start + group.stop)
 
 
-class Steps(nn.Module):
+class FourPhaseContext(nn.Module):
     """n channels in four steps, each seeing a size x size neighbourhood of the steps before it, and of `other`, which is whole."""
 
-    def __init__(self, groups: Sequence[int], other: int, features: int, width: int, size: int, level: int, config: ContextConfig):
+    def __init__(
+        self, groups: Sequence[int], other: int, features: int, width: int, size: int, level: int, config: ContextConfig
+    ):
         super().__init__()
         self.n, self.size = (n := sum(groups)), size
         seen = (features + 2 * size * size * (n * (k > 0) + other) for k in range(len(PHASES)))
-        self.heads = nn.ModuleList(LinkedHead(inputs, width, groups, 1, level, config) for inputs in seen)
+        self.heads = nn.ModuleList(ChannelConditionalHead(inputs, width, groups, 1, level, config) for inputs in seen)
 
-    def forward(self, num: Arithmetic, features: Tensor, other: Tensor | None, visit: Visit, level: int, channels: slice) -> Tensor:
+    def forward(
+        self, num: Arithmetic, features: Tensor, other: Tensor | None, visit: Coder, level: int, channels: slice
+    ) -> Tensor:
         B, h, w, _ = features.shape
         seen, values = num.zeros(B, 2 * h, 2 * w, 2 * self.n), None
         for k, ((i, j), head) in enumerate(zip(PHASES, self.heads, strict=True)):
@@ -245,9 +269,9 @@ class Steps(nn.Module):
                 inputs.append(around(other, self.size, i, j, 2))
 
             def group(part: slice, parameters: Tensor, phase: tuple[int, int] = (i, j)) -> Tensor:
-                return visit(Site(level, _within(channels, part), phase), parameters)
+                return visit(CodingGroup(level, _within(channels, part), phase), parameters)
 
-            q = cast(LinkedHead, head).code(num, inputs, group)
+            q = cast(ChannelConditionalHead, head).code(num, inputs, group)
             values = q.new_zeros(B, 2 * h, 2 * w, self.n) if values is None else values
             values[:, i::2, j::2] = q
             seen[:, i::2, j::2] = num.embed(q)
@@ -255,7 +279,7 @@ class Steps(nn.Module):
         return values
 
 
-class Interlaced(nn.Module):
+class InterlacedLowBand(nn.Module):
     """The low band from a sparse grid to the whole: at each scale the grid's 2x2 blocks are filled in the order of PHASES, luma before chroma.
 
     What is seen of a value's surroundings is taken relative to the mean of its known neighbours, and so is the mean that is predicted: a constant
@@ -273,7 +297,7 @@ class Interlaced(nn.Module):
         self.luma = nn.ModuleList(heads(s, seen, 1) for s in range(scales))
         self.chroma = nn.ModuleList(heads(s, seen + 2, 2) for s in range(scales))
 
-    def forward(self, num: Arithmetic, rate: Tensor, height: int, width: int, visit: Visit) -> Tensor:
+    def forward(self, num: Arithmetic, rate: Tensor, height: int, width: int, visit: Coder) -> Tensor:
         """rate (B, 16) -> all values, (B, height, width, 3)."""
         values = num.integers(len(rate), height, width, 3)
         known = num.integers(1, height, width, 1)
@@ -289,9 +313,9 @@ class Interlaced(nn.Module):
                 centre = num.quotient((q * near).sum(3), near.sum(3).clamp_min(1))
                 seen = (num.relative(q, centre[:, :, :, None]) * mask).flatten(3)
                 inputs = torch.cat((rate[:, None, None].expand(-1, *seen.shape[1:3], -1), seen), -1)
-                y = visit(Site(0, slice(0, 1), phase, stride), self._moved(num, luma(inputs), centre[..., :1]))
+                y = visit(CodingGroup(0, slice(0, 1), phase, stride), self._moved(num, luma(inputs), centre[..., :1]))
                 inputs = torch.cat((inputs, num.relative(y, centre[..., :1])), -1)
-                c = visit(Site(0, slice(1, 3), phase, stride), self._moved(num, chroma(inputs), centre[..., 1:]))
+                c = visit(CodingGroup(0, slice(1, 3), phase, stride), self._moved(num, chroma(inputs), centre[..., 1:]))
                 values[here], known[here] = torch.cat((y, c), -1), 1
         return values
 
@@ -307,7 +331,7 @@ class Interlaced(nn.Module):
         return torch.cat((num.shifted(parameters[..., :n], centre), parameters[..., n:]), -1)
 
 
-class Level(nn.Module):
+class DetailLevel(nn.Module):
     """One level's details: features on the grid of 2x2 blocks, luma heads, chroma heads, and features for the next finer level."""
 
     def __init__(self, level: int, inherited: int, config: ContextConfig):
@@ -315,27 +339,35 @@ class Level(nn.Module):
         width, head = config.features[level - 1], config.heads[level - 1]
         self.level, coarsest = level, level == wavelet.LEVELS
         self.enter = Dense(inherited + 9 * 24 + (0 if coarsest else 9 * 18), width)
-        self.body, self.deeper = Residual(width), deeper(width, config.deeper[level - 1])
-        self.luma = Steps(LUMA_GROUPS, 0, width, head, 5, level, config)
+        self.body, self.extra = Residual(width), extra_blocks(width, config.extra_blocks[level - 1])
+        self.luma = FourPhaseContext(LUMA_GROUPS, 0, width, head, 5, level, config)
         # at the coarse levels chroma has steps of its own; at the fine ones, where little of it is left, one step does
         if level > 2:
-            self.chroma: Steps | LinkedHead = Steps(CHROMA_GROUPS, 3, width, head, 3, level, config)
+            self.chroma: FourPhaseContext | ChannelConditionalHead = FourPhaseContext(
+                CHROMA_GROUPS, 3, width, head, 3, level, config
+            )
         else:
-            self.chroma = LinkedHead(width + 9 * 24, 2 * head, CHROMA_GROUPS, 4, level, config)
+            self.chroma = ChannelConditionalHead(width + 9 * 24, 2 * head, CHROMA_GROUPS, 4, level, config)
         self.up = Dense(width, 4 * width) if level > 1 else None
 
-    def forward(self, num: Arithmetic, inherited: Tensor, low: Tensor, parent: Tensor | None, visit: Visit) -> tuple[Tensor, Tensor | None]:
-        inputs = [inherited, around(fold(num.contrast(low)), 3)]
+    def forward(
+        self, num: Arithmetic, inherited: Tensor, low: Tensor, parent: Tensor | None, visit: Coder
+    ) -> tuple[Tensor, Tensor | None]:
+        inputs = [inherited, around(space_to_depth(num.contrast(low)), 3)]
         if parent is not None:
             inputs.append(around(num.embed(parent), 3))
-        f = by_rows(lambda *rows: self.deeper(self.body(self.enter(side_by_side(rows)))), *inputs)
+        f = by_rows(lambda *rows: self.extra(self.body(self.enter(side_by_side(rows)))), *inputs)
         y = self.luma(num, f, None, visit, self.level, LUMA)
-        if isinstance(self.chroma, Steps):
+        if isinstance(self.chroma, FourPhaseContext):
             c = self.chroma(num, f, num.embed(y), visit, self.level, CHROMA)
         else:
-            seen = f, around(fold(num.embed(y)), 3)
-            c = unfold(self.chroma.code(num, seen, lambda part, p: visit(Site(self.level, _within(CHROMA, part), None), p)))
-        return torch.cat((y, c), -1), None if self.up is None else unfold(self.up(f))
+            seen = f, around(space_to_depth(num.embed(y)), 3)
+            c = depth_to_space(
+                self.chroma.code(
+                    num, seen, lambda part, p: visit(CodingGroup(self.level, _within(CHROMA, part), None), p)
+                )
+            )
+        return torch.cat((y, c), -1), None if self.up is None else depth_to_space(self.up(f))
 
 
 class ContextModel(nn.Module):
@@ -344,25 +376,29 @@ class ContextModel(nn.Module):
     def __init__(self, config: ContextConfig = NEW):
         super().__init__()
         self.config = config
-        self.low = Interlaced(RATE_FEATURES, config.low_head, config.low_scales, config.parameters)
+        self.low = InterlacedLowBand(RATE_FEATURES, config.low_head, config.low_scales, config.parameters)
         inherited = (*config.features[1:], RATE_FEATURES)
-        self.levels = nn.ModuleList(Level(l, inherited[l - 1], config) for l in range(wavelet.LEVELS, 0, -1))  # coarsest first
+        self.levels = nn.ModuleList(
+            DetailLevel(l, inherited[l - 1], config) for l in range(wavelet.LEVELS, 0, -1)
+        )  # coarsest first
         self.rate = Dense(1, RATE_FEATURES)
         self.register_buffer("base", torch.zeros(wavelet.LEVELS + 1, 9))
 
-    def rate_features(self, step: Tensor) -> Tensor:
+    def step_features(self, step: Tensor) -> Tensor:
         """step (B,) -> (B, 16): what the coarsest levels see of the quality."""
         return self.rate(torch.log(step)[:, None] / 2 - 1.5)
 
-    def walk(self, num: Arithmetic, rate: Tensor, height: int, width: int, visit: Visit, finest: int = 1) -> Subbands:
-        """Visit every value once, the low band first and then levels 4 to `finest`.
+    def autoregressive_pass(
+        self, num: Arithmetic, rate: Tensor, height: int, width: int, visit: Coder, finest: int = 1
+    ) -> Subbands:
+        """Coder every value once, the low band first and then levels 4 to `finest`.
 
         rate (B, 16); height and width are the low band's, even. Returns all values visited; levels below `finest` are left out.
         """
         features = rate[:, None, None].expand(-1, height // 2, width // 2, -1)
         q_low = self.low(num, rate, height, width, visit)
         low, parent, details = num.lowpass(q_low), None, []
-        levels: Sequence[Level] = [m for m in self.levels if isinstance(m, Level) and m.level >= finest]
+        levels: Sequence[DetailLevel] = [m for m in self.levels if isinstance(m, DetailLevel) and m.level >= finest]
         for level in levels:
             if parent is not None:
                 low = num.merge(low, parent)

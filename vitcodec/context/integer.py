@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import wavelet
 from ..errors import WeightsError
-from .context import ContextConfig, ContextModel, Dense, Head, Link, Residual
+from .model import ChannelCondition, ContextConfig, ContextModel, Dense, Head, Residual
 
 WEIGHT_LIMIT, ACTIVATION_LIMIT = 127, 255
 EXACT = 2**24  # float32 holds every integer up to here
@@ -72,9 +72,15 @@ class IntegerLinear(nn.Module):
     def check(self, name: str) -> None:
         """Raise WeightsError unless all values are integers within the limits and the scales powers of two."""
         whole = all((t == t.round()).all() for t in (self.weight, self.bias))
-        powers = (torch.frexp(self.scale).mantissa == 0.5).all() and (self.scale <= 1).all() and (self.scale >= 2.0**-24).all()
+        powers = (
+            (torch.frexp(self.scale).mantissa == 0.5).all()
+            and (self.scale <= 1).all()
+            and (self.scale >= 2.0**-24).all()
+        )
         if not whole or not powers or self.weight.abs().max() > WEIGHT_LIMIT or self.largest_sum().max() >= EXACT:
-            raise WeightsError(f"layer {name}: not an exact integer layer; the weights are damaged or were exported wrongly")
+            raise WeightsError(
+                f"layer {name}: not an exact integer layer; the weights are damaged or were exported wrongly"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         return _Rounded.apply(x, self.weight, self.bias, self.scale, None, False)
@@ -98,7 +104,9 @@ class IntegerResidual(nn.Module):
     def check(self, name: str) -> None:
         whole = (self.identity == self.identity.round()).all() and (self.identity >= 0).all()
         if not whole or (self.reduce.largest_sum() + ACTIVATION_LIMIT * self.identity).max() >= EXACT:
-            raise WeightsError(f"layer {name}: not an exact integer layer; the weights are damaged or were exported wrongly")
+            raise WeightsError(
+                f"layer {name}: not an exact integer layer; the weights are damaged or were exported wrongly"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         reduce = self.reduce
@@ -115,7 +123,7 @@ def skeleton(config: ContextConfig) -> ContextModel:
                 setattr(module, name, IntegerDense(child.in_features, child.out_features))
             elif isinstance(child, Residual):
                 setattr(module, name, IntegerResidual(child.reduce.out_features))
-            elif isinstance(module, Head | Link) and isinstance(child, nn.Linear):
+            elif isinstance(module, Head | ChannelCondition) and isinstance(child, nn.Linear):
                 setattr(module, name, IntegerLinear(child.in_features, child.out_features))
     # both become tables with a row per quality
     del model.rate
@@ -139,7 +147,9 @@ class IntegerArithmetic:
     def __init__(self, thresholds: Tensor):
         self.device = thresholds.device
         self.limit = int(thresholds[-1])
-        self.table = torch.searchsorted(thresholds, torch.arange(self.limit + 1, dtype=thresholds.dtype, device=self.device), right=True).float()
+        self.table = torch.searchsorted(
+            thresholds, torch.arange(self.limit + 1, dtype=thresholds.dtype, device=self.device), right=True
+        ).float()
 
     def zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, device=self.device)
@@ -170,7 +180,9 @@ class IntegerArithmetic:
         for dim in (1, 2):
             n = total.shape[dim]
             place = torch.arange(n, device=low.device)
-            total = sum((total.index_select(dim, (place + k).clamp(0, n - 1)) for k in range(-2, 3)), torch.zeros_like(total))
+            total = sum(
+                (total.index_select(dim, (place + k).clamp(0, n - 1)) for k in range(-2, 3)), torch.zeros_like(total)
+            )
         return torch.div(25 * low - total, 25, rounding_mode="floor")
 
     def quotient(self, total: Tensor, count: Tensor) -> Tensor:

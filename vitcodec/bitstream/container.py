@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NoReturn
 
-from . import __version__
-from .errors import FormatError, LimitError, UnsupportedError
+from .. import __version__
+from ..errors import FormatError, LimitError, UnsupportedError
 
 # a byte above 127, a CR LF, a Ctrl-Z and an LF: each kind of text-mode transfer changes one of them
 MAGIC = b"\x89VTC\r\n\x1a\n"
@@ -67,12 +67,16 @@ class Header:
         if not 1 <= len(self.model) <= MAX_MODEL:
             raise ValueError(f"the model id has {len(self.model)} characters, not 1..{MAX_MODEL}")
         # no slash, space or control character: the id becomes a folder's name and part of messages
-        if not (self.model.isascii() and self.model[0].isalnum() and all(c.isalnum() or c in "._-" for c in self.model)):
+        if not (
+            self.model.isascii() and self.model[0].isalnum() and all(c.isalnum() or c in "._-" for c in self.model)
+        ):
             raise ValueError(f"the model id {self.model!a} has characters other than letters, digits, '.', '-' and '_'")
         if len(self.weights) != HASH_SIZE:
             raise ValueError(f"the hash of the weights has {len(self.weights)} bytes, not {HASH_SIZE}")
         if self.tile % TILE_UNIT or not 1 <= self.tile // TILE_UNIT <= 255:
-            raise ValueError(f"tiles of {self.tile} pixels are not a multiple of {TILE_UNIT} in 1..255 times {TILE_UNIT}")
+            raise ValueError(
+                f"tiles of {self.tile} pixels are not a multiple of {TILE_UNIT} in 1..255 times {TILE_UNIT}"
+            )
 
     @property
     def tile_columns(self) -> int:
@@ -93,13 +97,13 @@ class Contents:
 
     metadata: keys among "ICCP", "EXIF", "XMP ", "ALPH" and "MASK".
     tokens: (level, tile) -> payload, with a level of LEVELS and the tile's index in row-major order.
-    missing: (level, tile) of what is damaged or cut off; only salvage.unpack leaves any.
+    erased: (level, tile) of what is damaged or cut off; only salvage.unpack leaves any.
     """
 
     header: Header
     metadata: dict[str, bytes] = field(default_factory=dict)
     tokens: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    missing: frozenset[tuple[int, int]] = frozenset()
+    erased: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,9 @@ def pack(contents: Contents) -> bytes:
     _check_metadata(sum(map(len, metadata.values())), "the image")
     keys = list(order(header))
     if tokens.keys() != set(keys):
-        raise ValueError(f"tokens for {len(tokens)} pairs of level and tile, not exactly those of {len(LEVELS)} levels and {header.tiles} tiles")
+        raise ValueError(
+            f"tokens for {len(tokens)} pairs of level and tile, not exactly those of {len(LEVELS)} levels and {header.tiles} tiles"
+        )
 
     parts = [MAGIC, bytes([VERSION]), _chunk(HEAD, _head_payload(header))]
     parts += [_chunk(type, _deflate(key, metadata[key])) for key, type in METADATA.items() if key in metadata]
@@ -190,7 +196,9 @@ class Reader:
         return _damaged(self.name, what)
 
     def truncated(self) -> FormatError:
-        return FormatError(f"{self.name}: truncated: it ends too early, after {self.position + self.remaining} bytes; {_COPY}")
+        return FormatError(
+            f"{self.name}: truncated: it ends too early, after {self.position + self.remaining} bytes; {_COPY}"
+        )
 
     def read(self, count: int) -> bytes:
         if count > self.remaining:
@@ -245,7 +253,9 @@ class Reader:
         self.payload(chunk)
         if chunk.type in _KNOWN or not _critical(chunk.type):
             raise self.damaged(f"chunk {chunk.type} at byte {chunk.offset} is out of place")
-        raise UnsupportedError(f"{self.name}: needs vitcodec > {__version__}: chunk {chunk.type} is unknown to this one; upgrade vitcodec")
+        raise UnsupportedError(
+            f"{self.name}: needs vitcodec > {__version__}: chunk {chunk.type} is unknown to this one; upgrade vitcodec"
+        )
 
 
 def _read(source: Source, finest: int, name: str, tiles: Collection[int] | None) -> tuple[Contents, list[Chunk]]:
@@ -265,7 +275,9 @@ def _read(source: Source, finest: int, name: str, tiles: Collection[int] | None)
         if chunk.type != TOKENS[level]:
             reader.refuse(chunk)
         if sizes and chunk.length != sizes[number]:
-            raise reader.damaged(f"chunk {chunk.type} at byte {chunk.offset} has {chunk.length} bytes, the index says {sizes[number]}")
+            raise reader.damaged(
+                f"chunk {chunk.type} at byte {chunk.offset} has {chunk.length} bytes, the index says {sizes[number]}"
+            )
         contents.tokens[level, tile] = reader.payload(chunk)
         chunks.append(chunk)
     else:
@@ -285,7 +297,9 @@ def read_head(reader: Reader) -> tuple[Header, Chunk]:
     version = reader.read(1)[0]
     if version > VERSION:
         # format N is first read by vitcodec N.0, see docs/format.md
-        raise UnsupportedError(f"{name}: needs vitcodec >= {version}.0 for format version {version}; this is {__version__}; upgrade vitcodec")
+        raise UnsupportedError(
+            f"{name}: needs vitcodec >= {version}.0 for format version {version}; this is {__version__}; upgrade vitcodec"
+        )
     chunk = reader.chunk()
     if chunk.type != HEAD or chunk.length > _MAX_HEAD:
         raise reader.damaged("it does not begin with a header")
@@ -301,7 +315,9 @@ def _parse_head(fields: Reader) -> Header:
     if fields.remaining:
         raise fields.damaged("it is too long")
     if flags & ~_GRAY:
-        raise UnsupportedError(f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; upgrade vitcodec")
+        raise UnsupportedError(
+            f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; upgrade vitcodec"
+        )
     try:
         return Header(width, height, quality, bool(flags & _GRAY), model.decode("latin-1"), weights, tile * TILE_UNIT)
     except ValueError as error:
@@ -361,12 +377,16 @@ def check_limits(header: Header, name: str) -> None:
     if header.tiles > MAX_TILES:
         raise LimitError(f"{size} are {header.tiles} tiles, more than {MAX_TILES}; use larger tiles")
     if min(header.width, header.tile) * min(header.height, header.tile) > MAX_TILE_PIXELS:
-        raise LimitError(f"{size} in tiles of {header.tile} exceed the limit of {MAX_TILE_PIXELS} pixels a tile; use smaller tiles")
+        raise LimitError(
+            f"{size} in tiles of {header.tile} exceed the limit of {MAX_TILE_PIXELS} pixels a tile; use smaller tiles"
+        )
 
 
 def _check_metadata(size: int, name: str) -> None:
     if size > MAX_METADATA:
-        raise LimitError(f"{name}: more than {MAX_METADATA >> 20} MiB of profile, EXIF, XMP and alpha; strip the metadata")
+        raise LimitError(
+            f"{name}: more than {MAX_METADATA >> 20} MiB of profile, EXIF, XMP and alpha; strip the metadata"
+        )
 
 
 def _deflate(key: str, data: bytes) -> bytes:

@@ -46,7 +46,9 @@ class Decoder:
     def read(self, tables: np.ndarray, rows: np.ndarray) -> np.ndarray:
         if not len(rows):
             return np.zeros(0, np.int32)
-        return np.concatenate([self._coder.decode(_TABLE, tables[rows[a : a + BLOCK]]) for a in range(0, len(rows), BLOCK)])
+        return np.concatenate(
+            [self._coder.decode(_TABLE, tables[rows[a : a + BLOCK]]) for a in range(0, len(rows), BLOCK)]
+        )
 
     def read_uniform(self, sizes: np.ndarray) -> np.ndarray:
         if not len(sizes):
