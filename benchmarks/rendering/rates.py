@@ -61,7 +61,7 @@ def _point(p: Point) -> tuple[str, str, str]:
 
 @block("kodak")
 def kodak_anchors(results: Library, document: Results) -> Lines:
-    """BD-rates against every anchor, with the PSNR over which each is taken where that is not the range in the heading."""
+    """BD-rates against every anchor, with the PSNR over which each is taken where the heading does not say it."""
     rows = [
         (
             row["anchor"],
