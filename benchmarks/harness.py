@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from vitcodec.errors import UsageError, VitcodecError
 
+from .process import CommandError
 from .store import RESULTS, Store
 
 SUITES = {path.stem: path for path in sorted((Path(__file__).parent / "suites").glob("[a-z]*.py"))}
@@ -51,7 +52,7 @@ def common() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"only try it out: one picture of 128x128 pixels, one run, few settings, results in {QUICK_RESULTS}",
+        help=f"only try it out: one picture of 176x176 pixels, one run, few settings, results in {QUICK_RESULTS}",
     )
     return parser
 
@@ -115,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
-    except VitcodecError as error:
+    except (VitcodecError, CommandError) as error:
         print(error, file=sys.stderr)
         return 1
     arguments.store.save(results)

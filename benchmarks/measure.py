@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 
 from vitcodec.errors import VitcodecError
 from vitcodec.evaluation.bdrate import Curve, bd_rate, overlap
-from vitcodec.evaluation.engine import Report, Row, evaluate, evaluate_decoded
+from vitcodec.evaluation.engine import evaluate, evaluate_decoded
+from vitcodec.evaluation.results import Report, Row
 
 WIDE = (0.1, 2.5)  # bits per pixel within which curves are compared
 NARROW = (29.4, 37.2)  # dB: the range over which papers usually give BD-rates on Kodak
@@ -63,7 +65,8 @@ def point(row: Row, setting: float, size: int) -> Point:
         "bpp": round(8 * size / (row.width * row.height), 6),
         "psnr": round(row.psnr, 5),
     }
-    return found if row.ms_ssim != row.ms_ssim else {**found, "ms_ssim": round(row.ms_ssim, 6)}
+    similarity = row.values["ms_ssim"]
+    return found if math.isnan(similarity) else {**found, "ms_ssim": round(similarity, 6)}
 
 
 def mean_points(points: Sequence[Point]) -> list[Point]:

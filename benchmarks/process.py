@@ -13,11 +13,18 @@ import sys
 import time
 
 
+class CommandError(Exception):
+    """A command that was to be measured failed."""
+
+
 def measured(*arguments: str) -> dict[str, float]:
-    """Run Python with these arguments: {"mib": peak resident memory, "seconds": ..., "cpu": seconds of CPU}."""
+    """Run Python with these arguments: {"mib": peak resident memory, "seconds": ..., "cpu": seconds of CPU}.
+
+    Raises CommandError.
+    """
     result = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=False)
     if result.returncode:
-        raise RuntimeError(f"python {' '.join(arguments)} ended with {result.returncode}: {result.stderr.strip()}")
+        raise CommandError(f"python {' '.join(arguments)} ended with {result.returncode}: {result.stderr.strip()}")
     return json.loads(result.stdout)
 
 

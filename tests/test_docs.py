@@ -1,4 +1,4 @@
-"""The README's Python example runs, the documents are what the results say, and benchmarks store results as they should."""
+"""The README's Python example runs, documents are what the results say, benchmarks store results as they should."""
 
 from __future__ import annotations
 

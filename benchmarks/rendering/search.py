@@ -23,6 +23,11 @@ def effort(results: Library) -> str:
         rows.append((effort_name(number), described(config, configs), *figures))
     headings = ("effort", "the encoder", "BD-rate against effort 1 (%)", "encode (s per megapixel)")
     lines = table(headings, rows, 2)
+    longest = EFFORTS[max(EFFORTS)]
+    lines += [
+        "",
+        f"From round {longest.skip_after + 1} on {longest.skip_share:.0%} of the updates, at random, are skipped.",
+    ]
     if len(measured) < len(configs):
         left = ", ".join(str(n) for n in configs if str(n) not in measured)
         lines += ["", f"Not measured yet with the weights that ship: effort {left}; `python -m benchmarks effort`."]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from vitcodec.codec import Codec
+from vitcodec.context.arithmetic import FloatArithmetic
 from vitcodec.context.density import RateMeter
-from vitcodec.context.model import FloatArithmetic
 from vitcodec.distortion import TUNINGS
 from vitcodec.images import read_image
 from vitcodec.options import EncodeOptions

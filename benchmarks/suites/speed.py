@@ -12,8 +12,9 @@ from typing import Any
 
 from vitcodec.codec import Codec
 from vitcodec.evaluation.baselines import BASELINES, OPTIONAL
-from vitcodec.evaluation.engine import Entrant, Row, colours_of
+from vitcodec.evaluation.engine import Entrant, colours_of
 from vitcodec.evaluation.matching import match_size
+from vitcodec.evaluation.results import Row
 from vitcodec.images import read_image
 from vitcodec.options import EncodeOptions
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 
 from vitcodec.codec import Codec
+from vitcodec.decoder import Decoder
+from vitcodec.encoder import Encoder
 from vitcodec.evaluation.engine import Entrant
 from vitcodec.options import EncodeOptions
 from vitcodec.training.package import load_training_model
@@ -23,7 +25,9 @@ QUALITIES = (20, 50, 80)
 
 def run(arguments: argparse.Namespace) -> Results:
     codec = Codec.load(one(arguments.models, None, "model"), "cpu", arguments.threads)
-    codec.autoencoder = load_training_model(codec.config, FAMILY).autoencoder.eval()
+    start = load_training_model(codec.config, FAMILY).autoencoder.eval()
+    codec.encoder = Encoder(codec.config, start, codec.entropy)
+    codec.decoder = Decoder(start, codec.entropy)
     effort = one(arguments.effort, EncodeOptions.effort, "effort")
     with image_files(arguments) as files:
         report = rows_of(Entrant(codec, EncodeOptions(effort=effort)), files, arguments.qualities or QUALITIES)

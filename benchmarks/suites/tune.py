@@ -11,8 +11,10 @@ from typing import Any
 
 from vitcodec.codec import Codec
 from vitcodec.errors import UsageError
-from vitcodec.evaluation.comparison import MEASURES, Comparison
-from vitcodec.evaluation.engine import Entrant, Report
+from vitcodec.evaluation.comparison import Comparison
+from vitcodec.evaluation.engine import Entrant
+from vitcodec.evaluation.measures import PLOTTED
+from vitcodec.evaluation.results import Report
 from vitcodec.options import EncodeOptions
 from vitcodec.pretrained.registry import TUNED
 
@@ -36,7 +38,7 @@ def run(arguments: argparse.Namespace) -> Results:
             codec = Codec.load(name, arguments.device, arguments.threads)
             reports.append(rows_of(Entrant(codec, EncodeOptions(effort=effort)), files, qualities, name=name))
             print(*_means(reports[-1]), sep="\n", flush=True)
-    rates = {m: Comparison(reports, {}, anchors=[reports[0].codec]).bd_rates(m) for m in MEASURES}
+    rates = {m: Comparison(reports, {}, anchors=[reports[0].codec]).bd_rates(m) for m in PLOTTED}
     return {
         "images": len(files),
         "effort": effort,
@@ -52,7 +54,7 @@ def _means(report: Report) -> list[dict[str, Any]]:
             "quality": mean.quality,
             "bpp": round(mean.bpp, 6),
             "psnr": round(mean.psnr, 5),
-            "ms_ssim": round(mean.ms_ssim, 6),
+            "ms_ssim": round(mean.values["ms_ssim"], 6),
         }
         for mean in report.means()
     ]
