@@ -58,7 +58,8 @@ class Autoencoder(nn.Module):
         f = (knot - i)[:, None]
         factors = torch.exp(logs[i] * (1 - f) + logs[i + 1] * f)[:, None, None]
         low, *details = factors.split((3, *([9] * LEVELS)), -1)
-        return Subbands(bands.low * low, tuple(d * g for d, g in zip(bands.details, details, strict=True)))
+        own = Subbands(low, tuple(details[bands.finest - 1 :]), bands.finest)
+        return bands.combine(torch.mul, own)
 
     @property
     def supports_erasure(self) -> bool:
@@ -112,7 +113,8 @@ class Autoencoder(nn.Module):
             torch.ones(len(step), 1, 1, CHANNELS[level], device=step.device) for level in range(LEVELS + 1)
         )
         gains = self._scale(Subbands(low, tuple(details)), self.inverse_gain - self.gain, step_position(step))
-        return torch.stack([gains.low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in gains.details)], 1)
+        low, *details = gains
+        return torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)
 
     def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int, erased: Tensor | None = None) -> Tensor:
         """The image at 1/2^reduce of its size, reduce = 1..4, from the coarser levels alone.

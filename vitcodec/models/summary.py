@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..context.arithmetic import FloatArithmetic
 from ..context.config import CURRENT, ContextConfig
-from ..context.model import CodingGroup, ContextModel, FloatArithmetic
+from ..context.groups import CodingGroup
+from ..context.model import ContextModel
 from ..pretrained import registry
 from ..pretrained.presets import PRESETS
 from ..subbands import LEVELS, Subbands

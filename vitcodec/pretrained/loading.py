@@ -11,6 +11,7 @@ from ..bitstream.tables import Tables
 from ..context.coding import EntropyModel
 from ..context.config import ContextConfig
 from ..context.integer import IntegerArithmetic, check, skeleton
+from ..distortion import TUNINGS
 from ..errors import WeightsError
 from ..models import build_autoencoder
 from ..models.autoencoder import Autoencoder
@@ -107,6 +108,8 @@ def load(config: PretrainedConfig, device: torch.device) -> tuple[Autoencoder, E
     Its hash is checked, and that its integer networks are exact.
     """
     verify(config)
+    if config.tune not in TUNINGS:
+        raise WeightsError(f"{config.folder}: tuned for {config.tune!a}, which this vitcodec does not know; upgrade it")
     try:
         parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "entropy": {}}
         for name, value in read_parts(config).items():
