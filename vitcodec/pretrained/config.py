@@ -73,14 +73,13 @@ class PretrainedConfig:
 
     def to_json(self) -> str:
         """The text of config.json, which `read` takes back."""
-        transform = {key: list(value) if isinstance(value, tuple) else value for key, value in self.transform.items()}
         values = {
             "schema_version": _SCHEMA_VERSION,
             "name": self.name,
             "family": self.family,
             "sha256": self.sha256,
             "parts": self.parts,
-            "transform": transform,
+            "transform": dict(self.transform),
             "context": asdict(self.context),
             "dead_zone": self.dead_zone,
             "tune": self.tune,
