@@ -45,9 +45,8 @@ class Row:
     ms_ssim: float
     encode_seconds: float = math.nan  # the median over the repetitions
     decode_seconds: float = math.nan
-    encode_memory: int | None = (
-        None  # most bytes held at once, above what was held before; None where the machine does not tell
-    )
+    # most bytes held at once, above what was held before; None where the machine does not tell
+    encode_memory: int | None = None
     decode_memory: int | None = None
 
     @property
