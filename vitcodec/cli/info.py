@@ -83,7 +83,8 @@ def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[st
         "bpp": round(bpp, 5),
     }
     colour = "gray, " if header.gray else ""
-    text = f"{name}: {header.width}x{header.height}, {colour}quality {header.quality}, model {header.model}, {size(length)}, {bpp:.3f} bpp"
+    shape = f"{header.width}x{header.height}, {colour}quality {header.quality}, model {header.model}"
+    text = f"{name}: {shape}, {size(length)}, {bpp:.3f} bpp"
     if whole:
         stream.seek(0)
         layout = container.describe(stream, name)

@@ -1,4 +1,4 @@
-"""What `eval` and `compare` have in common: reading images, saying results, and writing reports."""
+"""What `eval` and `compare` share: options, reading images, telling of results, and writing reports."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import typer
 
 from ..errors import OutputError, UsageError
 from ..files import write_atomic
+from ..options import EFFORTS
 from .batch import size
 from .output import DONE, FAILED, Output, explain
 
 if TYPE_CHECKING:
     from ..evaluation.comparison import Comparison
-    from ..evaluation.engine import Failure, ImageCodec, Row
+    from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
+    from ..evaluation.results import Failure, Row
     from ..images import Picture
 
 Baselines = Annotated[
@@ -27,6 +29,16 @@ Baselines = Annotated[
         metavar="NAME[,...]",
         show_default=False,
         help="Measure these too: jpeg, webp, jpeg2000, avif, jxl, or all.",
+    ),
+]
+Effort = Annotated[
+    int,
+    typer.Option(
+        "--effort",
+        min=EFFORTS[0],
+        max=EFFORTS[-1],
+        metavar=f"{EFFORTS[0]}..{EFFORTS[-1]}",
+        help="vitcodec's time spent on smaller files, as of encode.",
     ),
 ]
 Reps = Annotated[int, typer.Option("--reps", min=1, metavar="N", help="Runs of which the median time counts.")]
@@ -58,28 +70,29 @@ def reader(out: Output, max_pixels: int | None) -> Callable[[Path], Picture]:
     """Reads images; each kind of note is said once, with -v for every file."""
     from ..images import MAX_PIXELS, read_image
 
-    said = set[Any]()
+    noted = set[Any]()
 
     def read(path: Path) -> Picture:
         picture = read_image(path, max_pixels or MAX_PIXELS)
         for note in picture.notes:
             key = (path, note) if out.verbose else note
-            if key not in said:
+            if key not in noted:
                 out.warn(f"{path}: {note}")
-            said.add(key)
+            noted.add(key)
         return picture
 
     return read
 
 
 def describe(error: Exception, file: str) -> str:
+    """The message of a failure, as every command words it."""
     return explain(error, file).line
 
 
 def record(out: Output, result: Row | Failure, codec: str) -> None:
     """A result for --json; failures come at the end."""
-    from ..evaluation.engine import Row
     from ..evaluation.report import row_record
+    from ..evaluation.results import Row
 
     if isinstance(result, Row):
         out.record({"status": "done", **row_record(result, codec)})
