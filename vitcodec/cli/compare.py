@@ -60,7 +60,7 @@ def compare_command(
     baselines: reporting.Baselines = "all",
     output: Html = None,
     overwrite: Overwrite = False,
-    effort: reporting.Effort = EncodeOptions.effort,
+    effort: options.Effort = EncodeOptions.effort,
     reps: reporting.Reps = 1,
     model: options.Model = None,
     device: options.Device = "auto",

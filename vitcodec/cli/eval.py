@@ -77,7 +77,7 @@ def eval_command(
     against: Against = None,
     anchor: Anchor = None,
     recursive: options.Recursive = False,
-    effort: reporting.Effort = EncodeOptions.effort,
+    effort: options.Effort = EncodeOptions.effort,
     reps: reporting.Reps = 1,
     csv: Csv = None,
     markdown: Markdown = None,

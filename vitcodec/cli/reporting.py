@@ -11,7 +11,6 @@ import typer
 
 from ..errors import OutputError, UsageError
 from ..files import write_atomic
-from ..options import EFFORTS
 from .batch import size
 from .output import DONE, FAILED, Output, explain
 
@@ -29,16 +28,6 @@ Baselines = Annotated[
         metavar="NAME[,...]",
         show_default=False,
         help="Measure these too: jpeg, webp, jpeg2000, avif, jxl, or all.",
-    ),
-]
-Effort = Annotated[
-    int,
-    typer.Option(
-        "--effort",
-        min=EFFORTS[0],
-        max=EFFORTS[-1],
-        metavar=f"{EFFORTS[0]}..{EFFORTS[-1]}",
-        help="vitcodec's time spent on smaller files, as of encode.",
     ),
 ]
 Reps = Annotated[int, typer.Option("--reps", min=1, metavar="N", help="Runs of which the median time counts.")]
