@@ -61,7 +61,7 @@ ROWS: dict[str, tuple[Callable[[], io.BytesIO], str, bool]] = {
 def test_row(codec: Codec, row: str) -> None:
     make, mode, said = ROWS[row]
     source = read_image(make())
-    decoded = codec.decode(codec.encode(source, 85))
+    decoded = codec.decode(codec.encode(source, quality=85))
     buffer = io.BytesIO()
     write_image(decoded, buffer, "png")
     with Image.open(io.BytesIO(buffer.getvalue())) as image:
@@ -85,7 +85,8 @@ def test_every_row_of_the_table_has_a_test() -> None:
 
 def test_exif_and_xmp_stay_and_strip_drops_them(codec: Codec) -> None:
     exif = exif_block(1).removeprefix(b"Exif\0\0")
-    decoded = codec.decode(codec.encode(Picture(RGB, exif=exif, xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"), 30))
+    source = Picture(RGB, exif=exif, xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>")
+    decoded = codec.decode(codec.encode(source, quality=30))
     assert decoded.exif == exif and decoded.xmp
     buffer = io.BytesIO()
     write_image(decoded, buffer, "png", strip=True)
