@@ -37,7 +37,7 @@ def animated() -> io.BytesIO:
     return stored(Image.fromarray(RGB), "PNG", save_all=True, append_images=[Image.new("RGB", (SIDE, SIDE), "red")])
 
 
-# row -> (its file, mode of the PNG that comes back, whether something is said)
+# row -> (its file, mode of the PNG that comes back, whether there is a note)
 ROWS: dict[str, tuple[Callable[[], io.BytesIO], str, bool]] = {
     "gray": (lambda: stored(Image.fromarray(GRAY)), "L", False),
     "gray + alpha": (lambda: stored(with_alpha(GRAY)), "LA", False),
@@ -59,7 +59,7 @@ ROWS: dict[str, tuple[Callable[[], io.BytesIO], str, bool]] = {
 
 @pytest.mark.parametrize("row", ROWS)
 def test_row(codec: Codec, row: str) -> None:
-    make, mode, said = ROWS[row]
+    make, mode, noted = ROWS[row]
     source = read_image(make())
     decoded = codec.decode(codec.encode(source, quality=85))
     buffer = io.BytesIO()
@@ -71,7 +71,7 @@ def test_row(codec: Codec, row: str) -> None:
     assert (back.alpha is None) == (source.alpha is None) and (
         source.alpha is None or (back.alpha == source.alpha).all()
     )
-    assert bool(source.notes) == said
+    assert bool(source.notes) == noted
     assert back.icc == source.icc
     if row == "orientation":
         assert source.rgb.shape == (32, SIDE, 3)

@@ -13,13 +13,13 @@ from .errors import OutputError
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises OutputError if there is something at `path`: before the work, so that none is done in vain."""
+    """To call before the work that makes a file. Raises OutputError if `path` exists."""
     if os.path.lexists(path):
         raise already_exists(path)
 
 
 def already_exists(path: Path) -> OutputError:
-    """What to raise where an output is there already."""
+    """What to raise where an output exists."""
     return OutputError(f"{path}: exists already; use --overwrite or --skip-existing")
 
 

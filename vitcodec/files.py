@@ -70,7 +70,7 @@ class Problem:
 @dataclass(frozen=True)
 class Found:
     sources: list[Source]
-    problems: list[Problem]  # inputs that are missing or cannot be read
+    problems: list[Problem]  # inputs that do not exist or cannot be read
     many: bool  # False: one file was named, and the output may be named too
 
 
@@ -89,7 +89,7 @@ class Job:
 @dataclass(frozen=True)
 class Plan:
     jobs: list[Job]
-    skipped: list[Job]  # with skip_existing: those whose output is there
+    skipped: list[Job]  # with skip_existing: those whose output exists
     problems: list[Problem]
 
 

@@ -119,8 +119,8 @@ def _read(image: Image.Image, name: str) -> Picture:
     if deep or image.mode.startswith("I"):
         notes.append("16-bit reduced to 8")
     image, alpha = _split_alpha(image, name)
-    image, icc, said = colour.to_srgb(image, icc)
-    notes += said
+    image, icc, colour_notes = colour.to_srgb(image, icc)
+    notes += colour_notes
     gray = image.mode == "L"
     array = np.asarray(image)
     rgb = np.repeat(array[..., None], 3, -1) if gray else array.copy()

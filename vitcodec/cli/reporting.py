@@ -43,7 +43,7 @@ class Targets:
     overwrite: bool = False
 
     def check(self, inputs: Sequence[Path]) -> None:
-        """Before the work, so that none is done in vain. Raises OutputError, UsageError."""
+        """Before any work: that the reports can be written. Raises OutputError, UsageError."""
         taken = {path.resolve() for path in inputs}
         for path in (p for p in (self.csv, self.markdown, self.html) if p is not None):
             if path.resolve() in taken:
@@ -56,7 +56,7 @@ class Targets:
 
 
 def reader(out: Output, max_pixels: int | None) -> Callable[[Path], Picture]:
-    """Reads images; each kind of note is said once, with -v for every file."""
+    """Reads images; each kind of note is printed once, with -v for every file."""
     from ..images import MAX_PIXELS, read_image
 
     noted = set[Any]()

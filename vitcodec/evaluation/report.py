@@ -128,7 +128,7 @@ def _origin(comparison: Comparison) -> list[str]:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """How the figures are made, and which of them there are not, and why."""
+    """How the figures were made, and why some have no value."""
     means = [m for report in comparison.reports for m in report.means()]
     lines = _of_measures(comparison)
     if identical := max((m.identical for m in means), default=0):

@@ -85,6 +85,8 @@ class Mean:
 
 @dataclass(frozen=True)
 class Failure:
+    """A file that a codec failed on, or that could not be read."""
+
     file: str
     quality: float | None  # None: the file could not be read
     message: str
@@ -130,7 +132,7 @@ def _mean(quality: float | None, rows: list[Row]) -> Mean:
 
 
 def _finite_mean(values: Iterable[float]) -> float:
-    """inf if all are, NaN if there is none."""
+    """The mean of the finite values; inf if all are, NaN for none."""
     known = [v for v in values if not math.isnan(v)]
     finite = [v for v in known if math.isfinite(v)]
     return statistics.fmean(finite) if finite else math.inf if known else math.nan
