@@ -96,7 +96,8 @@ def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[st
 
 
 def _details(header: Header, chunks: Sequence[Chunk], level_bytes: dict[int, int], length: int) -> str:
-    lines = [f"  weights {header.weights.hex()}, {header.grid.count} tile(s) of up to {header.tile}x{header.tile} pixels"]
+    tiles = f"{header.grid.count} tile(s) of up to {header.tile}x{header.tile} pixels"
+    lines = [f"  weights {header.weights.hex()}, {tiles}"]
     for level, count in level_bytes.items():
         what = f"details of level {level}" if level else "low band"
         lines.append(f"  {what:<18} {count:>10,} bytes  {100 * count / length:5.1f} %")
