@@ -16,6 +16,7 @@ from vitcodec.evaluation.baselines import AVIF, AVIF_DEFAULT, BASELINES, JPEG, J
 from vitcodec.evaluation.comparison import Comparison
 from vitcodec.evaluation.engine import evaluate
 from vitcodec.evaluation.matching import match_size
+from vitcodec.evaluation.measures import MEASURES
 from vitcodec.evaluation.published import Published, read_published
 from vitcodec.evaluation.results import Report, Row
 
@@ -53,7 +54,7 @@ HYPERPRIOR = [
 
 
 def row(file, quality, bpp, psnr, ms_ssim=math.nan):
-    values = {"psnr": psnr, "ssim": math.nan, "ms_ssim": ms_ssim}
+    values = dict.fromkeys(MEASURES, math.nan) | {"psnr": psnr, "ms_ssim": ms_ssim}
     return Row(file, quality, 1000, 800, round(bpp * 100_000), values, 1.0, 1.0)
 
 

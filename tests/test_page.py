@@ -19,6 +19,7 @@ from vitcodec.cli.reporting import renderer
 from vitcodec.evaluation.baselines import JPEG, WEBP
 from vitcodec.evaluation.comparison import Comparison
 from vitcodec.evaluation.engine import evaluate
+from vitcodec.evaluation.measures import MEASURES
 from vitcodec.evaluation.page import to_html
 from vitcodec.evaluation.pictures import Scene, Shot, data_uri, scenes
 from vitcodec.evaluation.results import Report, Row
@@ -146,7 +147,7 @@ def test_the_divider_follows_the_pointer(page):
 
 
 def test_the_divider_shows_one_picture_on_each_side(browser, report, tmp_path):
-    row = Row("a", 50, 300, 200, 9, {"psnr": 9.0, "ssim": 0.5, "ms_ssim": math.nan})
+    row = Row("a", 50, 300, 200, 9, dict.fromkeys(MEASURES, math.nan) | {"psnr": 9.0, "ssim": 0.5})
     comparison = Comparison([Report("blue", "cpu", (50,), 1, [row])], {"date": "today"})
     red, blue = (data_uri(np.full((200, 300, 3), colour, np.uint8)) for colour in ((255, 0, 0), (0, 0, 255)))
     scene = Scene("a", (300, 200), 0, 0, 300, 200, red, [Shot("blue", 0, row, blue)])
