@@ -1,13 +1,16 @@
 """Train the integer-ready synthesis: a decoder of convolutions and ReLU alone, on the fixed tokens of a shipped model.
 
-    python dev/train_synthesis.py shared/data/train/train-0*.tar --val shared/data/train/val.tar -o runs/synthesis --until 18:05
+    python dev/train_synthesis.py shared/data/train/train-0*.tar --val shared/data/train/val.tar -o runs/synthesis
+    --until 18:05
 
-The network that format 1 rounds to 8-bit integers: x + W2 relu(W1 depthwise5x5(x)), three times as wide inside, no norms, no gates, no attention. It
-starts from zero corrections; analysis, gains and tokens are those of the shipped model. The loss is the squared error against the picture, or, with
---distil SHARE, against a mix of the picture and what the shipped synthesis makes of the same tokens, which is a target with less noise.
+The network that format 1 rounds to 8-bit integers: x + W2 relu(W1 depthwise5x5(x)), three times as wide inside, no
+norms, no gates, no attention. It starts from zero corrections; analysis, gains and tokens are those of the shipped
+model. The loss is the squared error against the picture, or, with --distil SHARE, against a mix of the picture and what
+the shipped synthesis makes of the same tokens, which is a target with less noise.
 
-A run goes on from its checkpoint if there is one, by the clock, on a CPU or a GPU. It writes log.jsonl, checkpoint.pt (weights, their average, the
-optimisers' state) and average.safetensors (the averaged weights in half precision: what a new machine goes on from).
+A run goes on from its checkpoint if there is one, by the clock, on a CPU or a GPU. It writes log.jsonl, checkpoint.pt
+(weights, their average, the optimisers' state) and average.safetensors (the averaged weights in half precision: what a
+new machine goes on from).
 """
 
 from __future__ import annotations
@@ -38,7 +41,10 @@ DEAD_ZONE = 0.09
 
 
 class ReluBlock(nn.Module):
-    """x + W2 relu(W1 depthwise5x5(x)): all that integers need not be told apart from floats for. Maps are (B, H, W, C)."""
+    """x + W2 relu(W1 depthwise5x5(x)): all that integers need not be told apart from floats for.
+
+    Maps are (B, H, W, C).
+    """
 
     RADIUS = 2  # sites
 

@@ -36,7 +36,7 @@ def codec():
 
 @pytest.fixture(scope="session")
 def picture():
-    return Picture(make_rgb(200, 136), None, False, None, None, None, [])
+    return Picture(make_rgb(200, 136))
 
 
 def picture_of(rgb):

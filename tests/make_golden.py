@@ -14,7 +14,7 @@ from conftest import make_rgb
 
 from vitcodec.codec import Codec
 from vitcodec.images import Picture
-from vitcodec.wavelet import Subbands
+from vitcodec.subbands import CODING_ORDER, Subbands
 
 DATA = Path(__file__).parent / "data"
 
@@ -22,14 +22,14 @@ DATA = Path(__file__).parent / "data"
 def digest(tokens: Subbands) -> str:
     """SHA-256 of all tokens as little-endian int32, the low band first, then levels 4 to 1, channels last."""
     h = hashlib.sha256()
-    for band in (tokens.low, *reversed(tokens.details)):
-        h.update(band.cpu().numpy().astype("<i4").tobytes())
+    for level in CODING_ORDER:
+        h.update(tokens[level].cpu().numpy().astype("<i4").tobytes())
     return h.hexdigest()
 
 
 if __name__ == "__main__":
     codec = Codec.load(device="cpu")
-    data = codec.encode(Picture(make_rgb(150, 90, seed=3), None, False, None, None, None, []), 55)
+    data = codec.encode(Picture(make_rgb(150, 90, seed=3)), quality=55)
     DATA.mkdir(exist_ok=True)
     (DATA / "golden-0.vitc").write_bytes(data)
     np.savez_compressed(DATA / "golden-0.npz", rgb=codec.decode(data).rgb)

@@ -1,4 +1,4 @@
-"""The file format: what is packed comes back, what is damaged is refused, and nothing is believed before it is checked."""
+"""The file format: what is packed comes back, damage is refused, and nothing is believed before it is checked."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vitcodec.bitstream import container
+from vitcodec.bitstream import chunks, container
+from vitcodec.bitstream import header as header_module
 from vitcodec.bitstream.container import (
-    LEVELS,
     MAGIC,
     METADATA,
     TOKENS,
     VERSION,
     Contents,
-    Header,
     describe,
     pack,
     read_header,
     unpack,
 )
+from vitcodec.bitstream.header import Header
 from vitcodec.errors import FormatError, LimitError, UnsupportedError
+from vitcodec.subbands import CODING_ORDER
 
 REFUSALS = (FormatError, UnsupportedError, LimitError)
 ONE_TILE = Header(width=33, height=17, quality=60, gray=False, model="swin", weights=bytes(range(8)), tile=512)
@@ -71,7 +72,7 @@ def head(
 
 def tokens_of(header: Header, size: int = 3) -> dict[tuple[int, int], bytes]:
     """Payloads that all differ in content and, from one to the next, in length."""
-    keys = [(level, tile) for level in LEVELS for tile in range(header.tiles)]
+    keys = [(level, tile) for level in CODING_ORDER for tile in range(header.grid.count)]
     return {key: bytes((31 * i + j) % 251 for j in range(size + i % 4)) for i, key in enumerate(keys)}
 
 
@@ -79,7 +80,7 @@ def sample(header: Header = TILED, metadata: dict[str, bytes] | None = None) -> 
     return Contents(header, {"EXIF": b"II*\0", "ALPH": b"\xff\n"} if metadata is None else metadata, tokens_of(header))
 
 
-TOKEN_CHUNKS = b"".join(chunk(TOKENS[level].encode(), b"abc") for level in LEVELS)  # of one tile
+TOKEN_CHUNKS = b"".join(chunk(TOKENS[level].encode(), b"abc") for level in CODING_ORDER)  # of one tile
 
 
 class CountingStream(io.BytesIO):
@@ -134,16 +135,16 @@ def test_round_trip_of_anything(
     payloads: list[bytes],
 ) -> None:
     header = Header(width, height, quality, gray, model, weights, 128 * units)
-    keys = [(level, tile) for level in LEVELS for tile in range(header.tiles)]
+    keys = [(level, tile) for level in CODING_ORDER for tile in range(header.grid.count)]
     contents = Contents(header, metadata, {key: payloads[i % len(payloads)] for i, key in enumerate(keys)})
     data = pack(contents)
     assert unpack(data) == contents and read_header(data) == header
 
 
 def test_tiles_cover_the_picture() -> None:
-    assert (TILED.tile_columns, TILED.tile_rows, TILED.tiles) == (2, 3, 6)
-    assert replace(TILED, width=128, height=128).tiles == 1
-    assert replace(TILED, width=129, height=1).tiles == 2
+    assert (TILED.grid.columns, TILED.grid.rows, TILED.grid.count) == (2, 3, 6)
+    assert replace(TILED, width=128, height=128).grid.count == 1
+    assert replace(TILED, width=129, height=1).grid.count == 2
 
 
 def test_overhead_of_a_small_picture_is_at_most_100_bytes() -> None:
@@ -151,7 +152,7 @@ def test_overhead_of_a_small_picture_is_at_most_100_bytes() -> None:
         contents = Contents(
             Header(width, height, 60, False, "swin", bytes(8), 255 * 128),
             {},
-            {(level, 0): bytes(size) for level in LEVELS},
+            {(level, 0): bytes(size) for level in CODING_ORDER},
         )
         assert len(pack(contents)) - 5 * size <= 100
 
@@ -350,8 +351,8 @@ def test_any_header_with_a_right_checksum(payload: bytes) -> None:
             continue
         assert (
             1 <= header.quality <= 100
-            and 1 <= header.width <= container.MAX_SIDE
-            and header.tiles <= container.MAX_TILES
+            and 1 <= header.width <= header_module.MAX_SIDE
+            and header.grid.count <= header_module.MAX_TILES
         )
 
 
@@ -428,7 +429,7 @@ def test_describe_accounts_for_every_byte() -> None:
     for c, following in zip(layout.chunks, layout.chunks[1:], strict=False):
         assert data[c.offset : c.offset + 4].decode() == c.type and c.offset + c.size == following.offset
     assert layout.level_bytes == {
-        level: sum(len(v) for k, v in sample().tokens.items() if k[0] == level) for level in LEVELS
+        level: sum(len(v) for k, v in sample().tokens.items() if k[0] == level) for level in CODING_ORDER
     }
     unknown = describe(head() + chunk(b"note", b"hello") + TOKEN_CHUNKS).chunks[1]
     assert (unknown.type, unknown.length, unknown.size) == ("note", 5, 14)
@@ -441,7 +442,7 @@ def test_describe_accounts_for_every_byte() -> None:
 
 def test_unknown_ancillary_chunks_are_skipped() -> None:
     data = head() + chunk(b"note", b"hello") + chunk(b"eXIF", zlib.compress(b"e")) + chunk(b"note") + TOKEN_CHUNKS
-    assert unpack(data) == Contents(ONE_TILE, {"EXIF": b"e"}, {(level, 0): b"abc" for level in LEVELS})
+    assert unpack(data) == Contents(ONE_TILE, {"EXIF": b"e"}, {(level, 0): b"abc" for level in CODING_ORDER})
 
 
 def test_unknown_critical_chunks_need_a_newer_reader() -> None:
@@ -502,7 +503,7 @@ def test_misplaced_chunks_are_refused(chunks: bytes) -> None:
         unpack(head() + chunks)
 
 
-TWO_TILES = b"".join(chunk(TOKENS[level].encode(), payload) for level in LEVELS for payload in (b"abc", b"de"))
+TWO_TILES = b"".join(chunk(TOKENS[level].encode(), payload) for level in CODING_ORDER for payload in (b"abc", b"de"))
 
 
 @pytest.mark.parametrize(
@@ -582,7 +583,7 @@ def test_sizes_at_the_limits_are_read() -> None:
         (16384, 16384, 16),
     ]:
         header = read_header(head(width, height, tile=tile))
-        assert (header.width, header.height) == (width, height) and header.tiles <= container.MAX_TILES
+        assert (header.width, header.height) == (width, height) and header.grid.count <= header_module.MAX_TILES
 
 
 def test_a_claim_costs_nothing() -> None:
@@ -625,13 +626,13 @@ def test_metadata_has_a_limit_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unpack(pack(fits)) == fits
     with pytest.raises(LimitError, match="metadata"):
         pack(replace(fits, metadata=fits.metadata | {"XMP ": b"x"}))
-    for chunks in (
+    for too_much in (
         chunk(b"iCCP", bytes(1001)),
         chunk(b"news", bytes(600)) * 2,
         chunk(b"ALPH", bytes(600)) + chunk(b"xMPD", bytes(600)),
     ):
         with pytest.raises(LimitError, match="metadata"):
-            unpack(head() + chunks + TOKEN_CHUNKS)
+            unpack(head() + too_much + TOKEN_CHUNKS)
 
 
 def test_profiles_are_deflated() -> None:
@@ -662,7 +663,8 @@ def test_a_deflated_bomb_stops_at_the_limit() -> None:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    code = "import sys, vitcodec.bitstream.container; print([m for m in ('torch', 'numpy', 'PIL', 'timm', 'constriction') if m in sys.modules])"
+    heavy = "('torch', 'numpy', 'PIL', 'timm', 'constriction')"
+    code = f"import sys, vitcodec.bitstream.container; print([m for m in {heavy} if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
@@ -680,12 +682,12 @@ def test_the_specification_names_every_chunk_and_limit() -> None:
     text = FORMAT.read_text("utf-8")
     for type in ("HEAD", "INDX", *METADATA.values(), *TOKENS.values()):
         assert f"`{type}`" in text
-    assert (container.MAX_SIDE, container.MAX_PIXELS, container.MAX_TILES, container.MAX_VARINT) == (
+    assert (header_module.MAX_SIDE, header_module.MAX_PIXELS, header_module.MAX_TILES, chunks.MAX_VARINT) == (
         65535,
         2**28,
         2**14,
         5,
     )
-    assert container.MAX_TILE_PIXELS == 2**22
+    assert header_module.MAX_TILE_PIXELS == 2**22
     for limit in ("65535 pixels", "2^28 pixels", "2^14", "2^22", "64 MiB", "5 bytes"):
         assert limit in text

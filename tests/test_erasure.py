@@ -33,12 +33,12 @@ def rgb() -> np.ndarray:
 
 def latents_of(model: Autoencoder, rgb: np.ndarray) -> Subbands:
     with torch.no_grad():
-        return model.encode(torch.from_numpy(rgb.copy()).float()[None], STEP).map(torch.round)
+        return model.encode(torch.from_numpy(rgb.copy()).float()[None], quality=STEP).map(torch.round)
 
 
 def quality(model: Autoencoder, rgb: np.ndarray, latents: Subbands, gone: torch.Tensor | None) -> float:
     with torch.no_grad():
-        return psnr(rgb, model.decode(latents, STEP, gone)[0].round().clamp(0, 255).to(torch.uint8).numpy())
+        return psnr(rgb, model.decode(latents, reduce=STEP, region=gone)[0].round().clamp(0, 255).to(torch.uint8).numpy())
 
 
 def mean_filled(rgb: np.ndarray, latents: Subbands, gone: torch.Tensor) -> float:
@@ -75,9 +75,9 @@ def test_what_missing_tokens_held_does_not_matter(name, rgb):
     gone = erasure.random_erasure(1, 16, 16, 0.3, torch.Generator().manual_seed(1))
     other = Subbands(latents.low.masked_fill(gone[..., None], 99), latents.details)
     with torch.no_grad():
-        assert (model.decode(latents, STEP, gone) == model.decode(other, STEP, gone)).all()
-        assert model.decode(latents, STEP, torch.ones_like(gone)).isfinite().all()
-        assert (model.decode(latents, STEP, torch.zeros_like(gone)) - model.decode(latents, STEP)).abs().max() < 1e-3
+        assert (model.decode(latents, reduce=STEP, region=gone) == model.decode(other, reduce=STEP, region=gone)).all()
+        assert model.decode(latents, reduce=STEP, region=torch.ones_like(gone)).isfinite().all()
+        assert (model.decode(latents, reduce=STEP, region=torch.zeros_like(gone)) - model.decode(latents, reduce=STEP)).abs().max() < 1e-3
 
 
 def test_gradients_reach_the_mask_token():
@@ -87,7 +87,7 @@ def test_gradients_reach_the_mask_token():
         torch.nn.init.normal_(query.block.proj.weight, std=0.02)
     image = 255 * torch.rand(1, 64, 64, 3)
     gone = erasure.random_erasure(1, 4, 4, 0.5)
-    model.decode(model.encode(image, STEP), STEP, gone).square().mean().backward()
+    model.decode(model.encode(image, quality=STEP), reduce=STEP, region=gone).square().mean().backward()
     assert model.synthesis.enter.mask_token.grad.any() and model.synthesis.nothing.grad.any()
 
 
@@ -116,8 +116,8 @@ def filler() -> Codec:
 @pytest.mark.parametrize("tile", [None, 128])
 def test_tokens_left_out_of_a_file_are_filled_in(filler, rgb, tile):
     picture = Picture(rgb[:200, :230])
-    whole = filler.encode(picture, 60, effort=1, tile=tile)
-    half = filler.encode(picture, 60, effort=1, tile=tile, keep_tokens=0.5)
+    whole = filler.encode(picture, quality=60, effort=1, tile=tile)
+    half = filler.encode(picture, quality=60, effort=1, tile=tile, keep_tokens=0.5)
     assert len(half) < 0.95 * len(whole)
     contents = container.unpack(half)
     gone = left_out(contents)
@@ -128,8 +128,8 @@ def test_tokens_left_out_of_a_file_are_filled_in(filler, rgb, tile):
     decoded = filler.decode(half).rgb
     kept, filled = (psnr(picture.rgb[place][None], decoded[place][None]) for place in (there, ~there))
     assert kept > filled + 2
-    reduced = filler.decode(half, 2).rgb
-    assert psnr(filler.decode(whole, 2).rgb, reduced) > 18
+    reduced = filler.decode(half, reduce=2).rgb
+    assert psnr(filler.decode(whole, reduce=2).rgb, reduced) > 18
     part = filler.decode(half, region=Region(100, 60, 90, 100)).rgb
     assert np.abs(part.astype(int) - filler.decode(half).rgb[60:160, 100:190]).max() <= 1
 
@@ -150,15 +150,15 @@ def test_tokens_of_a_file_with_some_left_out_are_read_back_as_written(filler, rg
 def test_who_can_leave_out_tokens_and_how_many(filler, codec, rgb):
     picture = Picture(rgb[:64, :64])
     with pytest.raises(UsageError, match="-m beit"):
-        codec.encode(picture, 50, 1, keep_tokens=0.5)
+        codec.encode(picture, quality=50, effort=1, keep_tokens=0.5)
     for share in (0, -1, 1.5):
         with pytest.raises(UsageError, match="share"):
-            filler.encode(picture, 50, 1, keep_tokens=share)
-    assert filler.encode(picture, 50, 1, keep_tokens=1) == filler.encode(picture, 50, 1)
+            filler.encode(picture, quality=50, effort=1, keep_tokens=share)
+    assert filler.encode(picture, quality=50, effort=1, keep_tokens=1) == filler.encode(picture, quality=50, effort=1)
 
 
 def test_a_mask_of_the_wrong_size_is_refused(filler, rgb):
-    contents = container.unpack(filler.encode(Picture(rgb[:64, :64]), 50, 1, keep_tokens=0.5))
+    contents = container.unpack(filler.encode(Picture(rgb[:64, :64]), quality=50, effort=1, keep_tokens=0.5))
     for mask in (b"", contents.metadata["MASK"] + b"x"):
         contents.metadata["MASK"] = mask
         with pytest.raises(FormatError, match="mask"):
@@ -178,7 +178,7 @@ def test_a_file_may_say_that_all_tokens_are_left_out(kind, request):
 @pytest.mark.parametrize("kind", ["filler", "codec"])
 def test_a_lost_tile_is_filled_in_from_what_is_around_it(kind, rgb, request):
     which = request.getfixturevalue(kind)
-    data = which.encode(Picture(rgb), 60, 1, tile=128)
+    data = which.encode(Picture(rgb), quality=60, effort=1, tile=128)
     broken = bytearray(data)
     first = next(chunk for chunk in container.describe(data).chunks if chunk.type == "TOKL")
     broken[first.offset + 6] ^= 1
@@ -191,7 +191,7 @@ def test_a_lost_tile_is_filled_in_from_what_is_around_it(kind, rgb, request):
 
 
 def test_without_the_mask_nothing_is_salvaged(filler, rgb):
-    data = filler.encode(Picture(rgb[:64, :64]), 50, 1, keep_tokens=0.5)
+    data = filler.encode(Picture(rgb[:64, :64]), quality=50, effort=1, keep_tokens=0.5)
     mask = next(chunk for chunk in container.describe(data).chunks if chunk.type == "MASK")
     broken = bytearray(data)
     broken[mask.offset + mask.size - 1] ^= 1

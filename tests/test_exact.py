@@ -14,19 +14,19 @@ from vitcodec.codec import Codec
 from vitcodec.context import integer
 from vitcodec.context.integer import ACTIVATION_LIMIT, EXACT, WEIGHT_LIMIT, IntegerDense, IntegerLinear, IntegerResidual
 from vitcodec.errors import WeightsError
-from vitcodec.rdo import rounded
-from vitcodec.wavelet import Subbands
+from vitcodec.quality import round_tokens
+from vitcodec.subbands import Subbands
 
 
 def same(a: Subbands, b: Subbands) -> bool:
-    return all(torch.equal(x, y) for x, y in zip((a.low, *a.details), (b.low, *b.details), strict=True))
+    return all(torch.equal(x, y) for x, y in a.zip(b))
 
 
 @pytest.fixture(scope="module")
 def encoded(codec: Codec, picture) -> tuple[bytes, Subbands]:
     """A file, and the tokens that the encoder itself coded."""
-    data = codec.encode(picture, 45)
-    return data, codec.encoded_tokens(picture, 45)
+    data = codec.encode(picture, quality=45)
+    return data, codec.encoded_tokens(picture, quality=45)
 
 
 def test_decoder_reads_what_the_encoder_coded(codec, encoded):
@@ -36,16 +36,18 @@ def test_decoder_reads_what_the_encoder_coded(codec, encoded):
 
 
 def test_scales_are_fitted_to_the_picture(codec):
-    """A kind of noise that no photograph has: the networks mispredict its scales, and the offsets in the stream say by how much."""
+    """A kind of noise that no photograph has: the networks mispredict its scales, and the offsets in the stream say by
+    how much.
+    """
     noise = np.random.default_rng(0).uniform(-1, 1, (128, 128, 1)) ** 5 * 100 + 128
     image = torch.from_numpy(np.repeat(noise, 3, 2).round()).float()[None]
-    step = codec.autoencoder.steps[59:60]
+    point = codec.entropy.point(60, codec.autoencoder.steps)
     with torch.no_grad():
-        integers = rounded(codec.autoencoder.encode(image, step), 0.1)
-    plain, fitted = (codec.entropy.encode(integers, 60, fitted=fitted) for fitted in (False, True))
+        tokens = round_tokens(codec.autoencoder.encode(image, point.step), 0.1)
+    plain, fitted = (codec.entropy.encode(tokens, point, fit_scales=fit) for fit in (False, True))
     assert sum(map(len, fitted[0].values())) < 0.99 * sum(map(len, plain[0].values()))
     for payloads, coded in (plain, fitted):
-        assert same(codec.entropy.decode(payloads, 60, 8, 8), coded)
+        assert same(codec.entropy.decode(payloads, point, 8, 8), coded)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -98,7 +100,8 @@ def test_fresh_process(codec, encoded, tmp_path):
     (tmp_path / "a.vitc").write_bytes(data)
     program = (
         "import sys, torch; from vitcodec.codec import Codec; torch.set_num_threads(1);"
-        "t = Codec.load(device='cpu').tokens(open(sys.argv[1], 'rb').read()); torch.save([t.low, *t.details], sys.argv[2])"
+        "t = Codec.load(device='cpu').tokens(open(sys.argv[1], 'rb').read()); "
+        "torch.save([t.low, *t.details], sys.argv[2])"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "a.vitc", tmp_path / "t.pt"], check=True, timeout=120)
     low, *details = torch.load(tmp_path / "t.pt", weights_only=True)

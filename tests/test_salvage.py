@@ -1,4 +1,4 @@
-"""Damaged files: what is intact is found, what is lost is named, and nothing wrong is taken for right."""
+"""Damaged files: what is intact is found, what is not is named, and nothing wrong is taken for right."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from hypothesis import strategies as st
 from test_container import METADATA, ONE_TILE, REFUSALS, START, TILED, chunk, fuzz, head, sample, tokens_of
 
 from vitcodec.bitstream import container, salvage
-from vitcodec.bitstream.container import LEVELS, TOKENS, Contents, describe, pack
+from vitcodec.bitstream.chunks import Chunk
+from vitcodec.bitstream.container import TOKENS, Contents, describe, pack
+from vitcodec.bitstream.header import Header
 from vitcodec.errors import FormatError
+from vitcodec.subbands import CODING_ORDER
 
 TINY = (ONE_TILE, TILED)
 
 
-def chunks(data: bytes) -> dict[tuple[int, int], container.Chunk]:
+def chunks(data: bytes) -> dict[tuple[int, int], Chunk]:
     found = iter(c for c in describe(data).chunks if c.type in TOKENS.values())
     header = container.read_header(data)
-    return {key: next(found) for key in container.order(header)}
+    return {key: next(found) for key in container.token_order(header)}
 
 
 def spoil(data: bytes, position: int) -> bytes:
@@ -27,15 +30,15 @@ def spoil(data: bytes, position: int) -> bytes:
 
 
 @pytest.mark.parametrize("header", TINY)
-def test_a_whole_file_loses_nothing(header: container.Header) -> None:
+def test_a_whole_file_loses_nothing(header: Header) -> None:
     contents = sample(header)
     for finest in (1, 3, 5):
         found = salvage.unpack(pack(contents), finest)
-        assert found.contents == container.unpack(pack(contents), finest) and found.lost == []
+        assert found.contents == container.unpack(pack(contents), finest) and found.damage == []
 
 
 @pytest.mark.parametrize("header", TINY)
-def test_every_truncation_keeps_all_chunks_before_it(header: container.Header) -> None:
+def test_every_truncation_keeps_all_chunks_before_it(header: Header) -> None:
     data = pack(sample(header))
     where = chunks(data)
     first = where[0, 0]
@@ -48,11 +51,11 @@ def test_every_truncation_keeps_all_chunks_before_it(header: container.Header) -
         found = salvage.unpack(data[:end])
         assert found.contents.tokens == {key: sample(header).tokens[key] for key in kept}
         assert found.contents.erased == where.keys() - kept
-        assert found.lost
+        assert found.damage
 
 
 @pytest.mark.parametrize("header", TINY)
-def test_any_one_flipped_bit_behind_the_header_loses_at_most_one_chunk(header: container.Header) -> None:
+def test_any_one_flipped_bit_behind_the_header_loses_at_most_one_chunk(header: Header) -> None:
     contents = sample(header, {"EXIF": b"II*\0", "ICCP": b"profile" * 9})
     data = pack(contents)
     where = chunks(data)
@@ -61,7 +64,7 @@ def test_any_one_flipped_bit_behind_the_header_loses_at_most_one_chunk(header: c
         for bit in (0, 3, 7):
             flipped = data[:i] + bytes([data[i] ^ 1 << bit]) + data[i + 1 :]
             hit = next((key for key, c in where.items() if c.offset <= i < c.offset + c.size), None)
-            if header.tiles == 1 and hit == (0, 0):
+            if header.grid.count == 1 and hit == (0, 0):
                 with pytest.raises(FormatError, match="nothing can be salvaged"):
                     salvage.unpack(flipped)
                 continue
@@ -69,7 +72,7 @@ def test_any_one_flipped_bit_behind_the_header_loses_at_most_one_chunk(header: c
             assert found.contents.erased == ({hit} if hit else set())
             assert found.contents.tokens == {key: value for key, value in contents.tokens.items() if key != hit}
             assert all(contents.metadata[key] == value for key, value in found.contents.metadata.items())
-            assert found.lost
+            assert found.damage
 
 
 def test_without_an_index_a_level_with_a_gap_keeps_what_comes_before_it() -> None:
@@ -82,16 +85,16 @@ def test_without_an_index_a_level_with_a_gap_keeps_what_comes_before_it() -> Non
     assert found.contents.tokens == {
         key: value for key, value in sample().tokens.items() if key not in found.contents.erased
     }
-    assert "the details of level 3 in 4 of 6 tiles" in found.lost[-1] and "chunk INDX is damaged" in found.lost
+    assert "the details of level 3 in 4 of 6 tiles" in found.damage[-1] and "chunk INDX is damaged" in found.damage
 
 
 def test_lost_metadata_is_named_and_the_rest_kept() -> None:
     data = pack(sample(ONE_TILE, dict.fromkeys(METADATA.keys() - {"MASK"}, b"x" * 40)))
     exif = next(c for c in describe(data).chunks if c.type == "eXIF")
     found = salvage.unpack(spoil(data, exif.offset + 8))
-    assert set(found.contents.metadata) == {"ICCP", "XMP ", "ALPH"} and found.lost == ["chunk eXIF is damaged"]
+    assert set(found.contents.metadata) == {"ICCP", "XMP ", "ALPH"} and found.damage == ["chunk eXIF is damaged"]
     length_lost = salvage.unpack(data[: exif.offset + 4] + b"\x7f" + data[exif.offset + 5 :])
-    assert length_lost.contents.tokens == sample(ONE_TILE).tokens and length_lost.lost
+    assert length_lost.contents.tokens == sample(ONE_TILE).tokens and length_lost.damage
 
 
 def test_the_header_has_to_be_intact() -> None:
@@ -106,14 +109,14 @@ def test_searching_ends(hostile: bytes) -> None:
     """Thousands of beginnings of chunks that are none: no more is checked than a few times the file."""
     searched = []
     data = head() + chunk(b"TOKL", b"abc") + hostile * (60_000 // len(hostile)) + b"\0" * 300_000
-    original = salvage._Search.payload
+    original = salvage.ChunkSearch.payload
 
-    def counting(self: salvage._Search, c: container.Chunk) -> bytes | None:
+    def counting(self: salvage.ChunkSearch, c: Chunk) -> bytes | None:
         searched.append(c.size if self.budget > c.size else 0)
         return original(self, c)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(salvage._Search, "payload", counting)
+        patch.setattr(salvage.ChunkSearch, "payload", counting)
         assert salvage.unpack(data).contents.tokens[0, 0] == b"abc"
     assert sum(searched) <= 17 * len(data)
 
@@ -151,4 +154,4 @@ def test_random_bytes(data: bytes, read: Callable[[bytes], object]) -> None:
 
 def test_level_order_is_the_containers() -> None:
     contents = Contents(ONE_TILE, {}, tokens_of(ONE_TILE))
-    assert list(salvage.unpack(pack(contents)).contents.tokens) == [(level, 0) for level in LEVELS]
+    assert list(salvage.unpack(pack(contents)).contents.tokens) == [(level, 0) for level in CODING_ORDER]

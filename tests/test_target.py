@@ -11,6 +11,7 @@ from vitcodec.codec import Codec
 from vitcodec.errors import UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
+from vitcodec.options import EncodeOptions
 from vitcodec.target import Target
 
 
@@ -21,26 +22,29 @@ def photo() -> Picture:
 
 @pytest.mark.parametrize(("quality", "effort"), [(25, 1), (70, 1), (40, 2)])
 def test_a_size_between_two_qualities(codec: Codec, photo: Picture, quality: int, effort: int) -> None:
-    size = (len(codec.encode(photo, quality, effort)) + len(codec.encode(photo, quality + 2, effort))) / 2
-    hit = target.encode(codec, photo, Target(size=size), effort=effort)
+    size = (
+        len(codec.encode(photo, quality=quality, effort=effort))
+        + len(codec.encode(photo, quality=quality + 2, effort=effort))
+    ) / 2
+    hit = target.encode(codec, photo, Target(size=size), EncodeOptions(effort=effort))
     assert 0.98 * size <= len(hit.data) <= size and hit.note is None
     assert read_header(hit.data).quality == hit.quality and abs(hit.quality - quality) <= 2
 
 
 def test_psnr(codec: Codec, photo: Picture) -> None:
-    hit = target.encode(codec, photo, Target(psnr=36), effort=1)
+    hit = target.encode(codec, photo, Target(psnr=36), EncodeOptions(effort=1))
     assert 36 <= psnr(photo.rgb, codec.decode(hit.data).rgb) <= 36 * 1.02 and hit.note is None
-    assert psnr(photo.rgb, codec.decode(codec.encode(photo, hit.quality - 1, 1)).rgb) < 36
+    assert psnr(photo.rgb, codec.decode(codec.encode(photo, quality=hit.quality - 1, effort=1)).rgb) < 36
 
 
 def test_what_cannot_be_reached_is_said(codec: Codec, photo: Picture) -> None:
-    small = target.encode(codec, Picture(photo.rgb, xmp=b"<x/>"), Target(size=20), effort=1)
+    small = target.encode(codec, Picture(photo.rgb, xmp=b"<x/>"), Target(size=20), EncodeOptions(effort=1))
     assert small.quality == 1 and "20 bytes cannot be reached" in small.note and "--strip" in small.note
-    large = target.encode(codec, photo, Target(size=1e6), effort=1)
+    large = target.encode(codec, photo, Target(size=1e6), EncodeOptions(effort=1))
     assert large.quality == 100 and "best quality" in large.note
-    good = target.encode(codec, photo, Target(psnr=90), effort=1)
+    good = target.encode(codec, photo, Target(psnr=90), EncodeOptions(effort=1))
     assert good.quality == 100 and "90 dB cannot be reached" in good.note
-    bad = target.encode(codec, photo, Target(psnr=3), effort=1)
+    bad = target.encode(codec, photo, Target(psnr=3), EncodeOptions(effort=1))
     assert bad.quality == 1 and "lowest" in bad.note
 
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from conftest import make_rgb
 
-from vitcodec import codec as codec_module
-from vitcodec import tiles
-from vitcodec.bitstream import container, salvage
-from vitcodec.bitstream.container import Header
+from vitcodec import wavelet
+from vitcodec.bitstream import container, header, salvage
 from vitcodec.codec import Codec
-from vitcodec.errors import UsageError
+from vitcodec.encoder import pixels
+from vitcodec.errors import LimitError, UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
-from vitcodec.tiles import Area, Region
+from vitcodec.options import DecodeOptions
+from vitcodec.tiles import Area, Region, TileGrid, assemble, crop
 
 WIDTH, HEIGHT = 330, 270  # 3 x 3 tiles of 128
 
@@ -37,13 +37,13 @@ def rgb() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def data(tiny: Codec, rgb: np.ndarray) -> bytes:
-    return tiny.encode(Picture(rgb, alpha=rgb[..., 0].copy()), 50)
+    return tiny.encode(Picture(rgb, alpha=rgb[..., 0].copy()), quality=50)
 
 
 @pytest.fixture(scope="module")
 def whole(tiny: Codec, data: bytes) -> list[np.ndarray]:
     """The picture at every reduction."""
-    return [tiny.decode(data, reduce).rgb for reduce in range(4)]
+    return [tiny.decode(data, reduce=reduce).rgb for reduce in range(4)]
 
 
 # ---- geometry
@@ -61,24 +61,27 @@ def test_blocks_cover_an_area_once() -> None:
         )
 
 
-def test_token_tiles_are_those_of_the_specification() -> None:
-    header = Header(WIDTH, HEIGHT, 50, False, "swin", bytes(8), 128)
-    areas = [tiles.token_tile(header, n) for n in range(header.tiles)]
+def test_tiles_are_those_of_the_specification() -> None:
+    grid = TileGrid(WIDTH, HEIGHT, 128)
+    areas = [grid.area(n) for n in range(grid.count)]
     assert areas[0] == (0, 0, 8, 8) and areas[2] == (0, 16, 8, 6) and areas[8] == (16, 16, 2, 6)
-    assert tiles.tiles_under(header, Area(7, 7, 2, 2)) == [0, 1, 3, 4] and tiles.tiles_under(
-        header, Area(0, 0, 8, 8)
-    ) == [0]
+    assert grid.under(Area(7, 7, 2, 2)) == [0, 1, 3, 4] and grid.under(Area(0, 0, 8, 8)) == [0]
+    assert grid.touched(Region(15, 16, 2, 1)) == (1, 0, 1, 2)
 
 
 def test_pixels_beyond_the_end_repeat_the_last() -> None:
     rgb = make_rgb(20, 40)
-    part = tiles.pixels(rgb, Area(2, 0, 2, 2))
-    assert (
-        part.shape == (32, 32, 3)
-        and (part[:8, :20] == rgb[32:]).all()
-        and (part[8:] == part[7]).all()
-        and (part[:, 20:] == part[:, 19:20]).all()
-    )
+    part = pixels(rgb, Area(2, 0, 2, 2))
+    assert part.shape == (32, 32, 3) and (part[:8, :20] == rgb[32:]).all() and (part[8:] == part[7]).all()
+    assert (part[:, 20:] == part[:, 19:20]).all()
+
+
+def test_what_is_cut_out_is_put_together_again() -> None:
+    grid = TileGrid(WIDTH, HEIGHT, 128)
+    whole = wavelet.forward(torch.from_numpy(pixels(make_rgb(WIDTH, HEIGHT), grid.whole))[None].float())
+    parts = {n: crop(whole, grid.area(n)) for n in range(grid.count)}
+    wanted = Area(3, 5, 12, 14)
+    assert all(torch.equal(a, b) for a, b in assemble(parts, grid, wanted).zip(crop(whole, wanted)))
 
 
 # ---- no seam
@@ -87,17 +90,17 @@ def test_pixels_beyond_the_end_repeat_the_last() -> None:
 def test_a_tiled_picture_equals_the_whole(
     tiny: Codec, codec: Codec, data: bytes, rgb: np.ndarray, whole: list[np.ndarray]
 ) -> None:
-    """Synthesis in tiles and at once differ by a level at most; analysis in tiles gives latents that mean the same picture to a level."""
+    """Synthesis in tiles and at once differ by a level at most; analysis in tiles gives latents that mean the same
+    picture to a level.
+    """
     untiled = codec.decode(data).rgb
     assert np.abs(whole[0].astype(int) - untiled).max() <= 1
-    header = container.read_header(data)
-    everything = tiles.whole_area(header)
-    parts = {n: tiny.block_latents(rgb, header, tiles.token_tile(header, n)) for n in range(header.tiles)}
-    pictures = [
-        codec._image(latents, header, 0, None)
-        for latents in (tiles.gather(parts, header, everything), codec.block_latents(rgb, header, everything))
-    ]
-    assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 1
+    grid = container.read_header(data).grid
+    point = codec.entropy.point(50, codec.autoencoder.steps)
+    parts = {n: tiny.encoder.latents(rgb, grid, grid.area(n), point) for n in range(grid.count)}
+    tiled, at_once = assemble(parts, grid, grid.whole), codec.encoder.latents(rgb, grid, grid.whole, point)
+    one, other = (codec.decoder.synthesise(latents, point).round().clamp(0, 255) for latents in (tiled, at_once))
+    assert (one - other).abs().max() <= 1
 
 
 def test_without_a_halo_there_would_be_a_seam(
@@ -112,7 +115,7 @@ def test_tiles_in_parallel_give_the_same(tiny: Codec, data: bytes, rgb: np.ndarr
     torch.set_num_threads(threads)
     try:
         tokens = tiny.tokens(data)
-        assert torch.equal(tokens.low, tiny.encoded_tokens(Picture(rgb), 50).low)
+        assert torch.equal(tokens.low, tiny.encoded_tokens(Picture(rgb), quality=50).low)
         assert np.abs(tiny.decode(data).rgb.astype(int) - whole[0]).max() <= 1
         assert torch.get_num_threads() == threads
     finally:
@@ -127,15 +130,15 @@ def test_tiles_in_parallel_give_the_same(tiny: Codec, data: bytes, rgb: np.ndarr
 def test_a_region_is_a_part_of_the_whole(
     tiny: Codec, data: bytes, whole: list[np.ndarray], region: tuple[int, ...], reduce: int
 ) -> None:
-    part = tiny.decode(data, reduce, Region(*region))
-    shown = Region(*region).clipped(container.read_header(data)).reduced(reduce)
+    part = tiny.decode(data, reduce=reduce, region=Region(*region))
+    shown = Region(*region).clipped(WIDTH, HEIGHT).reduced(reduce)
     expected = whole[reduce][shown.y : shown.y + shown.height, shown.x : shown.x + shown.width]
     assert part.rgb.shape == expected.shape == (*part.alpha.shape, 3)
     assert np.abs(part.rgb.astype(int) - expected).max() <= 1
 
 
 def test_alpha_of_a_region(tiny: Codec, data: bytes, rgb: np.ndarray) -> None:
-    assert (tiny.decode(data, 0, Region(10, 20, 30, 40)).alpha == rgb[20:60, 10:40, 0]).all()
+    assert (tiny.decode(data, reduce=0, region=Region(10, 20, 30, 40)).alpha == rgb[20:60, 10:40, 0]).all()
 
 
 class Counting(io.BytesIO):
@@ -150,16 +153,16 @@ class Counting(io.BytesIO):
 @pytest.mark.parametrize("name", ["vit", "beit", "cnn"])
 def test_no_family_leaves_seams(name: str) -> None:
     codec, picture = Codec.load(name, "cpu"), Picture(make_rgb(560, 300, seed=3))
-    data = codec.encode(picture, 50, 1)
+    data = codec.encode(picture, quality=50, effort=1)
     untiled = codec.decode(data).rgb.astype(int)
     codec.autoencoder.tile = 256
     assert np.abs(codec.decode(data).rgb - untiled).max() <= 1
 
 
 def test_a_region_reads_only_the_tiles_it_needs(tiny: Codec, rgb: np.ndarray) -> None:
-    data = tiny.encode(Picture(np.tile(rgb[:128, :128], (3, 4, 1))), 80)  # 4 x 3 tiles
+    data = tiny.encode(Picture(np.tile(rgb[:128, :128], (3, 4, 1))), quality=80)  # 4 x 3 tiles
     stream = Counting(data)
-    contents = tiny.read(stream, 0, Region(0, 0, 100, 100))
+    contents = tiny.read(stream, DecodeOptions(region=Region(0, 0, 100, 100)))
     assert {tile for _, tile in contents.tokens} == {0, 1, 4, 5}
     wanted = sum(len(payload) for payload in contents.tokens.values())
     assert wanted < stream.total < wanted + 600 < len(data) / 2
@@ -168,16 +171,17 @@ def test_a_region_reads_only_the_tiles_it_needs(tiny: Codec, rgb: np.ndarray) ->
     broken = bytearray(data)
     broken[layout[-1].offset + 9] ^= 1
     assert (
-        tiny.decode(bytes(broken), 0, Region(0, 0, 100, 100)).rgb == tiny.decode(data, 0, Region(0, 0, 100, 100)).rgb
+        tiny.decode(bytes(broken), reduce=0, region=Region(0, 0, 100, 100)).rgb
+        == tiny.decode(data, reduce=0, region=Region(0, 0, 100, 100)).rgb
     ).all()
     coarse = Counting(data)
-    tiny.read(coarse, 3)
+    tiny.read(coarse, DecodeOptions(reduce=3))
     assert coarse.total < len(data) / 2
 
 
 def test_regions_outside_are_refused(tiny: Codec, data: bytes) -> None:
     with pytest.raises(UsageError, match="outside"):
-        tiny.decode(data, 0, Region(WIDTH, 0, 5, 5))
+        tiny.decode(data, reduce=0, region=Region(WIDTH, 0, 5, 5))
 
 
 # ---- salvage
@@ -186,17 +190,17 @@ def test_regions_outside_are_refused(tiny: Codec, data: bytes) -> None:
 def test_half_a_file_gives_the_whole_picture_in_less_detail(
     tiny: Codec, codec: Codec, data: bytes, rgb: np.ndarray, whole: list[np.ndarray]
 ) -> None:
-    plain = tiny.encode(Picture(rgb), 60)
-    for model, cut in ((tiny, plain), (codec, codec.encode(Picture(rgb), 60))):
+    plain = tiny.encode(Picture(rgb), quality=60)
+    for model, cut in ((tiny, plain), (codec, codec.encode(Picture(rgb), quality=60))):
         found = salvage.unpack(cut[: len(cut) // 2])
-        assert found.lost and not any(level in (0, 4) for level, _ in found.contents.erased)
+        assert found.damage and not any(level in (0, 4) for level, _ in found.contents.erased)
         out = model.decode(found.contents).rgb
         assert out.shape == rgb.shape and 22 < psnr(rgb, out) < psnr(rgb, model.decode(cut).rgb)
 
 
 @pytest.mark.parametrize("level", [0, 4])
 def test_a_lost_tile_stays_local(tiny: Codec, rgb: np.ndarray, level: int) -> None:
-    data = tiny.encode(Picture(rgb), 60)
+    data = tiny.encode(Picture(rgb), quality=60)
     lost = next(
         c
         for n, c in enumerate(c for c in container.describe(data).chunks if c.type == container.TOKENS[level])
@@ -215,6 +219,6 @@ def test_a_lost_tile_stays_local(tiny: Codec, rgb: np.ndarray, level: int) -> No
 
 
 def test_the_limits_of_a_tile_are_checked_before_encoding(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec_module.container, "MAX_TILES", 1)
-    with pytest.raises(codec_module.container.LimitError):
-        codec.encode(Picture(np.zeros((8, 1100, 3), np.uint8)), 50)
+    monkeypatch.setattr(header, "MAX_TILES", 1)
+    with pytest.raises(LimitError):
+        codec.encode(Picture(np.zeros((8, 1100, 3), np.uint8)), quality=50)

@@ -26,8 +26,8 @@ def encode(
 ) -> None:
     """Encode an image file into a .vitc file.
 
-    options, and keywords that replace its fields, as for Codec.encode: encode("a.png", "a.vitc", quality=40). model, device as for Codec.load. Raises
-    VitcodecError, OutputError if the target exists and `overwrite` is off.
+    options, and keywords that replace its fields, as for Codec.encode: encode("a.png", "a.vitc", quality=40). model,
+    device as for Codec.load. Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
     """
     chosen = replace(options or EncodeOptions(), **changes)
     if not overwrite:
@@ -48,8 +48,8 @@ def decode(
 ) -> None:
     """Decode a .vitc file into an image file, whose suffix says the format.
 
-    options, and keywords that replace its fields, as for Codec.decode. model: None takes the one that the file names. Raises VitcodecError, OutputError
-    if the target exists and `overwrite` is off.
+    options, and keywords that replace its fields, as for Codec.decode. model: None takes the one that the file names.
+    Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
     """
     chosen = replace(options or DecodeOptions(), **changes)
     images.format_of(target)

@@ -27,8 +27,9 @@ from .subbands import Subbands
 class Codec:
     """A model on a device.
 
-    Every method may be called from several threads at once; the work itself is done for one call at a time, as torch already uses all cores. Large
-    pictures are worked on in blocks, so that memory beyond the picture itself depends on the size of a block only.
+    Every method may be called from several threads at once; the work itself is done for one call at a time, as torch
+    already uses all cores. Large pictures are worked on in blocks, so that memory beyond the picture itself depends on
+    the size of a block only.
 
     Options are given as an object, as keywords, or both: keywords replace the object's fields.
     """
@@ -42,7 +43,8 @@ class Codec:
 
     @classmethod
     def load(cls, model: str | None = None, device: str = "auto", threads: int | None = None) -> Codec:
-        """model: a shipped model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION]; None for $VITCODEC_MODEL or else the default.
+        """model: a shipped model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION]; None for $VITCODEC_MODEL or else
+        the default.
 
         device: auto, cpu, cuda[:N] or mps. threads: of the CPU; None for all cores. Raises WeightsError, DeviceError.
         """
@@ -68,7 +70,8 @@ class Codec:
     def decode(
         self, data: Source | Contents, options: DecodeOptions | None = None, **changes: Unpack[DecodeChanges]
     ) -> Picture:
-        """The picture of a .vitc file: of its bytes, a seekable stream, or its contents as `read` or `salvage.unpack` return them.
+        """The picture of a .vitc file: of its bytes, a seekable stream, or its contents as `read` or `salvage.unpack`
+        return them.
 
         Erased tokens are filled in. Raises FormatError, UnsupportedError, LimitError, WeightsError, UsageError.
         """
@@ -79,7 +82,9 @@ class Codec:
             return self.decoder.decode(contents, chosen)
 
     def read(self, source: Source, options: DecodeOptions | None = None, name: str = "<bytes>") -> Contents:
-        """The parts of a .vitc file that `decode` needs for the same options, and no others. name: how messages call it. Raises as decode does."""
+        """The parts of a .vitc file that `decode` needs for the same options, and no others. name: how messages call
+        it. Raises as decode does.
+        """
         options = options or DecodeOptions()
         if options.region is None:
             return container.unpack(source, options.reduce + 1, name)
@@ -91,7 +96,9 @@ class Codec:
         return container.unpack(stream, plan.finest, name, plan.tiles)
 
     def tokens(self, data: Source | Contents, reduce: int = 0) -> Subbands:
-        """The tokens of a file, exact on every device: int32, a batch of one; `reduce` leaves out that many of the finest levels. Raises as decode."""
+        """The tokens of a file, exact on every device: int32, a batch of one; `reduce` leaves out that many of the
+        finest levels. Raises as decode.
+        """
         options = DecodeOptions(reduce)
         contents = data if isinstance(data, Contents) else self.read(data, options)
         self._check(contents.header)
@@ -100,7 +107,10 @@ class Codec:
 
     @staticmethod
     def info(source: Source, name: str = "<bytes>") -> container.Layout:
-        """What a .vitc file holds, without decoding it: its header and where every chunk lies. Raises FormatError, UnsupportedError, LimitError."""
+        """What a .vitc file holds, without decoding it: its header and where every chunk lies.
+
+        Raises FormatError, UnsupportedError, LimitError.
+        """
         return container.describe(source, name)
 
     def _check(self, header: Header) -> None:

@@ -1,7 +1,7 @@
 """A .vitc file to a picture: the plan of what is needed -> payloads of tiles -> tokens -> pixels of blocks.
 
-Read from top to bottom. A Plan says once which blocks are synthesised for a region, which surroundings each has to see, and which tiles these need. The
-file's reader takes the tiles from it, so that no others are read.
+Read from top to bottom. A Plan says once which blocks are synthesised for a region, which surroundings each has to see,
+and which tiles these need. The file's reader takes the tiles from it, so that no others are read.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ class Decoder:
     entropy: EntropyModel
 
     def plan(self, header: Header, options: DecodeOptions, interpolate: bool = False) -> Plan:
-        """What is decoded of a file. interpolate: whether tiles have to be filled in from what lies around them. Raises UsageError."""
+        """What is decoded of a file. interpolate: whether tiles have to be filled in from what lies around them.
+
+        Raises UsageError.
+        """
         grid = header.grid
         region = options.region or Region(0, 0, header.width, header.height)
         region = region.clipped(header.width, header.height)
@@ -79,7 +82,10 @@ class Decoder:
         return Plan(grid, region, options.reduce, rows)
 
     def decode(self, contents: Contents, options: DecodeOptions) -> Picture:
-        """The picture of a file's contents. Payloads that contents.erased lists are filled in. Raises FormatError, UsageError."""
+        """The picture of a file's contents. Payloads that contents.erased lists are filled in.
+
+        Raises FormatError, UsageError.
+        """
         plan = self.plan(contents.header, options, any(level == 0 for level, _ in contents.erased))
         point = self.entropy.point(contents.header.quality, self.autoencoder.steps)
         size = SITE >> plan.reduce  # pixels along a side of a site
@@ -96,13 +102,19 @@ class Decoder:
         return unpack_picture(contents, rgb, plan.region, plan.reduce)
 
     def tokens(self, contents: Contents, reduce: int) -> Subbands:
-        """The tokens of the whole picture, int32, a batch of one; levels finer than reduce + 1 are not there. Raises FormatError."""
+        """The tokens of the whole picture, int32, a batch of one; levels finer than reduce + 1 are not there.
+
+        Raises FormatError.
+        """
         grid = contents.header.grid
         point = self.entropy.point(contents.header.quality, self.autoencoder.steps)
         return assemble(self._read_tiles(contents, range(grid.count), point, reduce + 1), grid, grid.whole)
 
     def _blocks(self, contents: Contents, plan: Plan, point: QualityPoint) -> Iterator[tuple[Block, Subbands]]:
-        """Every block with the tokens of its context. Tiles are read once, and kept as long as a row of blocks needs them."""
+        """Every block with the tokens of its context.
+
+        Tiles are read once, and kept as long as a row of blocks needs them.
+        """
         parts: dict[int, Subbands] = {}
         for row in plan.rows:
             needed = sorted({tile for block in row for tile in block.tiles})
@@ -166,7 +178,9 @@ class Decoder:
 
 
 def _paste(part: np.ndarray, rgb: np.ndarray, block: Block, size: int, shown: Region) -> None:
-    """Copy a block's pixels, of its context, to where they belong. size: pixels along a side of a site; shown: the region that rgb holds."""
+    """Copy a block's pixels, of its context, to where they belong. size: pixels along a side of a site; shown: the
+    region that rgb holds.
+    """
     inner = block.area.within(block.context)
     y, x = block.area.y * size - shown.y, block.area.x * size - shown.x  # where the block begins in rgb
     part = part[inner.y * size :, inner.x * size :]

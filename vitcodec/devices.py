@@ -18,7 +18,10 @@ B = TypeVar("B")
 
 
 def choose(name: str = "auto") -> tuple[torch.device, str]:
-    """name: auto (cuda, then mps, then cpu), cpu, cuda, cuda:N or mps. Returns the device and why it is that one. Raises DeviceError."""
+    """name: auto (cuda, then mps, then cpu), cpu, cuda, cuda:N or mps. Returns the device and why it is that one.
+
+    Raises DeviceError.
+    """
     if name == "auto":
         return _best()
     if name == "cpu":

@@ -1,6 +1,7 @@
 """Distortion: what training, validation and the encoder's search minimise beside the rate, one object per tuning.
 
-The cost of a picture is J = lambda D + R in bits. A Distortion knows lambda D, for batches with a gradient, and the same measure in dB for reports.
+The cost of a picture is J = lambda D + R in bits. A Distortion knows lambda D, for batches with a gradient, and the
+same measure in dB for reports.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from .metrics import MS_SSIM_SIDE, ms_ssim, ms_ssim_decibels, ms_ssim_tensor, ps
 from .quality import lagrangian
 from .tiles import SITE
 
-ERASED_STEP = 64.0  # 8-bit levels: erased pixels count as at this step at least, or at fine steps they would be nearly all of the loss
-# mean squared 8-bit levels that equal 1 - MS-SSIM: so CompressAI's two series of Lagrangians stand to each other (J. Begaint et al., 2020)
+# 8-bit levels: erased pixels count as at this step at least, or at fine steps they would be nearly all of the loss
+ERASED_STEP = 64.0
+# mean squared 8-bit levels that equal 1 - MS-SSIM: the ratio of CompressAI's two series of Lagrangians (J. Begaint et
+# al., 2020)
 MS_SSIM_UNIT = 1300.0
 
 
@@ -26,13 +29,14 @@ MS_SSIM_UNIT = 1300.0
 class SearchTuning:
     """How the RDO search weighs a distortion, and how densely it makes its updates."""
 
-    weight: float  # multiplier on D at a step of 26; less than in training: a finer step with more zeros beats a coarser step
+    # multiplier on D at a step of 26; less than in training: a finer step with more zeros beats a coarser step
+    weight: float
     power: float  # of step / 26, by which the multiplier changes with the step
-    check_threshold: (
-        float  # bits a pixel: a last round that started from a higher cost is taken without checking its own cost
-    )
+    # bits a pixel: a last round that started from a higher cost is taken without checking its own cost
+    check_threshold: float
     wide_step: float  # 8-bit levels: at coarser steps the best update in 5x5 sites is made, at others in 3x3
-    # 8-bit levels: the steps at which the corners of the 3x3 sites count not at all and in full, in between in part; None: always in full
+    # 8-bit levels: the steps at which the corners of the 3x3 sites count not at all and in full, in between in part;
+    # None: always in full
     corner_steps: tuple[float, float] | None
 
     MIDDLE: ClassVar[float] = 26.0
@@ -42,7 +46,10 @@ class SearchTuning:
         return self.weight * (step / self.MIDDLE) ** self.power
 
     def neighbourhood(self, step: float) -> tuple[int, float]:
-        """Side in sites of the square in which one update is made, and how much its sites count that are not next to the middle, 0..1."""
+        """The square of sites in which one update is made.
+
+        Its side, and the factor, 0 to 1, on the gains of the sites in it that are not next to the middle.
+        """
         side = 5 if step > self.wide_step else 3
         if self.corner_steps is None:
             return side, 1.0
@@ -65,11 +72,17 @@ class Distortion(ABC):
 
     @abstractmethod
     def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
-        """How many times lambda times the squared error `bits`, from the method above, is: on average the ratio of their curvatures."""
+        """The ratio of `bits`, from the method above, to lambda times the squared error.
+
+        On average it is the ratio of their curvatures.
+        """
 
     @abstractmethod
     def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
-        """lambda D of each image in bits a pixel, (B,). erased: (B, H/16, W/16) bool, tokens that the decoder did not get."""
+        """lambda D of each image in bits a pixel, (B,).
+
+        erased: (B, H/16, W/16) bool, tokens that the decoder did not receive.
+        """
 
     @abstractmethod
     def decibels(self, original: np.ndarray, decoded: np.ndarray) -> float:

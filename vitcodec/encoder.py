@@ -1,7 +1,8 @@
 """A picture to the contents of a .vitc file: blocks -> latents -> rounded tokens -> RDO search -> payloads of tiles.
 
-Read from top to bottom. Geometry is planned once: the picture is transformed in blocks, each with a halo of surroundings, and each block holds whole
-tiles, which are entropy-coded by themselves. So memory beyond the picture itself depends on the size of a block alone.
+Read from top to bottom. Geometry is planned once: the picture is transformed in blocks, each with a halo of
+surroundings, and each block holds whole tiles, which are entropy-coded by themselves. So memory beyond the picture
+itself depends on the size of a block alone.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ class Encoder:
         return Contents(header, pack_metadata(picture, erased), tokens)
 
     def tokens(self, picture: Picture, options: EncodeOptions) -> Subbands:
-        """The tokens that `encode` codes, int32, a batch of one: what a decoder reads back. Raises UsageError, LimitError."""
+        """The tokens that `encode` codes, int32, a batch of one: what a decoder reads back.
+
+        Raises UsageError, LimitError.
+        """
         header = self.header(picture, options)
         parts = {tile.index: tile.tokens for tile in self.tiles(picture.rgb, header, options)}
         return assemble(parts, header.grid, header.grid.whole)
@@ -73,7 +77,8 @@ class Encoder:
         """The file's header. Raises UsageError where the model cannot do what the options ask, LimitError."""
         if options.keep_tokens < 1 and not self.autoencoder.supports_erasure:
             raise UsageError(
-                f"model '{self.config.name}' cannot fill in erased tokens; give one that can, as -m beit, or keep all tokens"
+                f"model '{self.config.name}' cannot fill in erased tokens; "
+                "give one that can, as -m beit, or keep all tokens"
             )
         height, width = picture.rgb.shape[:2]
         tile = options.tile or self.autoencoder.tile
@@ -124,7 +129,8 @@ class Encoder:
     def latents(
         self, rgb: np.ndarray, grid: TileGrid, block: Area, point: QualityPoint, erased: Tensor | None = None
     ) -> Subbands:
-        """(H, W, 3) uint8, the whole picture -> the latents of a block before rounding, a batch of one: analysis with a halo around it.
+        """(H, W, 3) uint8, the whole picture -> the latents of a block before rounding, a batch of one: analysis with a
+        halo around it.
 
         erased: (1, h, w) bool, the block's tokens that will not be coded.
         """

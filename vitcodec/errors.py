@@ -1,6 +1,7 @@
 """What can go wrong, one class for each thing that a user can act on.
 
-A message is one line: what happened to which file, and what to do. The command line prints it without a traceback; `exit_code` is what it ends with.
+A message is one line: what happened to which file, and what to do. The command line prints it without a traceback;
+`exit_code` is what it ends with.
 """
 
 from __future__ import annotations

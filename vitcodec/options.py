@@ -1,6 +1,7 @@
 """What can be asked of encoding and decoding: the options that command line, Python API, target search and codec share.
 
-Each option has its default here and nowhere else, and is checked once, when the options are made. Nothing here imports torch.
+Each option has its default here and nowhere else, and is checked once, when the options are made. Nothing here imports
+torch.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ class EncodeOptions:
     quality: int = 50  # 1 to 100: higher is better and larger
     effort: int = 3  # 1 to 9: time spent on smaller files; see rdo.py
     distortion_weight: float = 1.0  # multiplier on distortion in RDO, more than 0: less makes a smaller and worse file
-    tile: int | None = (
-        None  # side in pixels, of TILE_SIDES, of the squares that are coded by themselves; None: the model's
-    )
+    # side in pixels, of TILE_SIDES, of the squares that are coded by themselves; None: the model's
+    tile: int | None = None
     keep_tokens: float = 1.0  # share of tokens that the file holds, more than 0, up to 1; the others are erased
 
     def __post_init__(self) -> None:

@@ -35,7 +35,7 @@ def step_of(quality: int) -> float:
 
 
 def step_position(step: Tensor) -> Tensor:
-    """Where a step lies on a logarithmic scale, 0 at a step of 5 and 1 at 140: the transforms' input for the quality."""
+    """Where a step lies on a logarithmic scale, 0 at a step of 5 and 1 at 140: the transforms' input."""
     return torch.log(step / _STEP_0) / math.log(_STEP_1 / _STEP_0)
 
 

@@ -1,12 +1,15 @@
-"""Rate-distortion optimisation: the encoder spends time on integers that make a smaller file. The format and the decoder stay the same.
+"""Rate-distortion optimisation: the encoder spends time on integers that make a smaller file. The format and the
+decoder stay the same.
 
-The cost of a picture is J = lambda D + R, with D the distortion after the whole decoder and R the bits of all values. Rounding settles each value by
-itself. The search computes the gradient of J over all integers, through the synthesis and through every context that a value is part of: it tells what a
-change of a value by one costs elsewhere. The bits of the changed value itself are computed, not linearised. In each round, updates by one that lower J
-are made where no neighbour's lowers it more; of all rounds the integers with the lowest true J are kept.
+The cost of a picture is J = lambda D + R, with D the distortion after the whole decoder and R the bits of all values.
+Rounding settles each value by itself. The search computes the gradient of J over all integers, through the synthesis
+and through every context that a value is part of: it tells what a change of a value by one costs elsewhere. The bits of
+the changed value itself are computed, not linearised. In each round, updates by one that lower J are made where no
+neighbour's lowers it more; of all rounds the integers with the lowest true J are kept.
 
-Related to the refinement of latents by Y. Yang, R. Bamler, S. Mandt, "Improving inference for neural image compression", NeurIPS 2020, but over the
-integers themselves. EFFORTS says what each --effort does; docs/effort.md shows what it gains.
+Related to the refinement of latents by Y. Yang, R. Bamler, S. Mandt, "Improving inference for neural image
+compression", NeurIPS 2020, but over the integers themselves. EFFORTS says what each --effort does; docs/effort.md shows
+what it gains.
 """
 
 from __future__ import annotations
@@ -112,7 +115,7 @@ class ParameterCollector:
 
 
 @dataclass(frozen=True)
-class _Evaluation:
+class Evaluation:
     """A true cost in bits, and, where a gradient was asked for, what the next updates are chosen by."""
 
     cost: float
@@ -143,7 +146,10 @@ class RDOSearch:
             self.curvature = self.weight * LAGRANGIAN * autoencoder.error_gains(point.step)[0] ** 2
 
     def search_in_blocks(self, image: Tensor, tokens: Subbands) -> Subbands:
-        """image (1, 16 h, 16 w, 3) uint8 and its tokens, of h x w sites -> better tokens, int32. Searched block by block."""
+        """image (1, 16 h, 16 w, 3) uint8 and its tokens, of h x w sites -> better tokens, int32.
+
+        Searched block by block.
+        """
         if not self.config.rounds:
             return tokens
         out = tokens.map(Tensor.clone)
@@ -156,7 +162,8 @@ class RDOSearch:
         return out
 
     def search(self, image: Tensor, tokens: Subbands) -> Subbands:
-        """Images (B, H, W, 3) in 0..255 and their tokens -> better tokens, int32; of several images the sum of costs counts.
+        """Images (B, H, W, 3) in 0..255 and their tokens -> better tokens, int32; of several images the sum of costs
+        counts.
 
         Pictures that are too small for the distortion keep their tokens.
         """
@@ -165,7 +172,7 @@ class RDOSearch:
         best, lowest, falling = tokens, float("inf"), False
         generator = torch.Generator().manual_seed(0)
         for k in range(self.config.rounds):
-            found = self._evaluate(image, tokens, gradient=True)
+            found = self.evaluate(image, tokens, gradient=True)
             falling = found.cost < lowest
             if falling:
                 best, lowest = tokens, found.cost
@@ -178,16 +185,19 @@ class RDOSearch:
 
     def cost(self, image: Tensor, tokens: Subbands) -> float:
         """J in bits of images (B, H, W, 3) in 0..255 and their tokens."""
-        return self._evaluate(image, tokens, gradient=False).cost
+        return self.evaluate(image, tokens, gradient=False).cost
 
     def _needs_no_check(self, cost: float, pixels: int) -> bool:
-        """Whether one more round lowers the cost for certain: updates raise that of flat pictures and coarse steps alone, and of long searches."""
+        """Whether one more round lowers the cost for certain: updates raise that of flat pictures and coarse steps
+        alone, and of long searches.
+        """
         return (
             self.config.rounds <= self.config.unchecked_rounds
             and cost > self.distortion.search.check_threshold * pixels
         )
 
-    def _evaluate(self, image: Tensor, tokens: Subbands, gradient: bool) -> _Evaluation:
+    def evaluate(self, image: Tensor, tokens: Subbands, gradient: bool) -> Evaluation:
+        """The true cost of images (B, H, W, 3) in 0..255 and their tokens, and with `gradient` that of every token."""
         point = self.point
         with torch.set_grad_enabled(gradient):
             q = tokens.map(lambda t: t.float().requires_grad_(gradient))
@@ -200,14 +210,15 @@ class RDOSearch:
             total = distortion + collector.total()
             if gradient:
                 total.backward()
-        return _Evaluation(total.item(), curvature, collector, q)
+        return Evaluation(total.item(), curvature, collector, q)
 
     @torch.no_grad()
-    def _update(self, found: _Evaluation) -> Subbands:
+    def _update(self, found: Evaluation) -> Subbands:
         """The tokens after one round of updates."""
         collector, q = found.collector, found.tokens
         value, slope, parameters = collector.row(q), collector.row(q.map(_gradient)), collector.parameters()
-        # the change of J by an update: curvature and slope of all else, and the bits of the value itself after it and before
+        # the change of J by an update: curvature and slope of all else, and the bits of the value itself after it and
+        # before
         stay = found.curvature * collector.row_per_channel(self.curvature) - bits(value, *parameters)
         up, down = (stay + s * slope + bits(value + s, *parameters) for s in (1, -1))
         change, sign = q.map(torch.zeros_like), q.map(torch.zeros_like)
@@ -226,10 +237,12 @@ def _gradient(t: Tensor) -> Tensor:
 
 
 def best_updates(change: Tensor, side: int, outer: float) -> Tensor:
-    """Which updates to make, (B, h, w, C) bool: of those that lower the cost the luma and the chroma ones that no neighbour's exceeds.
+    """Which updates to make, (B, h, w, C) bool: of those that lower the cost the luma and the chroma ones that no
+    neighbour's exceeds.
 
-    Neighbouring updates would count the same gain twice. change: what each update adds to the cost. side: of the square of neighbours, odd. outer: the
-    factor, 0 to 1, on the gains of neighbours beyond the four next ones; at 0 only these count.
+    Neighbouring updates would count the same gain twice. change: what each update adds to the cost. side: of the square
+    of neighbours, odd. outer: the factor, 0 to 1, on the gains of neighbours beyond the four next ones; at 0 only these
+    count.
     """
     chosen = []
     for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):

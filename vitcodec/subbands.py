@@ -1,7 +1,7 @@
 """Subbands: what the wavelet makes of a picture, and what every stage from analysis to entropy coding passes on.
 
-Level 0 is the low band, levels 1 (finest) to 4 (coarsest) are details. torch is needed for types only, so that the file format can take its level
-numbers from here without importing it.
+Level 0 is the low band, levels 1 (finest) to 4 (coarsest) are details. torch is needed for types only, so that the file
+format can take its level numbers from here without importing it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ CHANNELS = {
 class Subbands:
     """The coefficients, latents or tokens of a batch of images.
 
-    low: (B, H/16, W/16, 3). details: (B, H/2^level, W/2^level, 9) of levels `finest`, `finest` + 1, ..., the finest first; channel = 3 * colour +
-    orientation. Levels finer than `finest` are not there, as where a picture is decoded at a reduced size.
+    low: (B, H/16, W/16, 3). details: (B, H/2^level, W/2^level, 9) of levels `finest`, `finest` + 1, ..., the finest
+    first; channel = 3 * colour + orientation. Levels finer than `finest` are not there, as where a picture is decoded
+    at a reduced size.
     """
 
     low: Tensor

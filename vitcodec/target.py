@@ -62,8 +62,9 @@ def parse_size(text: str) -> int:
 def encode(codec: Encodes, picture: Picture, target: Target, options: EncodeOptions | None = None) -> TargetResult:
     """The best file of at most so many bytes, or the smallest of at least so many dB.
 
-    Bisects over the quality, which takes about seven encodings; for a size, and where that leaves more than 2 %, also over the distortion weight, which
-    is continuous and no part of the file. options: of everything but quality and distortion weight. Raises as Codec.encode does.
+    Bisects over the quality, which takes about seven encodings; for a size, and where that leaves more than 2 %, also
+    over the distortion weight, which is continuous and no part of the file. options: of everything but quality and
+    distortion weight. Raises as Codec.encode does.
     """
     options = options or EncodeOptions()
     if target.size is not None:

@@ -1,8 +1,9 @@
 """Geometry: the sites, areas, regions and tiles of a picture, and how subbands are cut out and put together.
 
-Lengths of areas are in sites: a site is the 16x16 pixels of one sample of the low band, so that an area of a picture is an area of every subband.
-Two grids divide a picture: the tiles that are entropy-coded by themselves, whose side the file states, and the blocks that the transforms work on,
-whose side the model states. A transform sees a halo of real surroundings, so that blocks leave no seams.
+Lengths of areas are in sites: a site is the 16x16 pixels of one sample of the low band, so that an area of a picture is
+an area of every subband. Two grids divide a picture: the tiles that are entropy-coded by themselves, whose side the
+file states, and the blocks that the transforms work on, whose side the model states. A transform sees a halo of real
+surroundings, so that blocks leave no seams.
 
 Nothing here knows of the file format, and torch is needed for types only.
 """
@@ -51,7 +52,9 @@ class Area(NamedTuple):
         return Area(self.y - outer.y, self.x - outer.x, self.h, self.w)
 
     def blocks(self, side: int) -> list[Area]:
-        """This area in squares of `side` sites whose corners are multiples of `side`, in raster order; smaller where it ends."""
+        """This area in squares of `side` sites whose corners are multiples of `side`, in raster order; smaller where it
+        ends.
+        """
         rows, columns = (range(a // side * side, a + n, side) for a, n in ((self.y, self.h), (self.x, self.w)))
         return [Area(y, x, side, side).overlap(self) for y in rows for x in columns]
 

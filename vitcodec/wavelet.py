@@ -1,10 +1,11 @@
 """Colour axes and the CDF 9/7 wavelet: the linear transform that every model starts from.
 
-All tensors are channels-last, (B, H, W, C). The colour transform and the wavelet are orthonormal (the wavelet nearly so), so that one
-quantisation step gives about the same error in RGB wherever it is used.
+All tensors are channels-last, (B, H, W, C). The colour transform and the wavelet are orthonormal (the wavelet nearly
+so), so that one quantisation step gives about the same error in RGB wherever it is used.
 
-Sources: A. Cohen, I. Daubechies, J.-C. Feauveau, "Biorthogonal bases of compactly supported wavelets", 1992; the lifting factorisation is that of
-I. Daubechies and W. Sweldens, "Factoring wavelet transforms into lifting steps", 1998, as JPEG 2000 (ISO/IEC 15444-1, annex F) uses it.
+Sources: A. Cohen, I. Daubechies, J.-C. Feauveau, "Biorthogonal bases of compactly supported wavelets", 1992; the
+lifting factorisation is that of I. Daubechies and W. Sweldens, "Factoring wavelet transforms into lifting steps", 1998,
+as JPEG 2000 (ISO/IEC 15444-1, annex F) uses it.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ def merge(low: Tensor, details: Tensor, times: Times = times) -> Tensor:
 
 
 def _rotate(x: Tensor, axes: Tensor) -> Tensor:
-    """x (..., 3) to other colour axes. In full precision, where the networks around it train in half: 8 bits of 128 are half a level."""
+    """x (..., 3) to other colour axes.
+
+    In full precision, where the networks around it train in half: 8 bits of 128 are half a level.
+    """
     if x.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
             return x @ axes.to(x)
@@ -97,7 +101,9 @@ def forward(image: Tensor) -> Subbands:
 
 
 def inverse(bands: Subbands, reduce: int = 0) -> Tensor:
-    """Subbands in 8-bit levels -> (B, H, W, 3) in about 0..255. reduce = N leaves the N finest levels out and halves the size N times."""
+    """Subbands in 8-bit levels -> (B, H, W, 3) in about 0..255. reduce = N leaves the N finest levels out and halves
+    the size N times.
+    """
     x = bands.low
     for level in reversed(range(reduce + 1, bands.levels.stop)):
         x = merge(x, bands[level])

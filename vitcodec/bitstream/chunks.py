@@ -1,8 +1,9 @@
 """The chunks of a .vitc file: how they are framed, read and checked.
 
-A chunk is a type of four letters, the length of its payload as a varint, the payload, and a CRC-32 of all of it. The layout follows PNG (W3C, "Portable
-Network Graphics Specification", section 5), with lengths as varints because a whole file may be 2 KB. A type whose first letter is a capital is
-critical: a reader that does not know it has to refuse the file.
+A chunk is a type of four letters, the length of its payload as a varint, the payload, and a CRC-32 of all of it. The
+layout follows PNG (W3C, "Portable Network Graphics Specification", section 5), with lengths as varints because a whole
+file may be 2 KB. A type whose first letter is a capital is critical: a reader that does not know it has to refuse the
+file.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ class Reader:
         return payload
 
     def refuse(self, chunk: Chunk, known: Collection[str]) -> NoReturn:
-        """Say why a chunk cannot stand here; the checksum first, as the type itself may be damaged. known: types that have a place elsewhere."""
+        """Say why a chunk cannot stand here; the checksum first, as the type itself may be damaged. known: types that
+        have a place elsewhere.
+        """
         self.payload(chunk)
         if chunk.type in known or not is_critical(chunk.type):
             raise self.damaged(f"chunk {chunk.type} at byte {chunk.offset} is out of place")

@@ -1,7 +1,7 @@
 """The .vitc file: signature, version, then chunks with checksums; docs/format.md is the specification.
 
-Nothing here knows what a token payload means, and neither torch nor PIL is imported, so that `info` and fuzzing start at once. Any bytes give
-Contents, or one of FormatError (damaged), UnsupportedError (newer) and LimitError (too large).
+Nothing here knows what a token payload means, and neither torch nor PIL is imported, so that `info` and fuzzing start
+at once. Any bytes give Contents, or one of FormatError (damaged), UnsupportedError (newer) and LimitError (too large).
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Layout:
 def pack(contents: Contents) -> bytes:
     """The bytes of a .vitc file.
 
-    Raises LimitError if the image, the number of tiles or the metadata are too large, ValueError if the tokens of a level and tile are missing or
-    too many, or a metadata key is unknown.
+    Raises LimitError if the image, the number of tiles or the metadata are too large, ValueError if the tokens of a
+    level and tile are missing or too many, or a metadata key is unknown.
     """
     header, metadata, tokens = contents.header, contents.metadata, contents.tokens
     check_limits(header, "the image")
@@ -78,7 +78,8 @@ def pack(contents: Contents) -> bytes:
     keys = list(token_order(header))
     if tokens.keys() != set(keys):
         raise ValueError(
-            f"tokens for {len(tokens)} pairs of level and tile, not exactly those of {len(CODING_ORDER)} levels and {header.grid.count} tiles"
+            f"tokens for {len(tokens)} pairs of level and tile, not exactly those of {len(CODING_ORDER)} levels and "
+            f"{header.grid.count} tiles"
         )
 
     parts = [MAGIC, bytes([VERSION]), pack_chunk(HEAD, pack_header(header))]
@@ -92,10 +93,9 @@ def pack(contents: Contents) -> bytes:
 def unpack(source: Source, finest: int = 1, name: str = "<bytes>", tiles: Collection[int] | None = None) -> Contents:
     """Read and check a .vitc file.
 
-    source: the bytes, or a seekable binary stream, read from where it stands to its end.
-    finest: 1..5; detail levels below it are neither read nor checked (2 leaves out level 1; 5 reads the low band alone).
-    name: how messages call the file.
-    tiles: which tiles to read, None for all; the tokens of the others are neither read nor checked.
+    source: the bytes, or a seekable binary stream, read from where it stands to its end. finest: 1..5; detail levels
+    below it are neither read nor checked (2 leaves out level 1; 5 reads the low band alone). name: how messages call
+    the file. tiles: which tiles to read, None for all; the tokens of the others are neither read nor checked.
 
     Raises FormatError, UnsupportedError or LimitError; OSError only where the stream itself does.
     """
@@ -154,7 +154,8 @@ def read_head(reader: Reader) -> tuple[Header, Chunk]:
     if version > VERSION:
         # format N is first read by vitcodec N.0, see docs/format.md
         raise UnsupportedError(
-            f"{name}: needs vitcodec >= {version}.0 for format version {version}; this is {__version__}; upgrade vitcodec"
+            f"{name}: needs vitcodec >= {version}.0 for format version {version}; this is {__version__}; "
+            "upgrade vitcodec"
         )
     chunk = reader.chunk()
     if chunk.type != HEAD or chunk.length > MAX_HEAD:
@@ -167,7 +168,8 @@ def read_head(reader: Reader) -> tuple[Header, Chunk]:
 def _read_until_tokens(reader: Reader, contents: Contents, chunks: list[Chunk]) -> tuple[list[int], Chunk | None]:
     """Read what stands between HEAD and the tokens.
 
-    Returns the index, or, if there is one tile only, an empty one and the first token chunk, of which type and length have been read.
+    Returns the index, or, if there is one tile only, an empty one and the first token chunk, of which type and length
+    have been read.
     """
     spent, inflated, tiles = 0, 0, contents.header.grid.count
     last = INDEX if tiles > 1 else TOKENS[CODING_ORDER[0]]

@@ -23,7 +23,10 @@ _GRAY = 1
 
 @dataclass(frozen=True)
 class Header:
-    """What the HEAD chunk says. Raises ValueError for values that no file can hold; limits are checked by pack and unpack."""
+    """What the HEAD chunk says.
+
+    Raises ValueError for values that no file can hold; limits are checked by pack and unpack.
+    """
 
     width: int  # pixels, at least 1
     height: int
@@ -72,7 +75,8 @@ def parse_header(fields: Reader) -> Header:
         raise fields.damaged("it is too long")
     if flags & ~_GRAY:
         raise UnsupportedError(
-            f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; upgrade vitcodec"
+            f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; "
+            "upgrade vitcodec"
         )
     try:
         return Header(width, height, quality, bool(flags & _GRAY), model.decode("latin-1"), weights, tile * TILE_UNIT)

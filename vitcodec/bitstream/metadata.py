@@ -1,4 +1,4 @@
-"""What a file holds beside the tokens: alpha, the mask of erased tokens, and the profile, EXIF and XMP of the picture."""
+"""What a file holds beside the tokens: alpha, the mask of erased tokens, profile, EXIF and XMP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ ICC, EXIF, XMP, ALPHA, ERASED = "ICCP", "EXIF", "XMP ", "ALPH", "MASK"  # keys o
 
 
 def pack_metadata(picture: Picture, erased: np.ndarray | None) -> dict[str, bytes]:
-    """What Contents.metadata holds of a picture. erased: (rows, columns) bool, the tokens that the encoder erased, or None."""
+    """What Contents.metadata holds of a picture. erased: (rows, columns) bool, the tokens that the encoder erased, or
+    None.
+    """
     found = {
         ICC: picture.icc,
         EXIF: picture.exif,
@@ -29,7 +31,8 @@ def pack_metadata(picture: Picture, erased: np.ndarray | None) -> dict[str, byte
 
 
 def unpack_picture(contents: Contents, rgb: np.ndarray, region: Region, reduce: int) -> Picture:
-    """The picture around decoded colours. rgb: (H, W, 3) uint8, a region in pixels of the whole picture, halved `reduce` times.
+    """The picture around decoded colours. rgb: (H, W, 3) uint8, a region in pixels of the whole picture, halved
+    `reduce` times.
 
     Raises FormatError where the alpha channel is damaged.
     """
@@ -46,14 +49,17 @@ def encoder_erasures(contents: Contents) -> np.ndarray | None:
     whole = contents.header.grid.whole
     if len(packed) != -(-whole.h * whole.w // 8):
         raise FormatError(
-            f"the mask of {len(packed)} bytes does not fit {whole.w}x{whole.h} tokens; get a complete and undamaged copy"
+            f"the mask of {len(packed)} bytes does not fit {whole.w}x{whole.h} tokens; "
+            "get a complete and undamaged copy"
         )
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=whole.h * whole.w)
     return bits.astype(bool).reshape(whole.h, whole.w)
 
 
 def all_erasures(contents: Contents) -> np.ndarray | None:
-    """(rows, columns) bool: the tokens to fill in, as the encoder erased them or their tile's low band was not received; None for none."""
+    """(rows, columns) bool: the tokens to fill in, as the encoder erased them or their tile's low band was not
+    received; None for none.
+    """
     erased = encoder_erasures(contents)
     for level, tile in contents.erased:
         if level == 0:

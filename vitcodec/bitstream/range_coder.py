@@ -1,7 +1,7 @@
 """The range coder: constriction's, with static tables only.
 
-Its parametric models compute probabilities in floating point and are never used. Words are written most significant byte first without trailing zero
-bytes, which the reader puts back.
+Its parametric models compute probabilities in floating point and are never used. Words are written most significant
+byte first without trailing zero bytes, which the reader puts back.
 """
 
 from __future__ import annotations

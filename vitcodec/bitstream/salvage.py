@@ -1,7 +1,7 @@
 """Damaged .vitc files: finding what is intact. Opt-in: container.unpack refuses such files.
 
-The header has to be intact, as nothing can be read without it. Of the rest every chunk whose checksum is right is taken. With the index each token
-chunk is found whatever happened to the others; without it they are searched for.
+The header has to be intact, as nothing can be read without it. Of the rest every chunk whose checksum is right is
+taken. With the index each token chunk is found whatever happened to the others; without it they are searched for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from .chunks import Chunk, Reader, Source, chunk_size
 from .container import INDEX, KEYS, MAX_METADATA, TOKENS, Contents
 from .header import Header
 
-_SEARCH = 16  # times the file's size that checksums are computed over at most, so that a hostile file cannot make the search endless
+# times the file's size that checksums are computed over at most, so that a hostile file cannot make the search endless
+_SEARCH = 16
 
 
 @dataclass
@@ -38,25 +39,27 @@ def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Salvaged:
     reader = Reader(source, name)
     header, _ = container.read_head(reader)
     found = Salvaged(Contents(header))
-    search = _Search(reader.read(reader.remaining), name)
+    search = ChunkSearch(reader.read(reader.remaining), name)
     start, sizes = _read_metadata(search, found)
     if _damaged_chunk("MASK") in found.damage:
         raise FormatError(
-            f"{name}: damaged: nothing can be salvaged, as the mask of erased tokens is; get a complete and undamaged copy"
+            f"{name}: damaged: nothing can be salvaged, as the mask of erased tokens is; "
+            "get a complete and undamaged copy"
         )
     wanted = [(level, tile) for level, tile in container.token_order(header) if level == 0 or level >= finest]
     found.contents.tokens = _by_index(search, start, wanted, sizes) if sizes else _by_search(search, start, wanted)
     found.contents.erased = frozenset(wanted) - found.contents.tokens.keys()
     if not any(level == 0 for level, _ in found.contents.tokens):
         raise FormatError(
-            f"{name}: damaged: nothing can be salvaged, as no tile's low band is intact; get a complete and undamaged copy"
+            f"{name}: damaged: nothing can be salvaged, as no tile's low band is intact; "
+            "get a complete and undamaged copy"
         )
     if found.contents.erased:
         found.damage.append(_describe(header, found.contents.erased))
     return found
 
 
-class _Search:
+class ChunkSearch:
     """What follows the header, looked at from anywhere."""
 
     def __init__(self, data: bytes, name: str):
@@ -101,7 +104,7 @@ class _Search:
                 start += 1
 
 
-def _read_metadata(search: _Search, found: Salvaged) -> tuple[int, list[int]]:
+def _read_metadata(search: ChunkSearch, found: Salvaged) -> tuple[int, list[int]]:
     """Where the tokens begin, and the index; empty if there is one tile only or it is lost."""
     header, position, spent = found.contents.header, 0, 0
     last = INDEX if header.grid.count > 1 else TOKENS[CODING_ORDER[0]]
@@ -128,7 +131,7 @@ def _read_metadata(search: _Search, found: Salvaged) -> tuple[int, list[int]]:
     return position, []
 
 
-def _index(search: _Search, chunk: Chunk, header: Header) -> list[int]:
+def _index(search: ChunkSearch, chunk: Chunk, header: Header) -> list[int]:
     reader = Reader(search.data[chunk.offset : chunk.offset + chunk.size], search.name)
     try:
         return container.read_index(reader, reader.chunk(), header.grid.count)
@@ -136,7 +139,7 @@ def _index(search: _Search, chunk: Chunk, header: Header) -> list[int]:
         return []
 
 
-def _keep(search: _Search, chunk: Chunk, payload: bytes, found: Salvaged, limit: int) -> int:
+def _keep(search: ChunkSearch, chunk: Chunk, payload: bytes, found: Salvaged, limit: int) -> int:
     """Keep a chunk's metadata; returns its size."""
     key = KEYS[chunk.type]
     try:
@@ -149,7 +152,7 @@ def _keep(search: _Search, chunk: Chunk, payload: bytes, found: Salvaged, limit:
 
 
 def _by_index(
-    search: _Search, start: int, wanted: list[tuple[int, int]], sizes: list[int]
+    search: ChunkSearch, start: int, wanted: list[tuple[int, int]], sizes: list[int]
 ) -> dict[tuple[int, int], bytes]:
     tokens = {}
     for (level, tile), size in zip(wanted, sizes, strict=False):
@@ -162,7 +165,7 @@ def _by_index(
     return tokens
 
 
-def _by_search(search: _Search, start: int, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+def _by_search(search: ChunkSearch, start: int, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
     """Without an index: the number of a tile is known if its level is complete, or nothing is missing before it."""
     tiles, tokens = 1 + max(tile for _, tile in wanted), {}
     for level in dict.fromkeys(level for level, _ in wanted):

@@ -1,7 +1,9 @@
-"""From the parameters that the integer networks predict to a static table, and from an integer to the symbols of that table.
+"""From the parameters that the integer networks predict to a static table, and from an integer to the symbols of that
+table.
 
-A value's table is chosen by three whole numbers: the shape class (of the mixture logit), the mean class and the scale index. Tables are fitted to
-counts after training; they hold 16-bit frequencies, so nothing is computed in floating point when files are read.
+A value's table is chosen by three whole numbers: the shape class (of the mixture logit), the mean class and the scale
+index. Tables are fitted to counts after training; they hold 16-bit frequencies, so nothing is computed in floating
+point when files are read.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import numpy as np
 SHAPES = 3
 SHAPE_UNIT = 1.4  # of the mixture logit: rounded and clamped to -1, 0, 1
 MEAN_UNIT = 8  # means come in eighths
-# means below two (in eighths) have tables of their own, as the dead zone shapes the values near zero; others are shifted by whole numbers
+# means below two (in eighths) have tables of their own, as the dead zone shapes the values near zero; others are
+# shifted by whole numbers
 NEAR = 16
 MEANS = NEAR + MEAN_UNIT
 MEAN_LIMIT = MEAN_UNIT << 15
@@ -25,15 +28,16 @@ LOG_SCALE_UNIT = (SCALE_HIGH - SCALE_LOW) / (SCALES - 1) / SCALE_UNIT
 NARROW, WIDE = 7, 31  # largest magnitude in a table; beyond it the escape symbol, the last
 NARROW_SCALES = 20  # scale indices below this have narrow tables
 PRECISION = 16  # bits of a frequency
-# A value whose table gives zero at least this frequency is a certain zero: it is not coded. By level. At coarse levels all are coded: that costs next
-# to nothing, and the finer ones are predicted from what is coded there, so that whole lines would vanish
+# A value whose table gives zero at least this frequency is a certain zero: it is not coded. By level. At coarse levels
+# all are coded: that costs next to nothing, and the finer ones are predicted from what is coded there, so that whole
+# lines would vanish
 CERTAIN_ZERO = (1 << PRECISION) - np.array([0, 1 << 7, 1 << 5, 0, 0])
 ESCAPE_BITS = 20  # of the longest escape
 ESCAPE_SIGN_BITS = 1 + math.log2(ESCAPE_BITS)  # of every escape: its sign and its length
 
 LOG_SCALES = np.linspace(SCALE_LOW, SCALE_HIGH, SCALES)
-# Values of large scale are coded as a table symbol for the high bits and this many bypass bits (of equal probability), so that the scale left is at
-# most 4
+# Values of large scale are coded as a table symbol for the high bits and this many bypass bits (of equal probability),
+# so that the scale left is at most 4
 BYPASS_BITS = np.maximum(0, np.ceil(LOG_SCALES / np.log(2) - 2)).astype(np.int32)
 
 
@@ -73,7 +77,10 @@ def table_index(mean: np.ndarray, scale: np.ndarray, shape: np.ndarray) -> Table
 
 
 def symbols(index: TableIndex, residuals: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals -> (their high bits, the table symbols), int32. A table's last symbol says that the high bits are beyond `largest`."""
+    """Residuals -> (their high bits, the table symbols), int32.
+
+    A table's last symbol says that the high bits are beyond `largest`.
+    """
     bits = index.bypass_bits
     high = (residuals + ((1 << bits) >> 1)) >> bits
     return high, np.where(np.abs(high) > largest, 2 * largest + 1, high + largest).astype(np.int32)
@@ -107,7 +114,8 @@ class Tables:
     def split(
         self, index: TableIndex, level: int, received: np.ndarray | bool = True
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-        """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude) of each.
+        """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude)
+        of each.
 
         received: (N,) bool, the values of tokens that are not erased.
         """

@@ -1,4 +1,7 @@
-"""The `vitcodec` command. Wiring only: a command's module is imported when that command runs, so that `--help` and `--version` start at once."""
+"""The `vitcodec` command.
+
+Wiring only: a command's module is imported when that command runs, so that `--help` and `--version` start at once.
+"""
 
 from __future__ import annotations
 

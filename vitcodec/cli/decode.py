@@ -204,7 +204,10 @@ def _region(text: str | None) -> Region | None:
 
 
 def _fit(header: Header, wanted: DecodeOptions, box: tuple[int, int]) -> tuple[DecodeOptions, tuple[int, int]]:
-    """What to decode so that it fits into a box, no larger than it is, and its size in pixels then. Raises UsageError."""
+    """What to decode so that it fits into a box, no larger than it is, and its size in pixels then.
+
+    Raises UsageError.
+    """
     shown = wanted.region or Region(0, 0, header.width, header.height)
     _, _, width, height = shown.clipped(header.width, header.height)
     scale = min(box[0] / width, box[1] / height, 1)
@@ -248,5 +251,6 @@ def _stream(source: files.Source) -> Iterator[BinaryIO]:
 def _limit(header: Header, max_pixels: int, name: str) -> None:
     if header.width * header.height > max_pixels:
         raise LimitError(
-            f"{name}: {header.width}x{header.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it"
+            f"{name}: {header.width}x{header.height} is more than {max_pixels:,} pixels; "
+            "raise --max-pixels if you trust it"
         )

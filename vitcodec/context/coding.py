@@ -1,4 +1,6 @@
-"""Entropy coding of one tile's tokens: context model, tables and range coder together, through coder callbacks that write or read a payload per level."""
+"""Entropy coding of one tile's tokens: context model, tables and range coder together, through coder callbacks that
+write or read a payload per level.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from .groups import Coder, CodingGroup
 from .integer import COEFFICIENT_LIMIT, IntegerArithmetic
 from .model import ContextModel
 
-# A payload begins with scale offsets: by how much the predicted scales of each channel are off in this tile, in units of two quarters of an index
+# A payload begins with scale offsets: by how much the predicted scales of each channel are off in this tile, in units
+# of two quarters of an index
 OFFSETS = np.arange(-4, 5, dtype=np.int32)
 OFFSET_UNIT = 2
 _OFFSET_TABLE = (3.0 ** (4 - np.abs(OFFSETS))).astype(np.float32)[None]  # 1, 3, 9, 27, 81, 27, 9, 3, 1
@@ -29,7 +32,8 @@ NO_OFFSETS = np.zeros((LEVELS + 1, 9), np.int32)
 class EntropyModel:
     """Everything that coding needs; all of it integers.
 
-    features: (100, 16), the context model's input for each quality; base_scales: (100, 5, 9), where log scales start, in quarters of a scale index.
+    features: (100, 16), the context model's input for each quality; base_scales: (100, 5, 9), where log scales start,
+    in quarters of a scale index.
     """
 
     context: ContextModel
@@ -46,7 +50,9 @@ class EntropyModel:
     def predicted(
         self, point: QualityPoint, group: CodingGroup, parameters: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The networks' answer for a group, (1, h, w, 3n) -> mean, scale and shape of its values in raster order, int32, (h * w, n) each."""
+        """The networks' answer for a group, (1, h, w, 3n) -> mean, scale and shape of its values in raster order,
+        int32, (h * w, n) each.
+        """
         integers = parameters.clamp(-(2**22), 2**22).int().cpu().chunk(3, -1)
         mean, scale, shape = (p.numpy().reshape(-1, p.shape[-1]) for p in integers)
         return mean, scale + group.per_channel(point.base_scales), shape
@@ -54,7 +60,9 @@ class EntropyModel:
     def index(
         self, point: QualityPoint, group: CodingGroup, parameters: Tensor, offsets: np.ndarray = NO_OFFSETS
     ) -> TableIndex:
-        """The tables of a group's values in raster order, (h * w * n,). offsets: (5, 9), added to the scales of each level and channel."""
+        """The tables of a group's values in raster order, (h * w * n,). offsets: (5, 9), added to the scales of each
+        level and channel.
+        """
         mean, scale, shape = self.predicted(point, group, parameters)
         return table_index(mean.ravel(), (scale + group.per_channel(offsets)).ravel(), shape.ravel())
 
@@ -68,8 +76,8 @@ class EntropyModel:
     ) -> tuple[dict[int, bytes], Subbands]:
         """tokens: int32, a batch of one -> (payload of each level, the tokens as the decoder will read them).
 
-        erased: (1, h, w) bool, tokens to leave out of the payloads. Their values, and certain zeros, come back as what is most probable.
-        fit_scales: first fit the scale offsets, which takes one more pass.
+        erased: (1, h, w) bool, tokens to leave out of the payloads. Their values, and certain zeros, come back as what
+        is most probable. fit_scales: first fit the scale offsets, which takes one more pass.
         """
         received, offsets = _received(erased), NO_OFFSETS
         if fit_scales:
@@ -90,7 +98,10 @@ class EntropyModel:
         finest: int = 1,
         erased: Tensor | None = None,
     ) -> Subbands:
-        """The mirror of encode; rows and columns are the low band's. Levels below `finest` are not read. Raises FormatError."""
+        """The mirror of encode; rows and columns are the low band's. Levels below `finest` are not read.
+
+        Raises FormatError.
+        """
         reader = PayloadReader(self, point, payloads, _received(erased))
         tokens = self.run(point, rows, columns, reader, finest)
         reader.finish()
@@ -116,7 +127,9 @@ def _clipped(q: Tensor) -> np.ndarray:
 
 
 class OffsetFitter:
-    """The coder callback that measures by how much the predicted scales of each channel are off, over all values of a tile."""
+    """The coder callback that measures by how much the predicted scales of each channel are off, over all values of a
+    tile.
+    """
 
     def __init__(self, model: EntropyModel, point: QualityPoint, tokens: Subbands, received: Subbands | None):
         self.model, self.point, self.tokens, self.received = model, point, tokens, received
@@ -139,7 +152,7 @@ class OffsetFitter:
         return q
 
     def offsets(self) -> np.ndarray:
-        """(5, 9) int32: what is added to the scales; zero where all of a level's offsets would not save what they cost."""
+        """(5, 9) int32: added to the scales; zero where a level's offsets would save less than they cost."""
         out = NO_OFFSETS.copy()
         for level, channels in CHANNELS.items():
             bits = self.bits[level, :channels]

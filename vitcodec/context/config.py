@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ContextConfig:
-    """The defaults are what weights whose config.json lacks a field were trained with; CURRENT is what is trained today."""
+    """The defaults are what weights whose config.json lacks a field were trained with; CURRENT is what is trained
+    today.
+    """
 
     features: tuple[int, ...] = (96, 128, 128, 128)  # width of the features at levels 1 to 4
     heads: tuple[int, ...] = (

@@ -1,7 +1,7 @@
 """Coding groups: which values are coded together. And the layers that are computed for each group.
 
-The context model's pass calls a coder callback for each group, in a fixed order, with the parameters predicted for its values; the callback returns
-the values. In training and encoding it knows them, in decoding it reads them.
+The context model's pass calls a coder callback for each group, in a fixed order, with the parameters predicted for its
+values; the callback returns the values. In training and encoding it knows them, in decoding it reads them.
 """
 
 from __future__ import annotations

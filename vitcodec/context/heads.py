@@ -1,6 +1,8 @@
-"""The layers of the context model: dense layers, and the heads that turn a context into the parameters of a coding group's values.
+"""The layers of the context model: dense layers, and the heads that turn a context into the parameters of a coding
+group's values.
 
-Only matrix products, ReLU, neighbourhoods and look-ups occur, so that the float model has an exact integer twin (integer.py).
+Only matrix products, ReLU, neighbourhoods and look-ups occur, so that the float model has an exact integer twin
+(integer.py).
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from .groups import PHASES, Coder, CodingGroup
 
 
 def neighbourhood(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1) -> Tensor:
-    """The size x size neighbourhoods of the sites (i::stride, j::stride), zero outside: (B, h, w, size, size, C), as a view."""
+    """The size x size neighbourhoods of the sites (i::stride, j::stride), zero outside: (B, h, w, size, size, C), as a
+    view.
+    """
     p = size // 2
     x = F.pad(x, (0, 0, p - j, p + j - stride + 1, p - i, p + i - stride + 1))
     return x.unfold(1, size, stride).unfold(2, size, stride).permute(0, 1, 2, 4, 5, 3)
@@ -62,7 +66,9 @@ def extra_blocks(width: int, count: int) -> nn.Sequential:
 
 
 class Head(nn.Module):
-    """A context -> the parameters of each value, (..., parameters * n): all means, then all log scales, then all mixture logits."""
+    """A context -> the parameters of each value, (..., parameters * n): all means, then all log scales, then all
+    mixture logits.
+    """
 
     def __init__(self, inputs: int, width: int, outputs: int, extra: int = 0):
         super().__init__()
@@ -77,7 +83,9 @@ class Head(nn.Module):
 
 
 class ChannelCondition(nn.Module):
-    """A head's hidden layer and the channel groups decoded so far -> what is added to the parameters of the next channel group."""
+    """A head's hidden layer and the channel groups decoded so far -> what is added to the parameters of the next
+    channel group.
+    """
 
     def __init__(self, inputs: int, width: int, outputs: int):
         super().__init__()
@@ -88,9 +96,11 @@ class ChannelCondition(nn.Module):
 
 
 class ChannelConditionalHead(Head):
-    """A head whose channels are coded in groups, one after the other, each conditioned on those before it at the same place.
+    """A head whose channels are coded in groups, one after the other, each conditioned on those before it at the same
+    place.
 
-    channels: of each group; places: for how many the head speaks. Values and parameters are in the order of places, then channels.
+    channels: of each group; places: for how many the head speaks. Values and parameters are in the order of places,
+    then channels.
     """
 
     def __init__(
@@ -128,8 +138,8 @@ class ChannelConditionalHead(Head):
 class FourPhaseContext(nn.Module):
     """n channels in four phases, one position of every 2x2 block each.
 
-    The context of a phase is the size x size neighbourhood of the phases before it, that of `other` channels, which are decoded already, and the
-    level's features. channels: of each group of a head.
+    The context of a phase is the size x size neighbourhood of the phases before it, that of `other` channels, which are
+    decoded already, and the level's features. channels: of each group of a head.
     """
 
     def __init__(

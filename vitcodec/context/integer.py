@@ -1,11 +1,11 @@
 """Small-integer networks carried in float32: the exact twin of the float context model.
 
-Weights are integers of at most 127 in magnitude, activations of at most 255. In every output row the sum of |weight| x 255,
-plus the bias, stays below 2^24. So each product and partial sum is an integer that float32 holds exactly, whatever the
-order of summation: a matrix product gives the same numbers on every CPU, GPU and BLAS, in TF32 and bfloat16 with float32
-accumulation too. Between layers there is a multiplication by a power of two, a floor and a clamp, all exact. The bound is
-checked for each layer when weights are loaded. (Idea: J. Balle, N. Johnston, D. Minnen, "Integer networks for data
-compression with latent-variable models", ICLR 2019.)
+Weights are integers of at most 127 in magnitude, activations of at most 255. In every output row the sum of |weight| x
+255, plus the bias, stays below 2^24. So each product and partial sum is an integer that float32 holds exactly, whatever
+the order of summation: a matrix product gives the same numbers on every CPU, GPU and BLAS, in TF32 and bfloat16 with
+float32 accumulation too. Between layers there is a multiplication by a power of two, a floor and a clamp, all exact.
+The bound is checked for each layer when weights are loaded. (Idea: J. Balle, N. Johnston, D. Minnen, "Integer networks
+for data compression with latent-variable models", ICLR 2019.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ COEFFICIENT_LIMIT = 2**15  # of decoded integers, so that lifting stays within i
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x (..., i) times weight (o, i) plus bias (o); integers in float32. One function, so that tests can put another arithmetic in its place."""
+    """x (..., i) times weight (o, i) plus bias (o); integers in float32.
+
+    One function, so that tests can put another arithmetic in its place.
+    """
     return torch.addmm(bias, x.flatten(0, -2), weight.T).unflatten(0, x.shape[:-1])
 
 
@@ -60,7 +63,10 @@ class _Rounded(torch.autograd.Function):
 
 
 class IntegerLinear(nn.Module):
-    """floor((x W^T + b) 2^-shift): no clamp, for the last layer of a head. The bias holds the half that makes the floor a rounding."""
+    """floor((x W^T + b) 2^-shift): no clamp, for the last layer of a head.
+
+    The bias holds the half that makes the floor a rounding.
+    """
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -97,7 +103,9 @@ class IntegerDense(IntegerLinear):
 
 
 class IntegerResidual(nn.Module):
-    """clamp(floor((x * identity + reduce(expand(x))) 2^-shift), 0, 255) with a whole number `identity` for each channel."""
+    """clamp(floor((x * identity + reduce(expand(x))) 2^-shift), 0, 255) with a whole number `identity` for each
+    channel.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -117,7 +125,9 @@ class IntegerResidual(nn.Module):
 
 
 def skeleton(config: ContextConfig) -> ContextModel:
-    """A context model with integer layers in place of the float ones, all zero: to be filled by load_state_dict or by the export."""
+    """A context model with integer layers in place of the float ones, all zero: to be filled by load_state_dict or by
+    the export.
+    """
     with torch.device("meta"):
         model = ContextModel(config)
     for module in list(model.modules()):
@@ -144,7 +154,8 @@ def check(model: ContextModel) -> None:
 class IntegerArithmetic:
     """How decoded integers (int32) enter the integer networks.
 
-    thresholds: (255,) int32, ascending; 32 log(1 + x / 16) rounds to the number of thresholds that are at most x, for x = 0, 1, 2, ...
+    thresholds: (255,) int32, ascending; 32 log(1 + x / 16) rounds to the number of thresholds that are at most x, for x
+    = 0, 1, 2, ...
     """
 
     def __init__(self, thresholds: Tensor):

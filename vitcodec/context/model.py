@@ -1,11 +1,12 @@
 """The context model: in which order values are coded, and on which context each prediction rests.
 
-There is no hyperprior: what is already decoded is the side information, from the coarsest level to the finest. The low band is interlaced: first a
-sparse grid, then the sites between, each predicted relative to the mean of its known neighbours. At each level the luma details are coded in four
-phases, one position of every 2x2 block each, then the chroma details, whose context includes the luma.
+There is no hyperprior: what is already decoded is the side information, from the coarsest level to the finest. The low
+band is interlaced: first a sparse grid, then the sites between, each predicted relative to the mean of its known
+neighbours. At each level the luma details are coded in four phases, one position of every 2x2 block each, then the
+chroma details, whose context includes the luma.
 
-One autoregressive pass serves training (float layers, all integers known), encoding and decoding (integer layers, values known or read on the way):
-see groups.py for the coder callback, integer.py for the integer layers.
+One autoregressive pass serves training (float layers, all integers known), encoding and decoding (integer layers,
+values known or read on the way): see groups.py for the coder callback, integer.py for the integer layers.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ NEAREST = F.pad(torch.ones(3, 3), (1, 1, 1, 1)).view(LOW_SIZE**2, 1)  # 1 for th
 
 
 class InterlacedLowBand(nn.Module):
-    """The low band from a sparse grid to the whole: at each scale the grid's 2x2 blocks are filled in the order of PHASES, luma before chroma.
+    """The low band from a sparse grid to the whole: at each scale the grid's 2x2 blocks are filled in the order of
+    PHASES, luma before chroma.
 
-    Neighbours enter relative to the mean of those that are known, and so does the predicted mean: a constant added to the low band changes nothing.
-    Only the sparsest grid's first sites are coded without neighbours.
+    Neighbours enter relative to the mean of those that are known, and so does the predicted mean: a constant added to
+    the low band changes nothing. Only the sparsest grid's first sites are coded without neighbours.
     """
 
     def __init__(self, features: int, width: int, scales: int, parameters: int):
@@ -81,7 +83,7 @@ class InterlacedLowBand(nn.Module):
         return values
 
     def _neighbours(self, grid: Tensor, i: int, j: int) -> Tensor:
-        """The neighbourhoods of the sites (i::2, j::2) of a grid of any size: (B, h, w, size * size, C), zero outside."""
+        """Neighbourhoods of the sites (i::2, j::2) of a grid of any size: (B, h, w, size * size, C), zero outside."""
         height, width = grid.shape[1:3]
         grid = F.pad(grid, (0, 0, 0, width % 2 * (1 - j), 0, height % 2 * (1 - i)))
         return neighbourhood(grid, LOW_SIZE, i, j, 2).flatten(3, 4)
@@ -94,7 +96,9 @@ class InterlacedLowBand(nn.Module):
 
 
 class DetailLevel(nn.Module):
-    """One level's details: features on the grid of 2x2 blocks, luma heads, chroma heads, and features for the next finer level."""
+    """One level's details: features on the grid of 2x2 blocks, luma heads, chroma heads, and features for the next
+    finer level.
+    """
 
     def __init__(self, level: int, inherited: int, config: ContextConfig):
         super().__init__()
@@ -115,7 +119,8 @@ class DetailLevel(nn.Module):
     def forward(
         self, num: Arithmetic, inherited: Tensor, low: Tensor, parent: Tensor | None, coder: Coder
     ) -> tuple[Tensor, Tensor | None]:
-        """inherited: features of the coarser level; low: the low band of this level; parent: the coarser level's values.
+        """inherited: features of the coarser level; low: the low band of this level; parent: the coarser level's
+        values.
 
         Returns the level's values, (B, 2h, 2w, 9), and the features for the next finer one, or None for level 1.
         """
@@ -136,7 +141,9 @@ class DetailLevel(nn.Module):
 
 
 class ContextModel(nn.Module):
-    """The whole pass. base (5, 9): log mean magnitude of each level and channel in 8-bit levels, where the predicted log scales start."""
+    """The whole pass. base (5, 9): log mean magnitude of each level and channel in 8-bit levels, where the predicted
+    log scales start.
+    """
 
     def __init__(self, config: ContextConfig = CURRENT):
         super().__init__()

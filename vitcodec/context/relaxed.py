@@ -1,6 +1,7 @@
 """The integer arithmetic with a gradient, for the RDO search.
 
-Forward it gives the same numbers as IntegerArithmetic. Backward, floors pass the gradient on, and look-ups have the slope of their logarithm.
+Forward it gives the same numbers as IntegerArithmetic. Backward, floors pass the gradient on, and look-ups have the
+slope of their logarithm.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ UNIT = 1 << FRACTION_BITS
 
 
 class _LookUp(torch.autograd.Function):
-    """32 sign(x) log(1 + |x| / 16) and 32 log(1 + |x| / 16), their slopes taken towards zero over a distance of `reach`."""
+    """32 sign(x) log(1 + |x| / 16) and 32 log(1 + |x| / 16), their slopes taken towards zero over a distance of
+    `reach`.
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor, arithmetic: IntegerArithmetic, reach: int) -> Tensor:  # type: ignore[no-untyped-def, override]
+    # type: ignore[no-untyped-def, override]
+    def forward(ctx, x: Tensor, arithmetic: IntegerArithmetic, reach: int) -> Tensor:
         ctx.save_for_backward(x)
         ctx.reach = reach
         return arithmetic.look_up(x.int())

@@ -28,9 +28,8 @@ class Autoencoder(nn.Module):
 
     # large pictures are transformed in parts; all in pixels; what holds without corrections
     tile = 1024  # side of what is transformed at once, a multiple of the grid
-    grid = (
-        32  # where a part may begin so that it computes what the whole would: multiples of an attention window's side
-    )
+    # where a part may begin so that it computes what the whole would: multiples of an attention window's side
+    grid = 32
     halo = 128  # surroundings that a part has to see, a multiple of the grid
 
     def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):

@@ -45,9 +45,8 @@ class TrainingConfig:
     batch: int = 4  # crops a step
     crop: int = 256  # pixels
     dead_zone: float = 0.1
-    weighting: float = (
-        1.0  # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
-    )
+    # a sample's loss counts step^weighting: what a coarse step saves in bits, it would lose in say
+    weighting: float = 1.0
     average: float = 0.998  # decay of the running mean of the weights
     entropy_only: bool = False  # the context model alone, on fixed transforms
     decoder_only: bool = False  # the synthesis alone, on fixed tokens: distortion is the loss

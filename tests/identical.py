@@ -3,8 +3,9 @@
     python dev/identical.py --write before.json     # before the change
     python dev/identical.py before.json             # after it: exit code 1 if a file differs
 
-The five example pictures at qualities 20, 50 and 90 and efforts 1 and 3 with `swin`, and at quality 50, effort 1 with the other models. Transforms are
-computed in floating point, so hashes hold for one kind of processor and one version of torch, which the file names.
+The five example pictures at qualities 20, 50 and 90 and efforts 1 and 3 with `swin`, and at quality 50, effort 1 with
+the other models. Transforms are computed in floating point, so hashes hold for one kind of processor and one version of
+torch, which the file names.
 """
 
 from __future__ import annotations
