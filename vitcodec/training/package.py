@@ -30,12 +30,13 @@ from ..pretrained.config import CONFIG, PretrainedConfig, part_names
 from ..pretrained.loading import entropy_tensors, own_name, read_parts, split_parts, stored_name
 from ..pretrained.presets import PRESETS
 from ..quality import step_of
+from . import validation
 from .checkpoint import CHECKPOINT, averaged_model
 from .config import TrainingConfig
 from .data import Crops
 from .export import build_entropy_model
 from .model import TrainingModel, initialise_base
-from .validation import CODED_QUALITIES, REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
+from .validation import REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
 
 FLOAT_CONTEXT = "context-float.safetensors"  # in a model folder: the float context model, to train on from
 CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160  # of the export
@@ -53,9 +54,9 @@ def initial_model(init: str, name: str | None, images: Sequence[np.ndarray], see
     """What a run starts from.
 
     init: "wavelet" for an untrained model, "timm" for one with a pretrained encoder, else a model as registry.find
-    takes it. name: a family or preset; None for the default's or that of `init`. images: (H, W, 3) uint8 with sides of
-    at least 256 pixels, from which an untrained context model gets where its scales start. Raises WeightsError,
-    UsageError.
+    takes it. name: a family or preset; None for that of `init`, or the default.
+    images: (H, W, 3) uint8, some with sides of at least 256 pixels. They tell an untrained context model where its
+    scales start. Raises WeightsError, UsageError.
     """
     if init not in ("wavelet", "timm"):
         return load_training_model(registry.find(init), name)
@@ -69,8 +70,7 @@ def initial_model(init: str, name: str | None, images: Sequence[np.ndarray], see
 def load_training_model(config: PretrainedConfig, name: str | None = None) -> TrainingModel:
     """The float model of a model folder.
 
-    Raises WeightsError where the folder lacks the float context model, or was made by a version that this one cannot
-    read.
+    Raises WeightsError where the folder lacks the float context model or was made by another version.
     name: a family or preset in place of the folder's. If it has all of the folder's layers and more blocks, it takes
     the weights over and computes the same at first, as new blocks start as the identity. Any other takes the gains and
     the context model; its transforms start from the wavelet.
@@ -153,7 +153,7 @@ def load_run(folder: Path) -> TrainedRun:
         "megapixels": round(metadata["pixels"] / 1e6, 1),
     }
     config = metadata["config"]
-    return TrainedRun(model, config["dead_zone"], config.get("tune", "psnr"), training)
+    return TrainedRun(model, config["dead_zone"], config["tune"], training)
 
 
 def write_model(
@@ -168,9 +168,9 @@ def write_model(
 ) -> None:
     """Write config.json, model.safetensors (in parts) and the float context model into a folder.
 
-    images: (H, W, 3) uint8 with sides of at least CROP pixels, to calibrate on and to fit the tables to. dead_zone: of
-    the encoder's rounding, 0 to 0.4.
-    training: how the weights were made, for config.json. tune: a key of distortion.TUNINGS.
+    images: (H, W, 3) uint8 with sides of at least CROP pixels, to calibrate on and to fit the tables to.
+    dead_zone: of the encoder's rounding, 0 to 0.4. tune: a key of distortion.TUNINGS.
+    training: how the weights were made, for config.json.
     """
     model.eval()
     autoencoder = model.autoencoder
@@ -226,10 +226,10 @@ def measure(folder: Path, images: Sequence[np.ndarray]) -> float:
     change = bd_rate_to_reference(reference_curve(images, distortion), curve, distortion)
     points = [
         {"quality": q, "bpp": round(bpp, 5), CURVE_KEYS[config.tune]: round(db, 3)}
-        for q, (bpp, db) in zip(CODED_QUALITIES, curve, strict=True)
+        for q, (bpp, db) in zip(validation.CODED_QUALITIES, curve, strict=True)
     ]
-    validation = {"images": len(images), "bd_rate_percent": {REFERENCE: round(change, 2)}, "curve": points}
-    config = replace(config, metrics={**config.metrics, "validation": validation})
+    measured = {"images": len(images), "bd_rate_percent": {REFERENCE: round(change, 2)}, "curve": points}
+    config = replace(config, metrics={**config.metrics, "validation": measured})
     files.write_atomic(folder / CONFIG, config.to_json().encode(), overwrite=True)
     return change
 
