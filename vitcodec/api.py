@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Unpack
 
 from . import files, images
 from .bitstream import container
-from .codec import DEFAULT_EFFORT, DEFAULT_QUALITY, Codec
+from .codec import Codec
+from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions
 from .pretrained import registry
 
 
 def encode(
     source: str | PathLike[str],
     target: str | PathLike[str],
-    quality: int = DEFAULT_QUALITY,
-    effort: int = DEFAULT_EFFORT,
+    options: EncodeOptions | None = None,
+    *,
     model: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    **changes: Unpack[EncodeChanges],
 ) -> None:
-    """Encode an image file into a .vitc file at quality 1..100 and effort 1..9.
+    """Encode an image file into a .vitc file.
 
-    Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
+    options, and keywords that replace its fields, as for Codec.encode: encode("a.png", "a.vitc", quality=40). model, device as for Codec.load. Raises
+    VitcodecError, OutputError if the target exists and `overwrite` is off.
     """
+    chosen = replace(options or EncodeOptions(), **changes)
     if not overwrite:
         files.refuse_existing(Path(target))
     picture = images.read_image(Path(source))
-    files.write_atomic(Path(target), Codec.load(model, device).encode(picture, quality, effort), overwrite)
+    files.write_atomic(Path(target), Codec.load(model, device).encode(picture, chosen), overwrite)
 
 
 def decode(
     source: str | PathLike[str],
     target: str | PathLike[str],
-    reduce: int = 0,
+    options: DecodeOptions | None = None,
+    *,
     model: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    **changes: Unpack[DecodeChanges],
 ) -> None:
-    """Decode a .vitc file into an image file whose suffix says the format; reduce = 1..4 halves its sides that many times.
+    """Decode a .vitc file into an image file, whose suffix says the format.
 
-    model: None takes the one that the file names. Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
+    options, and keywords that replace its fields, as for Codec.decode. model: None takes the one that the file names. Raises VitcodecError, OutputError
+    if the target exists and `overwrite` is off.
     """
+    chosen = replace(options or DecodeOptions(), **changes)
     images.format_of(target)
     if not overwrite:
         files.refuse_existing(Path(target))
     data = files.read_bytes(Path(source))
     header = container.read_header(data, str(source))
     codec = Codec.load(model or registry.resolve(header.model, header.weights), device)
-    images.write_image(codec.decode(data, reduce), Path(target), overwrite=overwrite)
+    images.write_image(codec.decode(data, chosen), Path(target), overwrite=overwrite)

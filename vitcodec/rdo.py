@@ -1,11 +1,12 @@
-"""Encoder time for size: integers chosen by their true cost, with the synthesis network and the context model. The format stays the same.
+"""Rate-distortion optimisation: the encoder spends time on integers that make a smaller file. The format and the decoder stay the same.
 
-The cost of an image is J = lambda D + R, D the squared error after the whole decoder, R the bits of all values. Rounding settles each value alone.
-Here the gradient of J over all integers, through the synthesis and every context in which a value is seen, tells for each value what moving it by one
-would change elsewhere; the probability of the moved value itself is computed, not linearised. Moves that promise to lower J are made together
-where no neighbour's is better, and of all rounds the integers with the lowest true J are kept (the last of few rounds is trusted, see SURE).
-From effort 2 on the entropy coder also fits the scales of every band to the picture (entropy/coding.py). (Kin to the refinement of latents by
-Y. Yang, R. Bamler, S. Mandt, "Improving inference for neural image compression", NeurIPS 2020, but over the integers themselves.)
+The cost of a picture is J = lambda D + R, with D the distortion after the whole decoder and R the bits of all values. Rounding settles each value by
+itself. The search computes the gradient of J over all integers, through the synthesis and through every context that a value is part of: it tells what a
+change of a value by one costs elsewhere. The bits of the changed value itself are computed, not linearised. In each round, updates by one that lower J
+are made where no neighbour's lowers it more; of all rounds the integers with the lowest true J are kept.
+
+Related to the refinement of latents by Y. Yang, R. Bamler, S. Mandt, "Improving inference for neural image compression", NeurIPS 2020, but over the
+integers themselves. EFFORTS says what each --effort does; docs/effort.md shows what it gains.
 """
 
 from __future__ import annotations
@@ -16,189 +17,207 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import tiles
 from .bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
 from .context.coding import EntropyModel
 from .context.density import bits
-from .context.model import CHROMA, LUMA, CodingGroup
+from .context.groups import CHROMA, LUMA, CodingGroup
 from .context.relaxed import RelaxedArithmetic
-from .metrics import MS_SSIM_SIDE, ms_ssim_tensor
+from .distortion import Distortion
 from .models.autoencoder import Autoencoder
-from .quality import LAGRANGIAN, lagrangian, ms_ssim_lagrangian, quantise
-from .tiles import Area
-from .wavelet import Subbands
-
-DEFAULT_EFFORT = 3
-ROUNDS = {
-    1: 0,
-    2: 1,
-    3: 2,
-    4: 3,
-    5: 4,
-    6: 6,
-    7: 10,
-    8: 20,
-    9: 40,
-}  # of moves at each effort; at 1 values are only rounded
-BLOCK, MARGIN = 32, 2  # sites along a side of what is refined at once, to bound the memory, and seen around it
-SURE = 0.25  # bits a pixel of cost: a last round that started from more is not checked, which saves a fifth of the time of two rounds
-APART = 80.0  # 8-bit levels: at steps coarser than that only the best move in a square of 5x5 sites is made, at others in one of 3x3
-# 8-bit levels: the steps at which what the corners of 3x3 sites promise counts not at all and in full; in between in part, for where the rule changed
-# at once, from one quality to the next, PSNR fell
-CORNERS = (26.0, 42.0)
-EAGER = 2  # rounds after which some moves, at random, are put off: made together, they would go back and forth
-PUT_OFF = (0.32, 0.01)  # how many of them, and how many more each round
-SETTLED = 8  # rounds after which not every round lowers the cost
-# of D at a step of MIDDLE, and the power of the step that it goes with, by what a model is tuned for. Less than in training, at coarse steps above
-# all: a finer step with more values moved to zero makes smaller files than a coarser one
-DISTORTION_WEIGHT = {"psnr": (0.75, -0.2), "ms-ssim": (1.15, 0.0)}
-MIDDLE = 26.0  # 8-bit levels
+from .quality import LAGRANGIAN, QualityPoint
+from .subbands import Subbands
+from .tiles import Area, crop, crop_map
 
 
-class _Rates:
-    """The visitor that answers with known integers and keeps what is predicted for them; of all groups at once, one after the other in one row."""
+@dataclass(frozen=True)
+class RDOConfig:
+    """The search of one effort."""
 
-    def __init__(self, model: EntropyModel, quality: int, integers: Subbands):
-        self.integers = integers
-        self.bases = torch.from_numpy(model.bases[quality - 1]).to(integers.low)
-        self.sites: list[CodingGroup] = []
-        self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    rounds: int  # of updates; 0: values are only rounded
+    fit_scales: bool  # whether the entropy coder fits scale offsets to the picture, which takes one more pass
+    block: int = 32  # sites along a side of what is searched at once, which bounds the memory
+    margin: int = 2  # sites of context around a block
+    unchecked_rounds: int = 8  # a last round is taken without checking its cost in searches of at most so many rounds
+    # after the first rounds a share of the updates, at random, is skipped: made together, they would go back and forth
+    skip_after: int = 2  # rounds
+    skip_share: float = 0.32
+    skip_growth: float = 0.01  # of the share, by round
 
-    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
+    def kept(self, round: int) -> float:
+        """The share of updates that is made in a round, counted from 0."""
+        return 1.0 if round < self.skip_after else 1 - self.skip_share - self.skip_growth * (round - self.skip_after)
+
+
+EFFORTS = {
+    1: RDOConfig(rounds=0, fit_scales=False),
+    2: RDOConfig(rounds=1, fit_scales=True),
+    3: RDOConfig(rounds=2, fit_scales=True),
+    4: RDOConfig(rounds=3, fit_scales=True),
+    5: RDOConfig(rounds=4, fit_scales=True),
+    6: RDOConfig(rounds=6, fit_scales=True),
+    7: RDOConfig(rounds=10, fit_scales=True),
+    8: RDOConfig(rounds=20, fit_scales=True),
+    9: RDOConfig(rounds=40, fit_scales=True),
+}
+
+
+class ParameterCollector:
+    """The coder callback that returns known integers and keeps what is predicted for them.
+
+    All values of all groups, one after the other, make one row.
+    """
+
+    def __init__(self, tokens: Subbands, base_scales: Tensor):
+        self.tokens, self.base_scales = tokens, base_scales
+        self.groups: list[CodingGroup] = []
+        self.predicted: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __call__(self, group: CodingGroup, parameters: Tensor) -> Tensor:
         mean, scale, shape = parameters.chunk(3, -1)
-        self.sites.append(site)
-        self.seen.append((mean.flatten(), (scale + self._each(site, self.bases)).flatten(), shape.flatten()))
-        return site.gather(self.integers)
+        self.groups.append(group)
+        self.predicted.append(
+            (mean.flatten(), (scale + self._per_channel(group, self.base_scales)).flatten(), shape.flatten())
+        )
+        return group.gather(self.tokens)
 
     @staticmethod
-    def _each(site: CodingGroup, bands: Tensor) -> Tensor:
-        """A number for each band, (5, 9) -> one for each channel of a group."""
-        of = bands[site.level, site.channels]
-        return of if site.phase else of.repeat(4)
+    def _per_channel(group: CodingGroup, table: Tensor) -> Tensor:
+        """(5, 9), a number for each level and channel -> those of a group's values at a place."""
+        row = table[group.level, group.channels]
+        return row if group.phase else row.repeat(4)
 
     def row(self, bands: Subbands) -> Tensor:
         """All values of whole subbands."""
-        return torch.cat([site.gather(bands).flatten() for site in self.sites])
+        return torch.cat([group.gather(bands).flatten() for group in self.groups])
 
-    def row_of_bands(self, bands: Tensor) -> Tensor:
-        """A number for each band, (5, 9), at each value."""
-        return torch.cat([self._each(s, bands).expand_as(s.gather(self.integers)).flatten() for s in self.sites])
+    def row_per_channel(self, table: Tensor) -> Tensor:
+        """(5, 9), a number for each level and channel, at each value."""
+        rows = (self._per_channel(g, table).expand_as(g.gather(self.tokens)).flatten() for g in self.groups)
+        return torch.cat(list(rows))
 
-    def put(self, bands: Subbands, row: Tensor) -> None:
-        """The inverse of row, into whole subbands."""
-        for site, part in zip(self.sites, row.split([len(mean) for mean, *_ in self.seen]), strict=True):
-            site.scatter(bands, part.view(site.gather(bands).shape))
+    def scatter(self, bands: Subbands, row: Tensor) -> None:
+        """The inverse of row: write it into whole subbands."""
+        parts = row.split([len(mean) for mean, *_ in self.predicted])
+        for group, part in zip(self.groups, parts, strict=True):
+            group.scatter(bands, part.view(group.gather(bands).shape))
 
     def parameters(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, log scale and mixture logit of all values."""
-        mean, scale, shape = (torch.cat(t) for t in zip(*self.seen, strict=True))
+        mean, scale, shape = (torch.cat(t) for t in zip(*self.predicted, strict=True))
         return mean / MEAN_UNIT, SCALE_LOW + LOG_SCALE_UNIT * scale, shape * SHAPE_UNIT
 
     def total(self) -> Tensor:
         """All bits, with a gradient through the contexts alone."""
-        return bits(self.row(self.integers).detach(), *self.parameters()).sum()
+        return bits(self.row(self.tokens).detach(), *self.parameters()).sum()
 
 
-def rounded(latents: Subbands, dead_zone: float) -> Subbands:
-    """Latents -> their integers, int32."""
-    return Subbands(torch.round(latents.low).int(), tuple(quantise(d, dead_zone).int() for d in latents.details))
+@dataclass(frozen=True)
+class _Evaluation:
+    """A true cost in bits, and, where a gradient was asked for, what the next updates are chosen by."""
+
+    cost: float
+    curvature: float  # how many times that of lambda times the squared error the distortion's curvature is, on average
+    collector: ParameterCollector
+    tokens: Subbands  # float32, with .grad
 
 
-def refine(refiner: RDOSearch, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
-    """image (1, 16 h, 16 w, 3) uint8 and its integers, of h x w sites -> better integers, int32. Worked on block by block."""
-    if not rounds:
-        return integers
-    out = integers.map(Tensor.clone)
-    whole = Area(0, 0, *integers.low.shape[1:3])
-    for block in whole.blocks(BLOCK):
-        seen = block.grown(MARGIN, whole)
-        better = refiner(tiles.view(image, whole.h, seen).float(), tiles.cut(out, seen), rounds)
-        for target, source in zip((out.low, *out.details), (better.low, *better.details), strict=True):
-            tiles.view(target, whole.h, block).copy_(tiles.view(source, seen.h, block.within(seen)))
-    return out
-
-
-@dataclass
 class RDOSearch:
-    """What is fixed for a model at a quality."""
+    """The search for a model at a quality."""
 
-    autoencoder: Autoencoder
-    entropy: EntropyModel
-    quality: int
-    distortion_weight: float = 1.0  # what an error is worth, in units of its usual worth
-    tune: str = "psnr"  # what an error is, as the model was trained
-
-    def __post_init__(self) -> None:
-        self.step = self.autoencoder.steps[self.quality - 1 : self.quality]
-        weight, power = DISTORTION_WEIGHT[self.tune]
-        self.worth = self.distortion_weight * weight * (self.step.item() / MIDDLE) ** power
-        self.arithmetic = RelaxedArithmetic(self.entropy.arithmetic)
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        entropy: EntropyModel,
+        point: QualityPoint,
+        distortion: Distortion,
+        config: RDOConfig,
+        distortion_weight: float = 1.0,
+    ):
+        self.autoencoder, self.entropy, self.point = autoencoder, entropy, point
+        self.distortion, self.config = distortion, config
+        self.weight = distortion_weight * distortion.search.weight_at(point.step.item())
+        self.side, self.outer = distortion.search.neighbourhood(point.step.item())
+        self.arithmetic = RelaxedArithmetic(entropy.arithmetic)
         with torch.no_grad():
             # half the second derivative of lambda times the squared error over a value, were the decoder linear
-            self.curvature = self.worth * LAGRANGIAN * self.autoencoder.error_gains(self.step)[0] ** 2
+            self.curvature = self.weight * LAGRANGIAN * autoencoder.error_gains(point.step)[0] ** 2
 
-    def __call__(self, image: Tensor, integers: Subbands, rounds: int) -> Subbands:
-        """Images (B, H, W, 3) in 0..255 and their integers -> better integers, int32; of several the sum of their costs counts.
+    def search_in_blocks(self, image: Tensor, tokens: Subbands) -> Subbands:
+        """image (1, 16 h, 16 w, 3) uint8 and its tokens, of h x w sites -> better tokens, int32. Searched block by block."""
+        if not self.config.rounds:
+            return tokens
+        out = tokens.map(Tensor.clone)
+        whole = Area(0, 0, *tokens.grid)
+        for block in whole.blocks(self.config.block):
+            context = block.grown(self.config.margin, whole)
+            better = self.search(crop_map(image, whole.h, context).float(), crop(out, context))
+            for target, source in crop(out, block).zip(crop(better, block.within(context))):
+                target.copy_(source)
+        return out
 
-        What is too small for MS-SSIM stays as it is under its tuning.
+    def search(self, image: Tensor, tokens: Subbands) -> Subbands:
+        """Images (B, H, W, 3) in 0..255 and their tokens -> better tokens, int32; of several images the sum of costs counts.
+
+        Pictures that are too small for the distortion keep their tokens.
         """
-        if self.tune == "ms-ssim" and min(image.shape[1:3]) < MS_SSIM_SIDE:
-            return integers
-        best, lowest, falling = integers, float("inf"), False
+        if min(image.shape[1:3]) < self.distortion.smallest_side:
+            return tokens
+        best, lowest, falling = tokens, float("inf"), False
         generator = torch.Generator().manual_seed(0)
-        for k in range(rounds):
-            cost, share, rates, moved = self._cost(image, integers, gradient=True)
-            falling = cost < lowest
+        for k in range(self.config.rounds):
+            found = self._evaluate(image, tokens, gradient=True)
+            falling = found.cost < lowest
             if falling:
-                best, lowest = integers, cost
-            integers = self._move(rates, moved, share)
-            if k >= EAGER:
-                integers = _some(integers, moved, 1 - PUT_OFF[0] - PUT_OFF[1] * (k - EAGER), generator)
-        # moves raised the cost of hardly anything but flat pictures and coarse steps; where they settle, not every round lowers it
-        sure = self.tune == "psnr" and falling and rounds <= SETTLED and lowest > SURE * image[..., 0].numel()
-        return integers if sure or self._cost(image, integers, gradient=False)[0] < lowest else best
+                best, lowest = tokens, found.cost
+            tokens = self._update(found)
+            if (kept := self.config.kept(k)) < 1:
+                tokens = skip_at_random(tokens, found.tokens, kept, generator)
+        if falling and self._needs_no_check(lowest, image[..., 0].numel()):
+            return tokens
+        return tokens if self.cost(image, tokens) < lowest else best
 
-    def _error(self, image: Tensor, decoded: Tensor) -> tuple[Tensor, float]:
-        """lambda D, and how many times lambda times the squared error that is."""
-        squared = (image - decoded).square().sum() * (self.worth * lagrangian(self.step))
-        if self.tune == "psnr":
-            return squared, 1.0
-        loss = 1 - ms_ssim_tensor(image.permute(0, 3, 1, 2), decoded.permute(0, 3, 1, 2))
-        error = (loss * (self.worth * ms_ssim_lagrangian(self.step) * image[0, ..., 0].numel())).sum()
-        return error, (error / squared.clamp_min(1e-6)).item()
+    def cost(self, image: Tensor, tokens: Subbands) -> float:
+        """J in bits of images (B, H, W, 3) in 0..255 and their tokens."""
+        return self._evaluate(image, tokens, gradient=False).cost
 
-    def _cost(self, image: Tensor, integers: Subbands, gradient: bool) -> tuple[float, float, _Rates, Subbands]:
+    def _needs_no_check(self, cost: float, pixels: int) -> bool:
+        """Whether one more round lowers the cost for certain: updates raise that of flat pictures and coarse steps alone, and of long searches."""
+        return (
+            self.config.rounds <= self.config.unchecked_rounds
+            and cost > self.distortion.search.check_threshold * pixels
+        )
+
+    def _evaluate(self, image: Tensor, tokens: Subbands, gradient: bool) -> _Evaluation:
+        point = self.point
         with torch.set_grad_enabled(gradient):
-            q = integers.map(lambda t: t.float().requires_grad_(gradient))
-            error, share = self._error(image, self.autoencoder.decode(q, self.step))
-            rates = _Rates(self.entropy, self.quality, q)
-            rate = self.entropy.rates[self.quality - 1 : self.quality].expand(len(image), -1)
-            self.entropy.context.autoregressive_pass(self.arithmetic, rate, q.low.shape[1], q.low.shape[2], rates)
-            total = error + rates.total()
+            q = tokens.map(lambda t: t.float().requires_grad_(gradient))
+            decoded = self.autoencoder.decode(q, point.step)
+            distortion = self.distortion.bits(image, decoded, point.step, self.weight)
+            curvature = self.distortion.curvature(image, decoded, point.step, self.weight, distortion)
+            collector = ParameterCollector(q, torch.from_numpy(point.base_scales).to(q.low))
+            features = point.features.expand(len(image), -1)
+            self.entropy.context.autoregressive_pass(self.arithmetic, features, *q.grid, collector)
+            total = distortion + collector.total()
             if gradient:
                 total.backward()
-        return total.item(), share, rates, q
+        return _Evaluation(total.item(), curvature, collector, q)
 
     @torch.no_grad()
-    def _move(self, rates: _Rates, q: Subbands, share: float) -> Subbands:
-        """The integers after a round of moves. share: how many times the curvature of the squared error that of the error is, on average."""
-        value, slope, parameters = rates.row(q), rates.row(q.map(_gradient)), rates.parameters()
-        settled = share * rates.row_of_bands(self.curvature) - bits(value, *parameters)
-        up, down = (settled + s * slope + bits(value + s, *parameters) for s in (1, -1))
+    def _update(self, found: _Evaluation) -> Subbands:
+        """The tokens after one round of updates."""
+        collector, q = found.collector, found.tokens
+        value, slope, parameters = collector.row(q), collector.row(q.map(_gradient)), collector.parameters()
+        # the change of J by an update: curvature and slope of all else, and the bits of the value itself after it and before
+        stay = found.curvature * collector.row_per_channel(self.curvature) - bits(value, *parameters)
+        up, down = (stay + s * slope + bits(value + s, *parameters) for s in (1, -1))
         change, sign = q.map(torch.zeros_like), q.map(torch.zeros_like)
-        rates.put(change, torch.minimum(up, down))
-        rates.put(sign, torch.where(up < down, 1.0, -1.0))
-        side, outer = self._apart()
-        bands = zip(*((b.low, *b.details) for b in (q, change, sign)), strict=True)
-        low, *details = ((value.detach() + s * _chosen(c, side, outer)).int() for value, c, s in bands)
-        return Subbands(low, tuple(details))
+        collector.scatter(change, torch.minimum(up, down))
+        collector.scatter(sign, torch.where(up < down, 1.0, -1.0))
 
-    def _apart(self) -> tuple[int, float]:
-        """For _chosen, the side of the square of sites and what its outer ones count."""
-        if self.tune != "psnr":
-            return 3, 1.0
-        step, (none, full) = self.step.item(), CORNERS
-        return 5 if step > APART else 3, min(max((step - none) / (full - none), 0.0), 1.0)
+        def apply(value: Tensor, change: Tensor, sign: Tensor) -> Tensor:
+            return (value.detach() + sign * best_updates(change, self.side, self.outer)).int()
+
+        return q.combine(apply, change, sign)
 
 
 def _gradient(t: Tensor) -> Tensor:
@@ -206,11 +225,11 @@ def _gradient(t: Tensor) -> Tensor:
     return t.grad
 
 
-def _chosen(change: Tensor, side: int, outer: float) -> Tensor:
-    """Which moves to make, (1, h, w, C) bool: of those that lower the cost the luma and the chroma ones that no neighbour has better.
+def best_updates(change: Tensor, side: int, outer: float) -> Tensor:
+    """Which updates to make, (B, h, w, C) bool: of those that lower the cost the luma and the chroma ones that no neighbour's exceeds.
 
-    What neighbours promise would be counted on twice. side: of the square of neighbours, odd. outer: by how much, 0 to 1, what those of them promise
-    is multiplied that are not among the four next ones; at 0 only these count.
+    Neighbouring updates would count the same gain twice. change: what each update adds to the cost. side: of the square of neighbours, odd. outer: the
+    factor, 0 to 1, on the gains of neighbours beyond the four next ones; at 0 only these count.
     """
     chosen = []
     for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):
@@ -221,11 +240,10 @@ def _chosen(change: Tensor, side: int, outer: float) -> Tensor:
     return torch.cat(chosen, -1)
 
 
-def _some(after: Subbands, before: Subbands, share: float, generator: torch.Generator) -> Subbands:
-    """before with that share of the changes to after, at random."""
-    bands = zip((after.low, *after.details), (before.low, *before.details), strict=True)
-    low, *details = (
-        torch.where((torch.rand(a.shape, generator=generator) < share).to(a.device), a, b.detach().int())
-        for a, b in bands
-    )
-    return Subbands(low, tuple(details))
+def skip_at_random(after: Subbands, before: Subbands, share: float, generator: torch.Generator) -> Subbands:
+    """`before` with that share of the changes to `after`, at random; int32."""
+
+    def mix(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where((torch.rand(a.shape, generator=generator) < share).to(a.device), a, b.detach().int())
+
+    return after.combine(mix, before)

@@ -6,21 +6,28 @@ import bisect
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import UsageError
+from .options import QUALITIES, EncodeOptions
 
 if TYPE_CHECKING:
-    from .codec import Codec
     from .images import Picture
 
 TOLERANCE = 0.02  # of the size that is asked for
-_QUALITIES = range(1, 101)
-_WEIGHTS = 1.0, 4.0  # of the encoder's rounding, in units of its usual one: beyond that nothing more is spent
+_WEIGHTS = 1.0, 4.0  # distortion weights within a quality: beyond that range nothing more is spent
 _TRIALS = 5  # halvings of that range
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "ki": 1024, "mi": 1024**2}
+
+
+class Encodes(Protocol):
+    """What the search needs of a codec: vitcodec's own Codec."""
+
+    def encode(self, picture: Picture, options: EncodeOptions) -> bytes: ...
+
+    def decode(self, data: bytes) -> Picture: ...
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,13 @@ class Target:
     psnr: float | None = None
 
 
-Pixels = Callable[[int], Target]  # the target of a picture, by its number of pixels
+PixelTarget = Callable[[int], Target]  # the target of a picture, by its number of pixels
 
 
 @dataclass(frozen=True)
 class TargetResult:
+    """A file, and how near it comes."""
+
     data: bytes
     quality: int
     note: str | None  # why the target is not met within 2 %, or None
@@ -50,41 +59,38 @@ def parse_size(text: str) -> int:
     return size
 
 
-def encode(codec: Codec, picture: Picture, target: Target, **options: Any) -> TargetResult:
+def encode(codec: Encodes, picture: Picture, target: Target, options: EncodeOptions | None = None) -> TargetResult:
     """The best file of at most so many bytes, or the smallest of at least so many dB.
 
-    Bisects over the quality, which takes about seven encodings; for a size, and where that leaves more than 2 %, also over the encoder's error
-    weight, which is continuous and no part of the file. options: of Codec.encode, and raises as that does.
+    Bisects over the quality, which takes about seven encodings; for a size, and where that leaves more than 2 %, also over the distortion weight, which
+    is continuous and no part of the file. options: of everything but quality and distortion weight. Raises as Codec.encode does.
     """
+    options = options or EncodeOptions()
     if target.size is not None:
         return _at_most(codec, picture, target.size, options)
     return _at_least(codec, picture, target.psnr or 0, options)
 
 
-def _at_most(codec: Codec, picture: Picture, size: float, options: dict[str, Any]) -> TargetResult:
+def _at_most(codec: Encodes, picture: Picture, size: float, options: EncodeOptions) -> TargetResult:
     @cache
     def encoded(quality: int) -> bytes:
-        return codec.encode(picture, quality, **options)
+        return codec.encode(picture, replace(options, quality=quality))
 
-    quality = bisect.bisect_right(_QUALITIES, size, key=lambda q: len(encoded(q)))  # the last one that is small enough
+    # the last quality that is small enough
+    quality = bisect.bisect_right(QUALITIES, size, key=lambda q: len(encoded(q)))
     if not quality:
         data = encoded(1)
-        return TargetResult(
-            data, 1, f"{size:,.0f} bytes cannot be reached: quality 1 takes {len(data):,}{_metadata(picture)}"
-        )
+        why = f"{size:,.0f} bytes cannot be reached: quality 1 takes {len(data):,}{_metadata(picture)}"
+        return TargetResult(data, 1, why)
     data, enough = encoded(quality), (1 - TOLERANCE) * size
     if len(data) >= enough:
         return TargetResult(data, quality, None)
-    if quality == _QUALITIES[-1]:
-        return TargetResult(
-            data,
-            quality,
-            f"{len(data):,} bytes are {100 - 100 * len(data) / size:.1f} % below {size:,.0f}: it is the best quality there is",
-        )
+    if quality == QUALITIES[-1]:
+        return TargetResult(data, quality, f"{_below(data, size)}: it is the best quality there is")
     low, high = _WEIGHTS
     for _ in range(_TRIALS):
         weight = math.sqrt(low * high)
-        trial = codec.encode(picture, quality, distortion_weight=weight, **options)
+        trial = codec.encode(picture, replace(options, quality=quality, distortion_weight=weight))
         if len(trial) > size:
             high = weight
             continue
@@ -93,24 +99,26 @@ def _at_most(codec: Codec, picture: Picture, size: float, options: dict[str, Any
         if len(data) >= enough:
             return TargetResult(data, quality, None)
     why = f"the next quality takes {len(encoded(quality + 1)):,}"
-    return TargetResult(
-        data, quality, f"{len(data):,} bytes are {100 - 100 * len(data) / size:.1f} % below {size:,.0f}: {why}"
-    )
+    return TargetResult(data, quality, f"{_below(data, size)}: {why}")
 
 
-def _at_least(codec: Codec, picture: Picture, wanted: float, options: dict[str, Any]) -> TargetResult:
+def _below(data: bytes, size: float) -> str:
+    return f"{len(data):,} bytes are {100 - 100 * len(data) / size:.1f} % below {size:,.0f}"
+
+
+def _at_least(codec: Encodes, picture: Picture, wanted: float, options: EncodeOptions) -> TargetResult:
     from .metrics import psnr
 
     @cache
     def encoded(quality: int) -> bytes:
-        return codec.encode(picture, quality, **options)
+        return codec.encode(picture, replace(options, quality=quality))
 
     @cache
     def reached(quality: int) -> float:
         return psnr(picture.rgb, codec.decode(encoded(quality)).rgb)
 
-    # the first one that is good enough
-    quality = min(1 + bisect.bisect_left(_QUALITIES, wanted, key=reached), _QUALITIES[-1])
+    # the first quality that is good enough
+    quality = min(1 + bisect.bisect_left(QUALITIES, wanted, key=reached), QUALITIES[-1])
     note = None
     if reached(quality) < wanted:
         note = f"{wanted:g} dB cannot be reached: quality {quality} gives {reached(quality):.2f} dB"

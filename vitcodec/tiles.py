@@ -1,27 +1,31 @@
-"""Tiles: which part of a picture each is, what a transform sees around it, and how parts are cut out and put together.
+"""Geometry: the sites, areas, regions and tiles of a picture, and how subbands are cut out and put together.
 
-Lengths are in sites, the 16x16 pixels of one sample of the low band, so that a part of a picture is a part of every subband. Two kinds of tiles
-divide a picture: those of the tokens, which the file's header gives and which are coded independently, and the blocks in which the transforms run,
-which the model gives. A transform sees a halo of real surroundings, so that blocks leave no seams.
+Lengths of areas are in sites: a site is the 16x16 pixels of one sample of the low band, so that an area of a picture is an area of every subband.
+Two grids divide a picture: the tiles that are entropy-coded by themselves, whose side the file states, and the blocks that the transforms work on,
+whose side the model states. A transform sees a halo of real surroundings, so that blocks leave no seams.
+
+Nothing here knows of the file format, and torch is needed for types only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from torch import Tensor
-
-from .bitstream.container import Header
 from .errors import UsageError
-from .wavelet import LEVELS, Subbands
+from .subbands import LEVELS, Subbands
 
-PAD = 32  # sides of a picture are padded to multiples of this, in pixels
+if TYPE_CHECKING:
+    from torch import Tensor
+
 SITE = 1 << LEVELS  # pixels along a side of a site
+PAD = 32  # sides of a picture are padded to multiples of this, in pixels
 
 
 class Area(NamedTuple):
+    """A rectangle of sites: top, left, height, width."""
+
     y: int
     x: int
     h: int
@@ -33,9 +37,10 @@ class Area(NamedTuple):
         return Area(y, x, min(self.y + self.h, other.y + other.h) - y, min(self.x + self.w, other.x + other.w) - x)
 
     def grown(self, margin: int, whole: Area) -> Area:
+        """The area with a margin on all sides, as far as `whole` reaches."""
         return Area(self.y - margin, self.x - margin, self.h + 2 * margin, self.w + 2 * margin).overlap(whole)
 
-    def rounded(self, unit: int, whole: Area) -> Area:
+    def aligned(self, unit: int, whole: Area) -> Area:
         """The smallest area around this one that begins and ends at multiples of `unit`, or where `whole` ends."""
         y, x = self.y // unit * unit, self.x // unit * unit
         bottom, right = (-(-n // unit) * unit for n in (self.y + self.h, self.x + self.w))
@@ -46,35 +51,26 @@ class Area(NamedTuple):
         return Area(self.y - outer.y, self.x - outer.x, self.h, self.w)
 
     def blocks(self, side: int) -> list[Area]:
-        """This area in squares of `side` sites whose corners are multiples of `side`, or what of them lies in it, in raster order."""
+        """This area in squares of `side` sites whose corners are multiples of `side`, in raster order; smaller where it ends."""
         rows, columns = (range(a // side * side, a + n, side) for a, n in ((self.y, self.h), (self.x, self.w)))
         return [Area(y, x, side, side).overlap(self) for y in rows for x in columns]
 
 
 class Region(NamedTuple):
-    """A part of a picture in pixels."""
+    """A rectangle of pixels: left, top, width, height."""
 
     x: int
     y: int
     width: int
     height: int
 
-    def clipped(self, header: Header) -> Region:
-        """The part of it that lies in the picture. Raises UsageError if there is none."""
+    def clipped(self, width: int, height: int) -> Region:
+        """The part of it that lies in a picture of that size. Raises UsageError if there is none."""
         x, y = max(self.x, 0), max(self.y, 0)
-        width, height = min(self.x + self.width, header.width) - x, min(self.y + self.height, header.height) - y
-        if width < 1 or height < 1:
-            raise UsageError(
-                f"region {','.join(map(str, self))} lies outside the picture of {header.width}x{header.height} pixels"
-            )
-        return Region(x, y, width, height)
-
-    def area(self, header: Header) -> Area:
-        """The sites that it touches."""
-        y, x = self.y // SITE, self.x // SITE
-        return Area(y, x, -(-(self.y + self.height) // SITE) - y, -(-(self.x + self.width) // SITE) - x).overlap(
-            whole_area(header)
-        )
+        right, bottom = min(self.x + self.width, width), min(self.y + self.height, height)
+        if right <= x or bottom <= y:
+            raise UsageError(f"region {','.join(map(str, self))} lies outside the picture of {width}x{height} pixels")
+        return Region(x, y, right - x, bottom - y)
 
     def reduced(self, reduce: int) -> Region:
         """The pixels of the picture halved `reduce` times that show it."""
@@ -83,54 +79,73 @@ class Region(NamedTuple):
         return Region(x, y, -(-(self.x + self.width) // n) - x, -(-(self.y + self.height) // n) - y)
 
 
-def whole_area(header: Header) -> Area:
-    rows, columns = (-(-n // PAD) * PAD // SITE for n in (header.height, header.width))
-    return Area(0, 0, rows, columns)
+@dataclass(frozen=True)
+class TileGrid:
+    """A picture of width x height pixels in square tiles of `tile` pixels, numbered in raster order."""
+
+    width: int
+    height: int
+    tile: int  # a multiple of SITE
+
+    @property
+    def rows(self) -> int:
+        return -(-self.height // self.tile)
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // self.tile)
+
+    @property
+    def count(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def whole(self) -> Area:
+        """All sites of the padded picture."""
+        rows, columns = (-(-n // PAD) * PAD // SITE for n in (self.height, self.width))
+        return Area(0, 0, rows, columns)
+
+    def area(self, index: int) -> Area:
+        """The sites of a tile."""
+        side = self.tile // SITE
+        row, column = divmod(index, self.columns)
+        return Area(row * side, column * side, side, side).overlap(self.whole)
+
+    def under(self, area: Area) -> list[int]:
+        """The tiles that an area touches, in raster order."""
+        side = self.tile // SITE
+        rows, columns = (range(a // side, -(-(a + n) // side)) for a, n in ((area.y, area.h), (area.x, area.w)))
+        return [row * self.columns + column for row in rows for column in columns]
+
+    def touched(self, region: Region) -> Area:
+        """The sites that a region touches."""
+        y, x = region.y // SITE, region.x // SITE
+        bottom, right = -(-(region.y + region.height) // SITE), -(-(region.x + region.width) // SITE)
+        return Area(y, x, bottom - y, right - x).overlap(self.whole)
 
 
-def token_tile(header: Header, index: int) -> Area:
-    side = header.tile // SITE
-    row, column = divmod(index, header.tile_columns)
-    return Area(row * side, column * side, side, side).overlap(whole_area(header))
-
-
-def tiles_under(header: Header, area: Area) -> list[int]:
-    """The token tiles that an area touches, in raster order."""
-    side = header.tile // SITE
-    rows, columns = (range(a // side, -(-(a + n) // side)) for a, n in ((area.y, area.h), (area.x, area.w)))
-    return [row * header.tile_columns + column for row in rows for column in columns]
-
-
-def pixels(rgb: np.ndarray, area: Area) -> np.ndarray:
-    """The pixels of an area, (16 h, 16 w, 3), the last row and column of the picture repeated beyond its end."""
-    part = rgb[area.y * SITE : (area.y + area.h) * SITE, area.x * SITE : (area.x + area.w) * SITE]
-    return np.pad(part, ((0, area.h * SITE - part.shape[0]), (0, area.w * SITE - part.shape[1]), (0, 0)), mode="edge")
-
-
-def view(t: Tensor, rows: int, area: Area) -> Tensor:
-    """The part of a subband that belongs to an area, where the low band has `rows` rows."""
+def crop_map(t: Tensor, rows: int, area: Area) -> Tensor:
+    """The part of a map (B, k * rows, ..., C) that belongs to an area of a picture of so many rows of sites; a view."""
     k = t.shape[1] // rows
     return t[:, area.y * k : (area.y + area.h) * k, area.x * k : (area.x + area.w) * k]
 
 
-def cut(bands: Subbands, area: Area) -> Subbands:
-    return bands.map(lambda t: view(t, bands.low.shape[1], area))
+def crop(bands: Subbands, area: Area) -> Subbands:
+    """The subbands of an area; views."""
+    return bands.map(lambda t: crop_map(t, bands.grid[0], area))
 
 
-def gather(parts: Mapping[int, Subbands], header: Header, wanted: Area) -> Subbands:
-    """The tokens of an area out of those of the tiles under it."""
+def assemble(parts: Mapping[int, Subbands], grid: TileGrid, wanted: Area) -> Subbands:
+    """The subbands of an area out of those of the tiles under it. parts: tile -> its subbands."""
     first = next(iter(parts.values()))
-    rows = first.low.shape[1]
+    rows = first.grid[0]
     out = first.map(
         lambda t: t.new_empty(1, wanted.h * (t.shape[1] // rows), wanted.w * (t.shape[1] // rows), t.shape[3])
     )
-    for index in tiles_under(header, wanted):
-        tile = token_tile(header, index)
+    for index in grid.under(wanted):
+        tile = grid.area(index)
         common = wanted.overlap(tile)
-        for target, source in zip(_flat(out), _flat(parts[index]), strict=True):
-            view(target, wanted.h, common.within(wanted)).copy_(view(source, tile.h, common.within(tile)))
+        target, source = crop(out, common.within(wanted)), crop(parts[index], common.within(tile))
+        for a, b in target.zip(source):
+            a.copy_(b)
     return out
-
-
-def _flat(bands: Subbands) -> Iterable[Tensor]:
-    return bands.low, *bands.details

@@ -10,12 +10,12 @@ I. Daubechies and W. Sweldens, "Factoring wavelet transforms into lifting steps"
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-LEVELS = 4
+from .subbands import LEVELS, Subbands
+
 LIFTING = (-1.586134342, -0.05298011854, 0.8829110762, 0.4435068522)
 GAIN = 1.149604398
 ORIENTATIONS = 3  # horizontal, vertical and diagonal details
@@ -24,20 +24,6 @@ ORIENTATIONS = 3  # horizontal, vertical and diagonal details
 COLOUR = torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]]) / torch.tensor([[3.0], [2], [6]]).sqrt()
 
 Times = Callable[[float, Tensor], Tensor]
-
-
-class Subbands(NamedTuple):
-    """The wavelet coefficients of a batch of images.
-
-    low: (B, H/16, W/16, 3), the low band of the coarsest level.
-    details: from the finest level to the coarsest, (B, H/2^l, W/2^l, 9) for level l = 1..4; channel = 3 * colour + orientation.
-    """
-
-    low: Tensor
-    details: tuple[Tensor, ...]
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Subbands:
-        return Subbands(function(self.low), tuple(function(d) for d in self.details))
 
 
 def times(factor: float, x: Tensor) -> Tensor:
@@ -111,8 +97,8 @@ def forward(image: Tensor) -> Subbands:
 
 
 def inverse(bands: Subbands, reduce: int = 0) -> Tensor:
-    """Subbands in 8-bit levels -> (B, H, W, 3) in about 0..255; reduce = N leaves the N finest levels out and halves the size N times."""
+    """Subbands in 8-bit levels -> (B, H, W, 3) in about 0..255. reduce = N leaves the N finest levels out and halves the size N times."""
     x = bands.low
-    for d in reversed(bands.details[reduce:]):
-        x = merge(x, d)
+    for level in reversed(range(reduce + 1, bands.levels.stop)):
+        x = merge(x, bands[level])
     return _rotate(x / 2**reduce, COLOUR) + 128

@@ -1,7 +1,7 @@
 """The range coder: constriction's, with static tables only.
 
-Its parametric models compute probabilities in floating point and are never used. Words are written most significant byte first and trailing zero
-bytes left out, which the reader puts back.
+Its parametric models compute probabilities in floating point and are never used. Words are written most significant byte first without trailing zero
+bytes, which the reader puts back.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..errors import FormatError
 
 _TABLE = constriction.stream.model.Categorical(perfect=False)
 _UNIFORM = constriction.stream.model.Uniform()
+IMPOSSIBLE = AssertionError, ValueError  # what constriction raises on data that no encoder wrote
 BLOCK = 1 << 15  # values handed over at once, to bound the memory of their table rows
 
 

@@ -10,43 +10,49 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import FormatError, LimitError
+from ..subbands import CODING_ORDER
 from . import container
-from .container import INDEX, KEYS, LEVELS, MAX_METADATA, TOKENS, Chunk, Contents, Header, Reader, Source
+from .chunks import Chunk, Reader, Source, chunk_size
+from .container import INDEX, KEYS, MAX_METADATA, TOKENS, Contents
+from .header import Header
 
 _SEARCH = 16  # times the file's size that checksums are computed over at most, so that a hostile file cannot make the search endless
 
 
 @dataclass
 class Salvaged:
-    """contents.erased lists the tokens that are lost; `lost` tells people of them and of lost metadata. Both are empty if the file is whole."""
+    """contents.erased lists the payloads that were not received; `damage` tells people of them and of damaged metadata.
+
+    Both are empty if the file is whole.
+    """
 
     contents: Contents
-    lost: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
 
 
 def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Salvaged:
     """Read what is intact of a .vitc file; parameters as for container.unpack.
 
-    Raises FormatError where the header is damaged or no tile's coarsest level is left, UnsupportedError, LimitError.
+    Raises FormatError where the header is damaged or no tile's low band is intact, UnsupportedError, LimitError.
     """
     reader = Reader(source, name)
     header, _ = container.read_head(reader)
     found = Salvaged(Contents(header))
     search = _Search(reader.read(reader.remaining), name)
     start, sizes = _read_metadata(search, found)
-    if _damaged_chunk("MASK") in found.lost:
+    if _damaged_chunk("MASK") in found.damage:
         raise FormatError(
-            f"{name}: damaged: nothing can be salvaged, as it is lost which tokens were left out; get a complete and undamaged copy"
+            f"{name}: damaged: nothing can be salvaged, as the mask of erased tokens is; get a complete and undamaged copy"
         )
-    wanted = [(level, tile) for level, tile in container.order(header) if level == 0 or level >= finest]
+    wanted = [(level, tile) for level, tile in container.token_order(header) if level == 0 or level >= finest]
     found.contents.tokens = _by_index(search, start, wanted, sizes) if sizes else _by_search(search, start, wanted)
     found.contents.erased = frozenset(wanted) - found.contents.tokens.keys()
     if not any(level == 0 for level, _ in found.contents.tokens):
         raise FormatError(
-            f"{name}: damaged: nothing can be salvaged, as the coarsest level is lost; get a complete and undamaged copy"
+            f"{name}: damaged: nothing can be salvaged, as no tile's low band is intact; get a complete and undamaged copy"
         )
     if found.contents.erased:
-        found.lost.append(_describe(header, found.contents.erased))
+        found.damage.append(_describe(header, found.contents.erased))
     return found
 
 
@@ -65,7 +71,7 @@ class _Search:
             type, length = reader.read(4), reader.varint()
         except FormatError:
             return None
-        size = container.chunk_size(length)
+        size = chunk_size(length)
         return (
             Chunk(type.decode("ascii"), start, length, size)
             if type.isalpha() and start + size <= len(self.data)
@@ -98,11 +104,11 @@ class _Search:
 def _read_metadata(search: _Search, found: Salvaged) -> tuple[int, list[int]]:
     """Where the tokens begin, and the index; empty if there is one tile only or it is lost."""
     header, position, spent = found.contents.header, 0, 0
-    last = INDEX if header.tiles > 1 else TOKENS[LEVELS[0]]
+    last = INDEX if header.grid.count > 1 else TOKENS[CODING_ORDER[0]]
     while (chunk := search.frame(position)) is not None and chunk.type not in TOKENS.values():
         payload, end = search.payload(chunk), position + chunk.size
         if payload is None:
-            found.lost.append(_damaged_chunk(chunk.type))
+            found.damage.append(_damaged_chunk(chunk.type))
             if search.frame(end) is None:  # its length is, too
                 break
         elif chunk.type == last:
@@ -114,16 +120,18 @@ def _read_metadata(search: _Search, found: Salvaged) -> tuple[int, list[int]]:
         if chunk is not None:
             return position, []
     # something is wrong with the order: go on from the next chunk that can only be the right one
-    found.lost = found.lost or ["what stands before the tokens is damaged"]
+    found.damage = found.damage or ["what stands before the tokens is damaged"]
     for chunk, _ in search.all(last, position):
-        return (chunk.offset + chunk.size, _index(search, chunk, header)) if header.tiles > 1 else (chunk.offset, [])
+        return (
+            (chunk.offset + chunk.size, _index(search, chunk, header)) if header.grid.count > 1 else (chunk.offset, [])
+        )
     return position, []
 
 
 def _index(search: _Search, chunk: Chunk, header: Header) -> list[int]:
     reader = Reader(search.data[chunk.offset : chunk.offset + chunk.size], search.name)
     try:
-        return container.read_index(reader, reader.chunk(), header.tiles)
+        return container.read_index(reader, reader.chunk(), header.grid.count)
     except FormatError:  # a right checksum and wrong contents: not by accident
         return []
 
@@ -134,7 +142,7 @@ def _keep(search: _Search, chunk: Chunk, payload: bytes, found: Salvaged, limit:
     try:
         data = container.read_metadata(key, payload, limit, search.name, chunk)
     except (FormatError, LimitError):
-        found.lost.append(_damaged_chunk(chunk.type))
+        found.damage.append(_damaged_chunk(chunk.type))
         return 0
     found.contents.metadata[key] = data
     return len(data)
@@ -150,7 +158,7 @@ def _by_index(
             payload = search.payload(chunk)
             if payload is not None:
                 tokens[level, tile] = payload
-        start += container.chunk_size(size)
+        start += chunk_size(size)
     return tokens
 
 
@@ -174,11 +182,11 @@ def _damaged_chunk(type: str) -> str:
     return f"chunk {type} is damaged"
 
 
-def _describe(header: Header, missing: frozenset[tuple[int, int]]) -> str:
+def _describe(header: Header, erased: frozenset[tuple[int, int]]) -> str:
     parts = []
-    for level in LEVELS:
-        lost = sum(l == level for l, _ in missing)
-        if lost:
+    for level in CODING_ORDER:
+        count = sum(own == level for own, _ in erased)
+        if count:
             what = f"the details of level {level}" if level else "the low band"
-            parts.append(what if header.tiles == 1 else f"{what} in {lost} of {header.tiles} tiles")
-    return f"lost: {', '.join(parts)}"
+            parts.append(what if header.grid.count == 1 else f"{what} in {count} of {header.grid.count} tiles")
+    return f"erased: {', '.join(parts)}"

@@ -14,7 +14,8 @@ import numpy as np
 SHAPES = 3
 SHAPE_UNIT = 1.4  # of the mixture logit: rounded and clamped to -1, 0, 1
 MEAN_UNIT = 8  # means come in eighths
-NEAR = 16  # means below two (in eighths) have tables of their own, as the dead zone shapes the values near zero; others are shifted by whole numbers
+# means below two (in eighths) have tables of their own, as the dead zone shapes the values near zero; others are shifted by whole numbers
+NEAR = 16
 MEANS = NEAR + MEAN_UNIT
 MEAN_LIMIT = MEAN_UNIT << 15
 SCALES = 64
@@ -24,34 +25,43 @@ LOG_SCALE_UNIT = (SCALE_HIGH - SCALE_LOW) / (SCALES - 1) / SCALE_UNIT
 NARROW, WIDE = 7, 31  # largest magnitude in a table; beyond it the escape symbol, the last
 NARROW_SCALES = 20  # scale indices below this have narrow tables
 PRECISION = 16  # bits of a frequency
-# A value whose table gives zero at least this frequency is zero and not coded, by level. At coarse levels all are coded: that costs next to nothing,
-# and what is lost there announces nothing at the finer ones, so that whole lines vanish
-SKIP = (1 << PRECISION) - np.array([0, 1 << 7, 1 << 5, 0, 0])
+# A value whose table gives zero at least this frequency is a certain zero: it is not coded. By level. At coarse levels all are coded: that costs next
+# to nothing, and the finer ones are predicted from what is coded there, so that whole lines would vanish
+CERTAIN_ZERO = (1 << PRECISION) - np.array([0, 1 << 7, 1 << 5, 0, 0])
 ESCAPE_BITS = 20  # of the longest escape
 ESCAPE_SIGN_BITS = 1 + math.log2(ESCAPE_BITS)  # of every escape: its sign and its length
 
 LOG_SCALES = np.linspace(SCALE_LOW, SCALE_HIGH, SCALES)
-# Values of large scale are coded as a table symbol for the high bits and as many plain low bits as this, so that the scale left is at most 4.
-_LOW_BITS = np.maximum(0, np.ceil(LOG_SCALES / np.log(2) - 2)).astype(np.int32)
+# Values of large scale are coded as a table symbol for the high bits and this many bypass bits (of equal probability), so that the scale left is at
+# most 4
+BYPASS_BITS = np.maximum(0, np.ceil(LOG_SCALES / np.log(2) - 2)).astype(np.int32)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What is known of N values before they are coded; all arrays (N,)."""
+class TableIndex:
+    """Which tables N values are coded with, known before they are; all arrays (N,)."""
 
     table: np.ndarray  # int32, index into the flattened (SHAPES, MEANS, SCALES)
     sign: np.ndarray  # int32, 1 or -1: values are mirrored where the mean is negative
     shift: np.ndarray  # int32, whole part of the mean that is taken off, after mirroring
 
     @property
-    def low_bits(self) -> np.ndarray:
-        return _LOW_BITS[self.table % SCALES]
+    def bypass_bits(self) -> np.ndarray:
+        return BYPASS_BITS[self.table % SCALES]
 
-    def select(self, mask: np.ndarray) -> Choice:
-        return Choice(self.table[mask], self.sign[mask], self.shift[mask])
+    def select(self, mask: np.ndarray) -> TableIndex:
+        return TableIndex(self.table[mask], self.sign[mask], self.shift[mask])
+
+    def residual(self, q: np.ndarray) -> np.ndarray:
+        """Integers -> what the tables describe: mirrored and less the whole part of the mean."""
+        return self.sign * q - self.shift
+
+    def restore(self, residual: np.ndarray) -> np.ndarray:
+        """The inverse of residual."""
+        return self.sign * (residual + self.shift)
 
 
-def choose(mean: np.ndarray, scale: np.ndarray, shape: np.ndarray) -> Choice:
+def table_index(mean: np.ndarray, scale: np.ndarray, shape: np.ndarray) -> TableIndex:
     """mean in eighths, scale in quarters of an index, shape in units of SHAPE_UNIT: integers (N,) of any size."""
     sign = np.where(mean < 0, -1, 1).astype(np.int32)
     a = np.minimum(np.abs(mean), MEAN_LIMIT).astype(np.int32)
@@ -59,61 +69,52 @@ def choose(mean: np.ndarray, scale: np.ndarray, shape: np.ndarray) -> Choice:
     mean_class = np.where(a < NEAR, a, NEAR + (a & 7))
     index = np.clip((scale.astype(np.int32) + SCALE_UNIT // 2) >> 2, 0, SCALES - 1)
     shape_class = np.clip(shape.astype(np.int32) + 1, 0, SHAPES - 1)
-    return Choice(((shape_class * MEANS + mean_class) * SCALES + index).astype(np.int32), sign, shift)
+    return TableIndex(((shape_class * MEANS + mean_class) * SCALES + index).astype(np.int32), sign, shift)
 
 
-def centred(choice: Choice, q: np.ndarray) -> np.ndarray:
-    """Integers -> what the tables describe: mirrored and less the whole part of the mean."""
-    return choice.sign * q - choice.shift
-
-
-def uncentred(choice: Choice, v: np.ndarray) -> np.ndarray:
-    return choice.sign * (v + choice.shift)
-
-
-def symbols(choice: Choice, values: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values -> (their high bits, the table symbols), int32. The last symbol of a table says that the high bits are beyond `largest`."""
-    bits = choice.low_bits
-    high = (values + ((1 << bits) >> 1)) >> bits
+def symbols(index: TableIndex, residuals: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals -> (their high bits, the table symbols), int32. A table's last symbol says that the high bits are beyond `largest`."""
+    bits = index.bypass_bits
+    high = (residuals + ((1 << bits) >> 1)) >> bits
     return high, np.where(np.abs(high) > largest, 2 * largest + 1, high + largest).astype(np.int32)
 
 
 class Tables:
-    """narrow (SHAPES, MEANS, NARROW_SCALES, 2 NARROW + 2) and wide (SHAPES, MEANS, SCALES - NARROW_SCALES, 2 WIDE + 2), uint16 frequencies."""
+    """The frequencies of a model, uint16.
+
+    narrow (SHAPES, MEANS, NARROW_SCALES, 2 NARROW + 2), wide (SHAPES, MEANS, SCALES - NARROW_SCALES, 2 WIDE + 2).
+    """
 
     def __init__(self, narrow: np.ndarray, wide: np.ndarray):
         self.narrow = narrow.reshape(-1, narrow.shape[-1]).astype(np.float32)
         self.wide = wide.reshape(-1, wide.shape[-1]).astype(np.float32)
-        skipped = np.zeros((len(SKIP), SHAPES, MEANS, SCALES), bool)
-        skipped[:, :, :NEAR, :NARROW_SCALES] = narrow[:, :NEAR, :, NARROW] >= SKIP[:, None, None, None]
-        self.skipped = skipped.reshape(len(SKIP), -1)  # by level and table
+        certain = np.zeros((len(CERTAIN_ZERO), SHAPES, MEANS, SCALES), bool)
+        certain[:, :, :NEAR, :NARROW_SCALES] = narrow[:, :NEAR, :, NARROW] >= CERTAIN_ZERO[:, None, None, None]
+        self.certain_zero = certain.reshape(len(CERTAIN_ZERO), -1)  # by level and table
         self._bits = [PRECISION - np.log2(t) for t in (self.narrow, self.wide)]
 
-    def bits(self, choice: Choice, values: np.ndarray, level: int) -> np.ndarray:
-        """About what coding each value takes, (N,). One that would be lost, as no table has room for it, counts as PRECISION bits."""
-        out = np.where(values == 0, 0, PRECISION).astype(np.float32)
-        for (place, _, rows, largest), cost in zip(self.split(choice, level), self._bits, strict=True):
-            part = choice.select(place)
-            high, symbol = symbols(part, values[place], largest)
+    def bits(self, index: TableIndex, residuals: np.ndarray, level: int) -> np.ndarray:
+        """About what coding each value takes, (N,). A value that a certain zero replaces counts as PRECISION bits."""
+        out = np.where(residuals == 0, 0, PRECISION).astype(np.float32)
+        for (place, _, rows, largest), cost in zip(self.split(index, level), self._bits, strict=True):
+            part = index.select(place)
+            high, symbol = symbols(part, residuals[place], largest)
             excess = np.maximum(np.abs(high) - largest, 0)
-            out[place] = (
-                cost[rows, symbol]
-                + part.low_bits
-                + np.where(excess > 0, ESCAPE_SIGN_BITS + np.log2(np.maximum(excess, 1)), 0)
-            )
+            escape = np.where(excess > 0, ESCAPE_SIGN_BITS + np.log2(np.maximum(excess, 1)), 0)
+            out[place] = cost[rows, symbol] + part.bypass_bits + escape
         return out
 
     def split(
-        self, choice: Choice, level: int, there: np.ndarray | bool = True
+        self, index: TableIndex, level: int, received: np.ndarray | bool = True
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude) of each.
 
-        there: (N,) bool, the values that are to be coded at all.
+        received: (N,) bool, the values of tokens that are not erased.
         """
-        scale, rest = choice.table % SCALES, choice.table // SCALES
+        scale, rest = index.table % SCALES, index.table // SCALES
         narrow = scale < NARROW_SCALES
-        skipped = self.skipped[level, choice.table]
-        near, far = np.flatnonzero(narrow & ~skipped & there), np.flatnonzero(~narrow & there)
+        certain = self.certain_zero[level, index.table]
+        near, far = np.flatnonzero(narrow & ~certain & received), np.flatnonzero(~narrow & received)
         near_rows = rest[near] * NARROW_SCALES + scale[near]
         far_rows = rest[far] * (SCALES - NARROW_SCALES) + scale[far] - NARROW_SCALES
         return [(near, self.narrow, near_rows, NARROW), (far, self.wide, far_rows, WIDE)]

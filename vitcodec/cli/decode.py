@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -15,9 +15,13 @@ import typer
 
 from .. import files
 from ..bitstream import container, salvage
+from ..bitstream.header import Header
 from ..errors import LimitError, UsageError, WeightsError
+from ..options import DecodeOptions
 from ..pretrained import registry
-from . import batch, options
+from ..subbands import LEVELS
+from ..tiles import Region
+from . import batch, codecs, options
 from .output import Output
 
 if TYPE_CHECKING:
@@ -77,15 +81,15 @@ DEFAULT_FORMAT = "png"
 class _Loaded:
     contents: container.Contents
     size: int  # bytes of the whole file
-    reduce: int
+    options: DecodeOptions
     fitted: tuple[int, int] | None  # the size that is asked for
-    lost: list[str]
+    damage: list[str]
 
 
 def decode_command(
     inputs: options.Inputs,
     output: options.Target = None,
-    reduce: Reduce = 0,
+    reduce: Reduce = DecodeOptions.reduce,
     fit: Fit = None,
     region: Part = None,
     format: Format = None,
@@ -114,28 +118,25 @@ def decode_command(
     vitcodec decode damaged.vitc --salvage
     """
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
-    box, part = _box(fit, reduce), _region(region)
+    box, wanted = _box(fit, reduce), DecodeOptions(reduce, _region(region))
     found = files.find_inputs(inputs, {files.SUFFIX}, recursive)
     suffix = "." + (format or DEFAULT_FORMAT).lower().lstrip(".")
     plan = files.plan_outputs(found, output, suffix, overwrite, skip_existing)
     formats = _formats(plan, format)
 
     def start() -> batch.Work:
-        from ..codec import Codec
         from ..images import MAX_PIXELS, resized, write_image
-        from ..tiles import Region
 
-        wanted = Region(*part) if part else None
-        codecs: dict[str, Codec] = {}
+        loaded_codecs: dict[str, Codec] = {}
         loading = threading.Lock()
 
-        def codec_for(header: container.Header) -> Codec:
+        def codec_for(header: Header) -> Codec:
             name = model or registry.resolve(header.model, header.weights)
             with loading:
-                if name not in codecs:
-                    codecs[name] = _load(Codec.load, header, name, model is not None, device, threads)
-                    options.say_device(out, codecs[name].name, device)
-            return codecs[name]
+                if name not in loaded_codecs:
+                    loaded_codecs[name] = _load(header, name, model is not None, device, threads)
+                    options.say_device(out, loaded_codecs[name].name, device)
+            return loaded_codecs[name]
 
         def read(job: files.Job) -> _Loaded:
             with _stream(job.source) as stream:
@@ -144,20 +145,18 @@ def decode_command(
                 header = container.read_header(stream, name)
                 stream.seek(0)
                 _limit(header, max_pixels or MAX_PIXELS, name)
-                shown = wanted.clipped(header) if wanted else Region(0, 0, header.width, header.height)
-                used, fitted = _fit(shown.width, shown.height, box) if box else (reduce, None)
+                how, fitted = _fit(header, wanted, box) if box else (wanted, None)
                 if salvage:
-                    found = _salvage(stream, used + 1, name)
-                    return _Loaded(found.contents, size, used, fitted, found.lost)
-                contents = (
-                    codec_for(header).read(stream, used, wanted, name)
-                    if wanted
-                    else container.unpack(stream, used + 1, name)
-                )
-                return _Loaded(contents, size, used, fitted, [])
+                    rescued = _salvage(stream, how.reduce + 1, name)
+                    return _Loaded(rescued.contents, size, how, fitted, rescued.damage)
+                if how.region is None:  # needs no model, so that a damaged file is refused before one is loaded
+                    contents = container.unpack(stream, how.reduce + 1, name)
+                else:
+                    contents = codec_for(header).read(stream, how, name)
+                return _Loaded(contents, size, how, fitted, [])
 
         def compute(job: files.Job, loaded: _Loaded) -> tuple[_Loaded, Picture]:
-            picture = codec_for(loaded.contents.header).decode(loaded.contents, loaded.reduce, wanted)
+            picture = codec_for(loaded.contents.header).decode(loaded.contents, loaded.options)
             return loaded, resized(picture, *loaded.fitted) if loaded.fitted else picture
 
         def write(job: files.Job, made: tuple[_Loaded, Picture]) -> batch.Result:
@@ -169,17 +168,12 @@ def decode_command(
             height, width = picture.rgb.shape[:2]
             text = f"{width}x{height}, {batch.size(loaded.size)} -> {batch.size(len(image))}"
             header = loaded.contents.header
-            fields: dict[str, Any] = {
-                "quality": header.quality,
-                "model": header.model,
-                "reduce": loaded.reduce,
-                "format": formats[job],
-            }
+            fields: dict[str, Any] = {"quality": header.quality, "model": header.model}
+            fields |= {"reduce": loaded.options.reduce, "format": formats[job]}
             if salvage:
-                fields["lost"] = loaded.lost
-            return batch.Result(
-                loaded.size, len(image), width, height, text, [*loaded.lost, *picture.notes, *notes], fields
-            )
+                fields["damage"] = loaded.damage
+            notes = [*loaded.damage, *picture.notes, *notes]
+            return batch.Result(loaded.size, len(image), width, height, text, notes, fields)
 
         return batch.Work(read, compute, write)
 
@@ -200,28 +194,29 @@ def _box(fit: str | None, reduce: int) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _region(text: str | None) -> tuple[int, int, int, int] | None:
+def _region(text: str | None) -> Region | None:
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,5}),(\d{1,5}),([1-9]\d{0,4}),([1-9]\d{0,4})", text)
     if not match:
         raise UsageError(f"--region '{text}' is not understood; write it as X,Y,WIDTH,HEIGHT in pixels")
-    x, y, width, height = map(int, match.groups())
-    return x, y, width, height
+    return Region(*map(int, match.groups()))
 
 
-def _fit(width: int, height: int, box: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-    """The size of a picture in a box, no larger than it is, and how often it can be halved and still be as large as that."""
+def _fit(header: Header, wanted: DecodeOptions, box: tuple[int, int]) -> tuple[DecodeOptions, tuple[int, int]]:
+    """What to decode so that it fits into a box, no larger than it is, and its size in pixels then. Raises UsageError."""
+    shown = wanted.region or Region(0, 0, header.width, header.height)
+    _, _, width, height = shown.clipped(header.width, header.height)
     scale = min(box[0] / width, box[1] / height, 1)
-    return max(n for n in range(5) if 2**-n >= scale), (max(1, round(scale * width)), max(1, round(scale * height)))
+    # as often as it can be halved and still be as large as that
+    reduce = max(n for n in range(LEVELS + 1) if 2**-n >= scale)
+    return replace(wanted, reduce=reduce), (max(1, round(scale * width)), max(1, round(scale * height)))
 
 
-def _load(
-    load: Callable[..., Codec], header: container.Header, name: str, asked: bool, device: str, threads: int | None
-) -> Codec:
+def _load(header: Header, name: str, asked: bool, device: str, threads: int | None) -> Codec:
     """The codec for a file. asked: whether the user named the model. Raises WeightsError."""
     try:
-        return load(name, device, threads)
+        return codecs.load_codec(name, device, threads)
     except WeightsError as error:
         if asked:
             raise
@@ -250,7 +245,7 @@ def _stream(source: files.Source) -> Iterator[BinaryIO]:
         raise files.unreadable(source.path, error) from error
 
 
-def _limit(header: container.Header, max_pixels: int, name: str) -> None:
+def _limit(header: Header, max_pixels: int, name: str) -> None:
     if header.width * header.height > max_pixels:
         raise LimitError(
             f"{name}: {header.width}x{header.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it"

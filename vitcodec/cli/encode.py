@@ -9,26 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import files, target
-from ..bitstream import container
 from ..errors import UsageError
+from ..options import EncodeOptions
 from ..pretrained import registry
-from . import batch, options
+from . import batch, codecs, options
 from .output import Output
 
 if TYPE_CHECKING:
     from ..images import Picture
 
-DEFAULT_QUALITY, DEFAULT_EFFORT = (
-    50,
-    3,
-)  # codec.DEFAULT_QUALITY and effort.DEFAULT_EFFORT, which import torch; a test compares them
-
-Effort = Annotated[
-    int,
-    typer.Option(
-        "--effort", min=1, max=9, metavar="1..9", help="Time spent on smaller files; decoding is not affected."
-    ),
-]
 TargetBpp = Annotated[
     float | None,
     typer.Option("--target-bpp", metavar="BPP", show_default=False, help="At most so many bits per pixel."),
@@ -52,7 +41,7 @@ Tile = Annotated[
         "--tile",
         metavar="PIXELS",
         show_default=False,
-        help="128 to 1024: side of the squares coded on their own, which confine damage.",
+        help="128 to 1024: side of the squares that are coded by themselves, which confine damage.",
     ),
 ]
 KeepTokens = Annotated[
@@ -61,7 +50,7 @@ KeepTokens = Annotated[
         "--keep-tokens",
         metavar="SHARE",
         show_default=False,
-        help="Leave out the tokens that the model fills in best (-m beit).",
+        help="Erase the other tokens, those that the model fills in best (-m beit).",
     ),
 ]
 
@@ -83,9 +72,9 @@ def encode_command(
     target_bpp: TargetBpp = None,
     target_size: TargetSize = None,
     target_psnr: TargetPsnr = None,
-    effort: Effort = DEFAULT_EFFORT,
-    tile: Tile = None,
-    keep_tokens: KeepTokens = 1.0,
+    effort: options.Effort = EncodeOptions.effort,
+    tile: Tile = EncodeOptions.tile,
+    keep_tokens: KeepTokens = EncodeOptions.keep_tokens,
     recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
@@ -110,10 +99,9 @@ def encode_command(
     vitcodec encode - -o - < a.png > a.vitc       through a pipe
     """
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
-    if tile not in (None, *container.TILES):
-        raise UsageError(f"--tile {tile} is not possible; give {', '.join(map(str, container.TILES))}")
-    if not 0 < keep_tokens <= 1:
-        raise UsageError(f"--keep-tokens {keep_tokens:g} is out of range; give more than 0, up to 1")
+    how = EncodeOptions(effort=effort, tile=tile, keep_tokens=keep_tokens)
+    how = how if quality is None else replace(how, quality=quality)
+    wanted = _target(quality, target_bpp, target_size, target_psnr)
     if tune is not None:
         options.check_tune(tune)
         if model is not None:
@@ -121,16 +109,13 @@ def encode_command(
                 f"--tune {tune} and the model '{model}' (by --model or VITCODEC_MODEL) contradict each other; give one"
             )
         model = registry.TUNED[tune]
-    how: dict[str, Any] = {"effort": effort, "tile": tile, "keep_tokens": keep_tokens}
-    wanted = _target(quality, target_bpp, target_size, target_psnr)
     found = files.find_inputs(inputs, files.IMAGE_SUFFIXES, recursive)
     plan = files.plan_outputs(found, output, files.SUFFIX, overwrite, skip_existing)
 
     def start() -> batch.Work:
-        from ..codec import Codec
         from ..images import MAX_PIXELS, read_image
 
-        codec = Codec.load(model, device, threads)
+        codec = codecs.load_codec(model, device, threads)
         options.say_device(out, codec.name, device)
 
         def read(job: files.Job) -> tuple[Picture, int]:
@@ -142,17 +127,18 @@ def encode_command(
             picture, size_before = loaded
             height, width = picture.rgb.shape[:2]
             if wanted is None:
-                used = quality or DEFAULT_QUALITY
-                return _Encoded(codec.encode(picture, used, **how), used, size_before, width, height, picture.notes)
-            hit = target.encode(codec, picture, wanted(width * height), **how)
-            return _Encoded(
-                hit.data, hit.quality, size_before, width, height, [*picture.notes, *([hit.note] if hit.note else [])]
-            )
+                data, used, notes = codec.encode(picture, how), how.quality, picture.notes
+            else:
+                result = target.encode(codec, picture, wanted(width * height), how)
+                data, used = result.data, result.quality
+                notes = [*picture.notes, *([result.note] if result.note else [])]
+            return _Encoded(data, used, size_before, width, height, notes)
 
         def write(job: files.Job, made: _Encoded) -> batch.Result:
             options.write(job, made.data, overwrite)
             bpp = 8 * len(made.data) / (made.width * made.height)
-            text = f"{made.width}x{made.height}, {batch.size(made.size_before)} -> {batch.size(len(made.data))}, {bpp:.3f} bpp"
+            sizes = f"{batch.size(made.size_before)} -> {batch.size(len(made.data))}"
+            text = f"{made.width}x{made.height}, {sizes}, {bpp:.3f} bpp"
             text += f", quality {made.quality}" if wanted else ""
             fields: dict[str, Any] = {"quality": made.quality, "model": codec.name, "bpp": round(bpp, 5)}
             return batch.Result(made.size_before, len(made.data), made.width, made.height, text, made.notes, fields)
@@ -162,18 +148,10 @@ def encode_command(
     return batch.run(out, "encode", plan, dry_run, start, jobs)
 
 
-def _target(quality: int | None, bpp: float | None, size: str | None, psnr: float | None) -> target.Pixels | None:
+def _target(quality: int | None, bpp: float | None, size: str | None, psnr: float | None) -> target.PixelTarget | None:
     """What to aim at, by the number of pixels; None for a quality. Raises UsageError."""
-    given = [
-        name
-        for name, value in (
-            ("--quality", quality),
-            ("--target-bpp", bpp),
-            ("--target-size", size),
-            ("--target-psnr", psnr),
-        )
-        if value is not None
-    ]
+    values = {"--quality": quality, "--target-bpp": bpp, "--target-size": size, "--target-psnr": psnr}
+    given = [name for name, value in values.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} contradict each other; give one")
     if any(value is not None and not value > 0 for value in (bpp, psnr)):

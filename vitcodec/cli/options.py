@@ -8,7 +8,9 @@ import typer
 
 from .. import files
 from ..errors import UsageError
+from ..options import EFFORTS, QUALITIES, EncodeOptions
 from ..pretrained import registry
+from . import codecs
 from .output import Output
 
 Inputs = Annotated[
@@ -30,11 +32,21 @@ Quality = Annotated[
     typer.Option(
         "-q",
         "--quality",
-        min=1,
-        max=100,
-        metavar="1..100",
+        min=QUALITIES[0],
+        max=QUALITIES[-1],
+        metavar=f"{QUALITIES[0]}..{QUALITIES[-1]}",
         show_default=False,
-        help="Higher is better and larger. [default: 50]",
+        help=f"Higher is better and larger. [default: {EncodeOptions.quality}]",
+    ),
+]
+Effort = Annotated[
+    int,
+    typer.Option(
+        "--effort",
+        min=EFFORTS[0],
+        max=EFFORTS[-1],
+        metavar=f"{EFFORTS[0]}..{EFFORTS[-1]}",
+        help="Time spent on smaller files; decoding is not affected.",
     ),
 ]
 Model = Annotated[
@@ -111,7 +123,5 @@ def write(job: files.Job, data: bytes, overwrite: bool) -> None:
 def say_device(out: Output, model: str, device: str) -> None:
     """With -v, what was chosen and why."""
     if out.verbose:
-        from ..devices import choose
-
-        chosen, reason = choose(device)
+        chosen, reason = codecs.describe_device(device)
         out.detail(f"model {model} on {chosen}: {reason}")

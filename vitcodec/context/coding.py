@@ -1,4 +1,4 @@
-"""Coding the latents of one tile: the visitors that make the context model's walk write or read range-coded chunks."""
+"""Entropy coding of one tile's tokens: context model, tables and range coder together, through coder callbacks that write or read a payload per level."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bitstream.range_coder import Decoder, Encoder
-from ..bitstream.tables import ESCAPE_BITS, Choice, Tables, centred, choose, symbols, uncentred
+from ..bitstream.range_coder import IMPOSSIBLE, Decoder, Encoder
+from ..bitstream.tables import ESCAPE_BITS, TableIndex, Tables, symbols, table_index
 from ..errors import FormatError
-from ..wavelet import LEVELS, Subbands
+from ..quality import QualityPoint
+from ..subbands import CHANNELS, CODING_ORDER, LEVELS, Subbands
+from .groups import Coder, CodingGroup
 from .integer import COEFFICIENT_LIMIT, IntegerArithmetic
-from .model import Coder, CodingGroup, ContextModel
+from .model import ContextModel
 
-ORDER = (0, *range(LEVELS, 0, -1))  # a chunk each: the low band, then the levels from coarse to fine
-CHANNELS = {level: 9 if level else 3 for level in ORDER}
-
-# A level begins with how far its predicted scales are off in this tile, of each band, in units of two quarters of a scale index
+# A payload begins with scale offsets: by how much the predicted scales of each channel are off in this tile, in units of two quarters of an index
 OFFSETS = np.arange(-4, 5, dtype=np.int32)
 OFFSET_UNIT = 2
 _OFFSET_TABLE = (3.0 ** (4 - np.abs(OFFSETS))).astype(np.float32)[None]  # 1, 3, 9, 27, 81, 27, 9, 3, 1
 _OFFSET_BITS = -np.log2(_OFFSET_TABLE[0] / _OFFSET_TABLE.sum())
-_IMPOSSIBLE = AssertionError, ValueError  # what constriction raises on impossible data
 NO_OFFSETS = np.zeros((LEVELS + 1, 9), np.int32)
 
 
@@ -31,113 +29,117 @@ NO_OFFSETS = np.zeros((LEVELS + 1, 9), np.int32)
 class EntropyModel:
     """Everything that coding needs; all of it integers.
 
-    rates: (100, 16), the features of each quality; bases: (100, 5, 9), where log scales start, in quarters of a scale index.
+    features: (100, 16), the context model's input for each quality; base_scales: (100, 5, 9), where log scales start, in quarters of a scale index.
     """
 
     context: ContextModel
     arithmetic: IntegerArithmetic
-    rates: Tensor
-    bases: np.ndarray
+    features: Tensor
+    base_scales: np.ndarray
     tables: Tables
 
+    def point(self, quality: int, steps: Tensor) -> QualityPoint:
+        """What belongs to a quality of 1..100. steps: (100,), the autoencoder's."""
+        row = slice(quality - 1, quality)
+        return QualityPoint(quality, steps[row], self.features[row], self.base_scales[quality - 1])
+
     def predicted(
-        self, quality: int, site: CodingGroup, parameters: Tensor
+        self, point: QualityPoint, group: CodingGroup, parameters: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The networks' answer for a group (1, h, w, 3n) -> mean, scale and shape of its values in raster order, int32, (h * w, n) each."""
-        mean, scale, shape = (
-            p.numpy().reshape(-1, p.shape[-1]) for p in parameters.clamp(-(2**22), 2**22).int().cpu().chunk(3, -1)
-        )
-        return mean, scale + by_channel(self.bases[quality - 1], site), shape
+        """The networks' answer for a group, (1, h, w, 3n) -> mean, scale and shape of its values in raster order, int32, (h * w, n) each."""
+        integers = parameters.clamp(-(2**22), 2**22).int().cpu().chunk(3, -1)
+        mean, scale, shape = (p.numpy().reshape(-1, p.shape[-1]) for p in integers)
+        return mean, scale + group.per_channel(point.base_scales), shape
 
-    def choice(self, quality: int, site: CodingGroup, parameters: Tensor, offsets: np.ndarray = NO_OFFSETS) -> Choice:
-        """The tables of a group's values in raster order, (h * w * n,). offsets: (5, 9), added to the scales of each band."""
-        mean, scale, shape = self.predicted(quality, site, parameters)
-        return choose(mean.ravel(), (scale + by_channel(offsets, site)).ravel(), shape.ravel())
+    def index(
+        self, point: QualityPoint, group: CodingGroup, parameters: Tensor, offsets: np.ndarray = NO_OFFSETS
+    ) -> TableIndex:
+        """The tables of a group's values in raster order, (h * w * n,). offsets: (5, 9), added to the scales of each level and channel."""
+        mean, scale, shape = self.predicted(point, group, parameters)
+        return table_index(mean.ravel(), (scale + group.per_channel(offsets)).ravel(), shape.ravel())
 
-    def _walk(self, quality: int, height: int, width: int, visit: Coder, finest: int) -> Subbands:
-        rate = self.rates[quality - 1 : quality]
-        return self.context.autoregressive_pass(self.arithmetic, rate, height, width, visit, finest)
+    def run(self, point: QualityPoint, rows: int, columns: int, coder: Coder, finest: int = 1) -> Subbands:
+        """The context model's pass over one tile."""
+        return self.context.autoregressive_pass(self.arithmetic, point.features, rows, columns, coder, finest)
 
     @torch.no_grad()
     def encode(
-        self, integers: Subbands, quality: int, erased: Tensor | None = None, fitted: bool = True
+        self, tokens: Subbands, point: QualityPoint, erased: Tensor | None = None, fit_scales: bool = True
     ) -> tuple[dict[int, bytes], Subbands]:
-        """integers: int32, (1, h, w, 3) and (1, ., ., 9) -> (payload of each level, the integers that were coded).
+        """tokens: int32, a batch of one -> (payload of each level, the tokens as the decoder will read them).
 
-        erased: (1, h, w) bool, tokens to leave out. A value of theirs, or one that is next to certain to be zero, is not coded, and so becomes what
-        is most expected. fitted: look first by how much the predicted scales are off in each band, which takes a walk more.
+        erased: (1, h, w) bool, tokens to leave out of the payloads. Their values, and certain zeros, come back as what is most probable.
+        fit_scales: first fit the scale offsets, which takes one more pass.
         """
-        offsets = NO_OFFSETS
-        if fitted:
-            fitter = Fitter(self, quality, integers, _there(erased))
-            self._walk(quality, integers.low.shape[1], integers.low.shape[2], fitter, 1)
+        received, offsets = _received(erased), NO_OFFSETS
+        if fit_scales:
+            fitter = OffsetFitter(self, point, tokens, received)
+            self.run(point, *tokens.grid, fitter)
             offsets = fitter.offsets()
-        writer = _Writer(self, quality, integers, _there(erased), offsets)
-        coded = self._walk(quality, integers.low.shape[1], integers.low.shape[2], writer, 1)
+        writer = PayloadWriter(self, point, tokens, received, offsets)
+        coded = self.run(point, *tokens.grid, writer)
         return writer.finish(), coded
 
     @torch.no_grad()
     def decode(
         self,
         payloads: dict[int, bytes],
-        quality: int,
-        height: int,
-        width: int,
+        point: QualityPoint,
+        rows: int,
+        columns: int,
         finest: int = 1,
         erased: Tensor | None = None,
     ) -> Subbands:
-        """The mirror of encode; height and width are the low band's. Levels below `finest` are left out. Raises FormatError."""
-        reader = _Reader(self, quality, payloads, _there(erased))
-        latents = self._walk(quality, height, width, reader, finest)
+        """The mirror of encode; rows and columns are the low band's. Levels below `finest` are not read. Raises FormatError."""
+        reader = PayloadReader(self, point, payloads, _received(erased))
+        tokens = self.run(point, rows, columns, reader, finest)
         reader.finish()
-        return latents
+        return tokens
 
 
-def _there(erased: Tensor | None) -> Subbands | None:
+def _received(erased: Tensor | None) -> Subbands | None:
     """(1, h, w) bool -> which values of the subbands belong to a token that is not erased; None for all."""
     if erased is None:
         return None
-    there = ~erased[..., None]
-    details = [
-        there.repeat_interleave(k, 1).repeat_interleave(k, 2)
-        for k in (1 << LEVELS - level for level in range(1, LEVELS + 1))
-    ]
-    return Subbands(there.expand(-1, -1, -1, 3), tuple(d.expand(-1, -1, -1, 9) for d in details))
+    received = ~erased[..., None]
+    factors = (1 << LEVELS - level for level in range(1, LEVELS + 1))
+    details = [received.repeat_interleave(k, 1).repeat_interleave(k, 2) for k in factors]
+    return Subbands(received.expand(-1, -1, -1, 3), tuple(d.expand(-1, -1, -1, 9) for d in details))
 
 
-def by_channel(bands: np.ndarray, site: CodingGroup) -> np.ndarray:
-    """(5, 9), a number for each band -> those of a group's values, (n,)."""
-    return bands[site.level, site.channels] if site.phase else np.tile(bands[site.level, site.channels], 4)
+def _mask(received: Subbands | None, group: CodingGroup) -> np.ndarray | bool:
+    return True if received is None else group.gather(received).cpu().numpy().ravel()
 
 
-def _taken(there: Subbands | None, site: CodingGroup) -> np.ndarray | bool:
-    return True if there is None else site.gather(there).cpu().numpy().ravel()
+def _clipped(q: Tensor) -> np.ndarray:
+    return np.clip(q.cpu().numpy().ravel(), -COEFFICIENT_LIMIT, COEFFICIENT_LIMIT)
 
 
-class Fitter:
-    """The visitor that learns by how much the predicted scales of each band are off, from all of its values."""
+class OffsetFitter:
+    """The coder callback that measures by how much the predicted scales of each channel are off, over all values of a tile."""
 
-    def __init__(self, model: EntropyModel, quality: int, integers: Subbands, there: Subbands | None):
-        self.model, self.quality, self.integers, self.there = model, quality, integers, there
+    def __init__(self, model: EntropyModel, point: QualityPoint, tokens: Subbands, received: Subbands | None):
+        self.model, self.point, self.tokens, self.received = model, point, tokens, received
         self.bits = np.zeros((LEVELS + 1, 9, len(OFFSETS)))
 
-    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
-        q = site.gather(self.integers)
-        mean, scale, shape = self.model.predicted(self.quality, site, parameters)
-        top = choose(mean.ravel(), (scale + OFFSET_UNIT * OFFSETS[-1]).ravel(), shape.ravel())
-        # most values are next to certain to be zero whatever the offset
-        counted = (~self.model.tables.skipped[site.level, top.table] & _taken(self.there, site)).reshape(mean.shape)
-        channels = site.channels.stop - site.channels.start
+    def __call__(self, group: CodingGroup, parameters: Tensor) -> Tensor:
+        q, tables = group.gather(self.tokens), self.model.tables
+        mean, scale, shape = self.model.predicted(self.point, group, parameters)
+        top = table_index(mean.ravel(), (scale + OFFSET_UNIT * OFFSETS[-1]).ravel(), shape.ravel())
+        # most values are certain zeros whatever the offset
+        counted = ~tables.certain_zero[group.level, top.table] & _mask(self.received, group)
+        residuals = top.select(counted).residual(_clipped(q)[counted])
+        counted = counted.reshape(mean.shape)
+        channels = group.channels.stop - group.channels.start
         channel = np.nonzero(counted)[1] % channels
         mean, scale, shape = mean[counted], scale[counted], shape[counted]
-        values = centred(top.select(counted.ravel()), _clipped(q)[counted.ravel()])
         for k, offset in enumerate(OFFSETS):
-            bits = self.model.tables.bits(choose(mean, scale + OFFSET_UNIT * offset, shape), values, site.level)
-            self.bits[site.level, site.channels, k] += np.bincount(channel, bits, channels)
+            bits = tables.bits(table_index(mean, scale + OFFSET_UNIT * offset, shape), residuals, group.level)
+            self.bits[group.level, group.channels, k] += np.bincount(channel, bits, channels)
         return q
 
     def offsets(self) -> np.ndarray:
-        """(5, 9) int32: what is added to the scales, zero where all of a level's bands would not save what they cost."""
+        """(5, 9) int32: what is added to the scales; zero where all of a level's offsets would not save what they cost."""
         out = NO_OFFSETS.copy()
         for level, channels in CHANNELS.items():
             bits = self.bits[level, :channels]
@@ -147,59 +149,58 @@ class Fitter:
         return out
 
 
-def _clipped(q: Tensor) -> np.ndarray:
-    return np.clip(q.cpu().numpy().ravel(), -COEFFICIENT_LIMIT, COEFFICIENT_LIMIT)
+class PayloadWriter:
+    """The coder callback that range-codes a tile's tokens; certain zeros and erased tokens come back as decoded."""
 
-
-class _Writer:
     def __init__(
-        self, model: EntropyModel, quality: int, integers: Subbands, there: Subbands | None, offsets: np.ndarray
+        self, model: EntropyModel, point: QualityPoint, tokens: Subbands, received: Subbands | None, offsets: np.ndarray
     ):
-        self.model, self.quality, self.integers, self.there, self.offsets = model, quality, integers, there, offsets
-        self.encoders = {level: Encoder() for level in ORDER}
+        self.model, self.point, self.tokens, self.received, self.offsets = model, point, tokens, received, offsets
+        self.encoders = {level: Encoder() for level in CODING_ORDER}
         for level, encoder in self.encoders.items():
             own = offsets[level, : CHANNELS[level]]
             encoder.write_uniform(np.array([own.any()], np.int32), np.array([2]))
             if own.any():
                 encoder.write(own // OFFSET_UNIT - OFFSETS[0], _OFFSET_TABLE, np.zeros(len(own), int))
 
-    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
-        choice = self.model.choice(self.quality, site, parameters, self.offsets)
-        q = site.gather(self.integers)
-        values = centred(choice, _clipped(q))
-        # what a table leaves no room for stays zero
-        coded = np.zeros_like(values)
-        coder = self.encoders[site.level]
-        for place, tables, rows, largest in self.model.tables.split(choice, site.level, _taken(self.there, site)):
-            coded[place] = values[place]
-            self._write(coder, choice.select(place), values[place], tables, rows, largest)
-        return torch.from_numpy(uncentred(choice, coded)).view(q.shape).to(q.device)
+    def __call__(self, group: CodingGroup, parameters: Tensor) -> Tensor:
+        index = self.model.index(self.point, group, parameters, self.offsets)
+        q = group.gather(self.tokens)
+        residuals = index.residual(_clipped(q))
+        coded = np.zeros_like(residuals)
+        encoder, received = self.encoders[group.level], _mask(self.received, group)
+        for place, tables, rows, largest in self.model.tables.split(index, group.level, received):
+            coded[place] = residuals[place]
+            self._write(encoder, index.select(place), residuals[place], tables, rows, largest)
+        return torch.from_numpy(index.restore(coded)).view(q.shape).to(q.device)
 
     @staticmethod
     def _write(
-        coder: Encoder, choice: Choice, values: np.ndarray, tables: np.ndarray, rows: np.ndarray, largest: int
+        encoder: Encoder, index: TableIndex, residuals: np.ndarray, tables: np.ndarray, rows: np.ndarray, largest: int
     ) -> None:
-        bits = choice.low_bits
-        high, symbol = symbols(choice, values, largest)
+        bits = index.bypass_bits
+        high, symbol = symbols(index, residuals, largest)
         escaped = np.abs(high) > largest
-        coder.write(symbol, tables, rows)
+        encoder.write(symbol, tables, rows)
         excess = np.abs(high[escaped]) - largest  # at least 1
         length = np.frexp(excess.astype(np.float64))[1]  # its number of binary digits
-        coder.write_uniform((high[escaped] < 0).astype(np.int32), np.full(len(excess), 2))
-        coder.write_uniform(length - 1, np.full(len(excess), ESCAPE_BITS))
+        encoder.write_uniform((high[escaped] < 0).astype(np.int32), np.full(len(excess), 2))
+        encoder.write_uniform(length - 1, np.full(len(excess), ESCAPE_BITS))
         long = length > 1
-        coder.write_uniform(excess[long] - (1 << (length[long] - 1)), 1 << (length[long] - 1))
-        plain = bits > 0
-        low = (values + ((1 << bits) >> 1)) & ((1 << bits) - 1)
-        coder.write_uniform(low[plain], 1 << bits[plain])
+        encoder.write_uniform(excess[long] - (1 << (length[long] - 1)), 1 << (length[long] - 1))
+        bypass = bits > 0
+        low = (residuals + ((1 << bits) >> 1)) & ((1 << bits) - 1)
+        encoder.write_uniform(low[bypass], 1 << bits[bypass])
 
     def finish(self) -> dict[int, bytes]:
-        return {level: coder.finish() for level, coder in self.encoders.items()}
+        return {level: encoder.finish() for level, encoder in self.encoders.items()}
 
 
-class _Reader:
-    def __init__(self, model: EntropyModel, quality: int, payloads: dict[int, bytes], there: Subbands | None):
-        self.model, self.quality, self.there = model, quality, there
+class PayloadReader:
+    """The coder callback that decodes a tile's payloads, the mirror of PayloadWriter. Raises FormatError."""
+
+    def __init__(self, model: EntropyModel, point: QualityPoint, payloads: dict[int, bytes], received: Subbands | None):
+        self.model, self.point, self.received = model, point, received
         self.decoders = {level: Decoder(data) for level, data in payloads.items()}
         self.offsets = NO_OFFSETS.copy()
         try:
@@ -207,38 +208,38 @@ class _Reader:
                 if decoder.read_uniform(np.array([2]))[0]:
                     read = decoder.read(_OFFSET_TABLE, np.zeros(CHANNELS[level], int))
                     self.offsets[level, : len(read)] = OFFSET_UNIT * (read + OFFSETS[0])
-        except _IMPOSSIBLE as error:
+        except IMPOSSIBLE as error:
             raise FormatError("token data are damaged") from error
 
-    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
-        choice = self.model.choice(self.quality, site, parameters, self.offsets)
-        coded = np.zeros(len(choice.table), np.int32)
-        coder = self.decoders[site.level]
+    def __call__(self, group: CodingGroup, parameters: Tensor) -> Tensor:
+        index = self.model.index(self.point, group, parameters, self.offsets)
+        residuals = np.zeros(len(index.table), np.int32)
+        decoder, received = self.decoders[group.level], _mask(self.received, group)
         try:
-            for place, tables, rows, largest in self.model.tables.split(choice, site.level, _taken(self.there, site)):
-                coded[place] = self._read(coder, choice.select(place), tables, rows, largest)
-        except _IMPOSSIBLE as error:
+            for place, tables, rows, largest in self.model.tables.split(index, group.level, received):
+                residuals[place] = self._read(decoder, index.select(place), tables, rows, largest)
+        except IMPOSSIBLE as error:
             raise FormatError("token data are damaged") from error
-        values = np.clip(uncentred(choice, coded), -COEFFICIENT_LIMIT, COEFFICIENT_LIMIT)
+        values = np.clip(index.restore(residuals), -COEFFICIENT_LIMIT, COEFFICIENT_LIMIT)
         shape = (*parameters.shape[:3], parameters.shape[3] // 3)
         return torch.from_numpy(values).view(shape).to(parameters.device)
 
     @staticmethod
-    def _read(coder: Decoder, choice: Choice, tables: np.ndarray, rows: np.ndarray, largest: int) -> np.ndarray:
-        symbol = coder.read(tables, rows)
+    def _read(decoder: Decoder, index: TableIndex, tables: np.ndarray, rows: np.ndarray, largest: int) -> np.ndarray:
+        symbol = decoder.read(tables, rows)
         high = symbol - largest
         escaped = symbol == 2 * largest + 1
         count = int(escaped.sum())
-        negative = coder.read_uniform(np.full(count, 2)).astype(bool)
-        length = coder.read_uniform(np.full(count, ESCAPE_BITS)) + 1
+        negative = decoder.read_uniform(np.full(count, 2)).astype(bool)
+        length = decoder.read_uniform(np.full(count, ESCAPE_BITS)) + 1
         excess = (1 << (length - 1)).astype(np.int32)
         long = length > 1
-        excess[long] += coder.read_uniform(1 << (length[long] - 1))
+        excess[long] += decoder.read_uniform(1 << (length[long] - 1))
         high[escaped] = np.where(negative, -(largest + excess), largest + excess)
-        bits = choice.low_bits
-        plain = bits > 0
+        bits = index.bypass_bits
+        bypass = bits > 0
         low = np.zeros_like(high)
-        low[plain] = coder.read_uniform(1 << bits[plain])
+        low[bypass] = decoder.read_uniform(1 << bits[bypass])
         # a hostile escape could leave int32
         wide = (high.astype(np.int64) << bits) + low - ((1 << bits) >> 1)
         return np.clip(wide, -(1 << 20), 1 << 20).astype(np.int32)

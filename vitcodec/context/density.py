@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..wavelet import Subbands
-from .model import CodingGroup
+from ..subbands import Subbands
+from .groups import CodingGroup
 
 LOG_SCALE_RANGE = -3.0, 7.0
 GAUSS_WIDTH = 1.35  # standard deviation of the Gauss part in scales of the Laplace part
@@ -26,27 +26,29 @@ def probability(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Te
 
 
 def bits(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Tensor:
+    """-log2 of the probability, with a floor that keeps it finite."""
     p = probability(q, mean, log_scale, logit).clamp_min(PROBABILITY_FLOOR)
     return -torch.log2(p * (1 - 2.0**-16) + 2.0**-22)
 
 
-class RateMeter:
-    """The visitor of training: answers with the known integers and gathers what the rate needs, to be computed once over all steps.
+class RateEstimator:
+    """The coder callback of training: returns the known integers and collects the parameters, so that the rate is computed once, of all groups.
 
-    integers, soft: the latents after and before rounding; step (B,).
+    integers, soft: the latents after and before rounding; base (5, 9), see ContextModel; step (B,) in 8-bit levels.
     """
 
     def __init__(self, integers: Subbands, soft: Subbands, base: Tensor, step: Tensor):
         self.integers, self.soft, self.base = integers, soft, base
         self.log_step = torch.log(step).view(-1, 1, 1, 1)
-        self.gathered: list[tuple[Tensor, ...]] = []
+        self.collected: list[tuple[Tensor, ...]] = []
 
-    def __call__(self, site: CodingGroup, parameters: Tensor) -> Tensor:
-        q, y = site.gather(self.integers), site.gather(self.soft)
+    def __call__(self, group: CodingGroup, parameters: Tensor) -> Tensor:
+        q, y = group.gather(self.integers), group.gather(self.soft)
         mean, log_scale, logit = parameters.float().chunk(3, -1)
-        base = self.base[site.level, site.channels]
-        base = base if site.phase else base.repeat(4)
-        self.gathered.append(tuple(t.flatten(1) for t in (q, y, mean, log_scale + (base - self.log_step), logit)))
+        base = self.base[group.level, group.channels]
+        base = base if group.phase else base.repeat(4)
+        collected = q, y, mean, log_scale + (base - self.log_step), logit
+        self.collected.append(tuple(t.flatten(1) for t in collected))
         return q
 
     def bits(self) -> Tensor:
@@ -55,7 +57,7 @@ class RateMeter:
         The context model learns from the integers; the analysis, whose gradient through rounding would vanish at every zero, from the rate of
         y + uniform noise.
         """
-        q, y, *parameters = (torch.cat(t, 1) for t in zip(*self.gathered, strict=True))
+        q, y, *parameters = (torch.cat(t, 1) for t in zip(*self.collected, strict=True))
         total = bits(q, *parameters).sum(1)
         if y.requires_grad:
             noisy = bits(y + torch.rand_like(y) - 0.5, *(p.detach() for p in parameters)).sum(1)

@@ -1,10 +1,11 @@
 """Small-integer networks carried in float32: the exact twin of the float context model.
 
-Weights are integers of at most 127 in magnitude, activations of at most 255. In every output row the sum of |weight| x 255, plus the bias, stays
-below 2^24, so each product and partial sum is an integer that float32 holds exactly, whatever the order of summation: a matrix product gives the same
-numbers on every CPU, GPU and BLAS, in TF32 and bfloat16 with float32 accumulation too. Between layers there is a multiplication by a power of two, a
-floor and a clamp, all exact. The bound is checked for each layer when weights are loaded. (Idea: J. Balle, N. Johnston, D. Minnen, "Integer networks
-for data compression with latent-variable models", ICLR 2019.)
+Weights are integers of at most 127 in magnitude, activations of at most 255. In every output row the sum of |weight| x 255,
+plus the bias, stays below 2^24. So each product and partial sum is an integer that float32 holds exactly, whatever the
+order of summation: a matrix product gives the same numbers on every CPU, GPU and BLAS, in TF32 and bfloat16 with float32
+accumulation too. Between layers there is a multiplication by a power of two, a floor and a clamp, all exact. The bound is
+checked for each layer when weights are loaded. (Idea: J. Balle, N. Johnston, D. Minnen, "Integer networks for data
+compression with latent-variable models", ICLR 2019.)
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 
 from .. import wavelet
 from ..errors import WeightsError
-from .model import ChannelCondition, ContextConfig, ContextModel, Dense, Head, Residual
+from .config import ContextConfig
+from .heads import ChannelCondition, Dense, Head, Residual
+from .model import ContextModel
 
 WEIGHT_LIMIT, ACTIVATION_LIMIT = 127, 255
 EXACT = 2**24  # float32 holds every integer up to here
@@ -36,7 +39,7 @@ class _Rounded(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[no-untyped-def, override]
-        context, x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, other: Tensor | None, clamp: bool
+        ctx, x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, other: Tensor | None, clamp: bool
     ) -> Tensor:
         y = product(x, weight, bias)
         if other is not None:
@@ -44,16 +47,16 @@ class _Rounded(torch.autograd.Function):
         y.mul_(scale).floor_()
         if clamp:
             y.clamp_(0, ACTIVATION_LIMIT)
-        context.save_for_backward(weight, scale, y if clamp else None)
-        context.added = other is not None
+        ctx.save_for_backward(weight, scale, y if clamp else None)
+        ctx.added = other is not None
         return y
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def, override]
-        weight, scale, y = context.saved_tensors
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def, override]
+        weight, scale, y = ctx.saved_tensors
         if y is not None:
             gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-        return gradient @ (weight * scale[:, None]), None, None, None, gradient * scale if context.added else None, None
+        return gradient @ (weight * scale[:, None]), None, None, None, gradient * scale if ctx.added else None, None
 
 
 class IntegerLinear(nn.Module):
@@ -126,7 +129,7 @@ def skeleton(config: ContextConfig) -> ContextModel:
             elif isinstance(module, Head | ChannelCondition) and isinstance(child, nn.Linear):
                 setattr(module, name, IntegerLinear(child.in_features, child.out_features))
     # both become tables with a row per quality
-    del model.rate
+    del model.step_embedding
     del model.base
     return model
 

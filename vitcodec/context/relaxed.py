@@ -1,4 +1,7 @@
-"""The integer arithmetic with a gradient: the same numbers forward; backward, floors pass it on and look-ups have the slope of their logarithm."""
+"""The integer arithmetic with a gradient, for the RDO search.
+
+Forward it gives the same numbers as IntegerArithmetic. Backward, floors pass the gradient on, and look-ups have the slope of their logarithm.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,15 @@ class _LookUp(torch.autograd.Function):
     """32 sign(x) log(1 + |x| / 16) and 32 log(1 + |x| / 16), their slopes taken towards zero over a distance of `reach`."""
 
     @staticmethod
-    def forward(context, x: Tensor, arithmetic: IntegerArithmetic, reach: int) -> Tensor:  # type: ignore[no-untyped-def, override]
-        context.save_for_backward(x)
-        context.reach = reach
+    def forward(ctx, x: Tensor, arithmetic: IntegerArithmetic, reach: int) -> Tensor:  # type: ignore[no-untyped-def, override]
+        ctx.save_for_backward(x)
+        ctx.reach = reach
         return arithmetic.look_up(x.int())
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def, override]
-        (x,) = context.saved_tensors
-        reach = context.reach
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def, override]
+        (x,) = ctx.saved_tensors
+        reach = ctx.reach
         size = x.abs().clamp_min(reach)
         slope = LOG_UNIT * (torch.log1p(size / UNIT) - torch.log1p((size - reach) / UNIT)) / reach
         signed, magnitude = gradient.chunk(2, -1)
@@ -50,23 +53,25 @@ class RelaxedArithmetic:
         return q * UNIT
 
     def merge(self, low: Tensor, details: Tensor) -> Tensor:
-        return _passing(
+        return _straight_through(
             wavelet.merge(low, details * UNIT), self.exact.merge(low.detach().int(), details.detach().int())
         )
 
     def contrast(self, low: Tensor) -> Tensor:
-        return _LookUp.apply(_passing(local_contrast(low), self.exact.difference(low.detach().int())), self.exact, 1)
+        return _LookUp.apply(
+            _straight_through(local_contrast(low), self.exact.difference(low.detach().int())), self.exact, 1
+        )
 
     def quotient(self, total: Tensor, count: Tensor) -> Tensor:
-        return _passing(total * UNIT / count, self.exact.quotient(total.detach(), count.detach()))
+        return _straight_through(total * UNIT / count, self.exact.quotient(total.detach(), count.detach()))
 
     def relative(self, q: Tensor, centre: Tensor) -> Tensor:
         return _LookUp.apply(q * UNIT - centre, self.exact, 1)
 
     def shifted(self, mean: Tensor, centre: Tensor) -> Tensor:
-        return mean + _passing(centre / 2, centre.detach().int() >> 1)
+        return mean + _straight_through(centre / 2, centre.detach().int() >> 1)
 
 
-def _passing(smooth: Tensor, exact: Tensor) -> Tensor:
+def _straight_through(smooth: Tensor, exact: Tensor) -> Tensor:
     """The exact numbers with the gradient of the smooth ones."""
     return exact.float() + (smooth - smooth.detach())  # the difference is zero exactly

@@ -57,7 +57,8 @@ class Autoencoder(nn.Module):
         f = (position - i)[:, None]
         factors = torch.exp(logs[i] * (1 - f) + logs[i + 1] * f)[:, None, None]
         low, *details = factors.split((3, *([9] * wavelet.LEVELS)), -1)
-        return Subbands(bands.low * low, tuple(d * g for d, g in zip(bands.details, details, strict=True)))
+        own = details[bands.finest - 1 :]
+        return Subbands(bands.low * low, tuple(d * g for d, g in zip(bands.details, own, strict=True)), bands.finest)
 
     @property
     def supports_erasure(self) -> bool:
@@ -107,7 +108,7 @@ class Autoencoder(nn.Module):
         ones = Subbands(
             torch.ones(len(step), 1, 1, 3), tuple(torch.ones(len(step), 1, 1, 9) for _ in range(wavelet.LEVELS))
         )
-        low, details = self._scale(
+        low, *details = self._scale(
             ones.map(lambda t: t.to(step.device)), self.inverse_gain - self.gain, step_position(step)
         )
         return torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)

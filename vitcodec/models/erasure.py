@@ -58,7 +58,7 @@ def fill(bands: Subbands, erased: Tensor, filling: Filling = interpolated) -> Su
         k = d.shape[1] // erased.shape[1]
         return d.masked_fill(erased.repeat_interleave(k, 1).repeat_interleave(k, 2)[..., None], 0)
 
-    return Subbands(filling(bands.low, erased), tuple(blank(d) for d in bands.details))
+    return Subbands(filling(bands.low, erased), tuple(blank(d) for d in bands.details), bands.finest)
 
 
 def random_erasure(

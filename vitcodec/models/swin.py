@@ -62,7 +62,7 @@ class TimmSwinUNet(Upsampling):
         self.up32 = nn.Linear(2 * config.widths[2], 4 * config.widths[2])
 
     def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
-        low, (d1, d2, d3, d4) = bands
+        low, d1, d2, d3, d4 = bands
         x = with_pixels(Subbands(wavelet.merge(wavelet.merge(low, d4), d3), (d1, d2)), rate)
         h4, h8, h16, h32 = self.body(self.enter(x, position_map(rate, x)))
         return self.correct(bands, h4, h8, h16 + depth_to_space(self.up32(h32)))

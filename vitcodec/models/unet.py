@@ -38,7 +38,7 @@ class Upsampling(nn.Module):
 
     def correct(self, bands: Subbands, h4: Tensor, h8: Tensor, h16: Tensor) -> Subbands:
         """bands plus their corrections; h4, h8, h16: features (B, H/s, W/s, width) at strides s = 4, 8 and 16."""
-        low, (d1, d2, d3, d4) = bands
+        low, d1, d2, d3, d4 = bands
         h8 = self.decoder[1](h8 + depth_to_space(self.up[1](h16)))
         h4 = self.decoder[0](h4 + depth_to_space(self.up[0](h8)))
         o4, o8, o16 = self.outputs[0](h4), self.outputs[1](h8), self.outputs[2](h16)
@@ -72,7 +72,7 @@ class SubbandUNet(Upsampling):
 
 def by_stride(bands: Subbands) -> tuple[Tensor, Tensor, Tensor]:
     """The coefficients at strides 4, 8 and 16, (B, H/s, W/s, BANDS); of the low band its local contrast, as the brightness tells nothing."""
-    low, (d1, d2, d3, d4) = bands
+    low, d1, d2, d3, d4 = bands
     return torch.cat((space_to_depth(d1), d2), -1), d3, torch.cat((d4, 0.3 * local_contrast(low)), -1)
 
 

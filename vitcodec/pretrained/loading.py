@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..bitstream.tables import Tables
 from ..context.coding import EntropyModel
+from ..context.config import ContextConfig
 from ..context.integer import IntegerArithmetic, check, skeleton
-from ..context.model import ContextConfig
 from ..errors import WeightsError
 from ..models import build_autoencoder, tupled
 from ..models.autoencoder import Autoencoder
@@ -27,14 +27,14 @@ def stored_name(name: str) -> str:
     """A module's tensor -> its name in weight files."""
     for stored, own in _STORED_NAMES:
         name = name.replace(own, stored)
-    return name
+    return re.sub(r"^step_embedding\.", "rate.", name)
 
 
 def own_name(name: str) -> str:
     """The inverse of stored_name."""
     for stored, own in _STORED_NAMES:
         name = re.sub(rf"(?<!\w){re.escape(stored)}(?!\w)" if stored[0] != "." else re.escape(stored), own, name)
-    return name
+    return re.sub(r"^rate\.", "step_embedding.", name)
 
 
 def split_parts(tensors: dict[str, Tensor]) -> list[bytes]:
@@ -57,8 +57,8 @@ def read_parts(card: PretrainedConfig) -> dict[str, Tensor]:
 def entropy_tensors(model: EntropyModel, narrow: Tensor, wide: Tensor, thresholds: Tensor) -> dict[str, Tensor]:
     """An entropy model as small-integer tensors for a safetensors file."""
     out = {
-        "rates": model.rates.to(torch.uint8),
-        "bases": torch.from_numpy(model.bases),
+        "rates": model.features.to(torch.uint8),
+        "bases": torch.from_numpy(model.base_scales),
         "thresholds": thresholds,
         "narrow": narrow,
         "wide": wide,

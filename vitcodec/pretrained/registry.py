@@ -35,6 +35,14 @@ class PretrainedConfig:
     config: dict[str, Any]
 
     @property
+    def dead_zone(self) -> float:
+        return float(self.config["dead_zone"])
+
+    @property
+    def tune(self) -> str:
+        return str(self.config.get("tune", "psnr"))
+
+    @property
     def files(self) -> list[Path]:
         return [self.folder / name for name in hub.part_names(self.config)]
 

@@ -1,0 +1,93 @@
+"""The HEAD chunk of a .vitc file: what everything else depends on, and the limits on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import __version__
+from ..errors import FormatError, LimitError, UnsupportedError
+from ..options import QUALITIES
+from ..tiles import TileGrid
+from .chunks import ADVICE, MAX_VARINT, Reader, varint
+
+TILE_UNIT = 128  # pixels
+MAX_SIDE = 65535
+MAX_PIXELS = 1 << 28
+MAX_TILES = 1 << 14
+MAX_TILE_PIXELS = 1 << 22  # what a decoder has to hold of the context model at once
+MAX_MODEL = 64
+HASH_SIZE = 8
+MAX_HEAD = 2 * MAX_VARINT + 4 + MAX_MODEL + HASH_SIZE  # the 4: quality, flags, tile, length of the model id
+_GRAY = 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the HEAD chunk says. Raises ValueError for values that no file can hold; limits are checked by pack and unpack."""
+
+    width: int  # pixels, at least 1
+    height: int
+    quality: int  # 1..100
+    gray: bool
+    model: str  # 1..64 ASCII letters, digits, dots, hyphens and underscores; the first is a letter or digit
+    weights: bytes  # the first 8 bytes of the SHA-256 of the model's weights
+    tile: int  # side of a token tile in pixels, a multiple of 128 up to 255 * 128
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"the size is {self.width}x{self.height}")
+        if self.quality not in QUALITIES:
+            raise ValueError(f"quality {self.quality} is outside 1..100")
+        if not 1 <= len(self.model) <= MAX_MODEL:
+            raise ValueError(f"the model id has {len(self.model)} characters, not 1..{MAX_MODEL}")
+        # no slash, space or control character: the id becomes a folder's name and part of messages
+        if not (
+            self.model.isascii() and self.model[0].isalnum() and all(c.isalnum() or c in "._-" for c in self.model)
+        ):
+            raise ValueError(f"the model id {self.model!a} has characters other than letters, digits, '.', '-' and '_'")
+        if len(self.weights) != HASH_SIZE:
+            raise ValueError(f"the hash of the weights has {len(self.weights)} bytes, not {HASH_SIZE}")
+        if self.tile % TILE_UNIT or not 1 <= self.tile // TILE_UNIT <= 255:
+            raise ValueError(
+                f"tiles of {self.tile} pixels are not a multiple of {TILE_UNIT} in 1..255 times {TILE_UNIT}"
+            )
+
+    @property
+    def grid(self) -> TileGrid:
+        return TileGrid(self.width, self.height, self.tile)
+
+
+def pack_header(header: Header) -> bytes:
+    """The payload of HEAD."""
+    fixed = bytes([header.quality, _GRAY * header.gray, header.tile // TILE_UNIT, len(header.model)])
+    return varint(header.width) + varint(header.height) + fixed + header.model.encode("ascii") + header.weights
+
+
+def parse_header(fields: Reader) -> Header:
+    """The inverse of pack_header. Raises FormatError, UnsupportedError."""
+    width, height = fields.varint(), fields.varint()
+    quality, flags, tile, model_length = fields.read(4)
+    model, weights = fields.read(model_length), fields.read(HASH_SIZE)
+    if fields.remaining:
+        raise fields.damaged("it is too long")
+    if flags & ~_GRAY:
+        raise UnsupportedError(
+            f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; upgrade vitcodec"
+        )
+    try:
+        return Header(width, height, quality, bool(flags & _GRAY), model.decode("latin-1"), weights, tile * TILE_UNIT)
+    except ValueError as error:
+        raise FormatError(f"{fields.name}: invalid: {error}; {ADVICE}") from None
+
+
+def check_limits(header: Header, name: str) -> None:
+    """Raises LimitError."""
+    size = f"{name}: {header.width}x{header.height} pixels"
+    if max(header.width, header.height) > MAX_SIDE or header.width * header.height > MAX_PIXELS:
+        raise LimitError(f"{size} exceed the limit of {MAX_SIDE} a side and {MAX_PIXELS} in all; split the image")
+    if header.grid.count > MAX_TILES:
+        raise LimitError(f"{size} are {header.grid.count} tiles, more than {MAX_TILES}; use larger tiles")
+    if min(header.width, header.tile) * min(header.height, header.tile) > MAX_TILE_PIXELS:
+        raise LimitError(
+            f"{size} in tiles of {header.tile} exceed the limit of {MAX_TILE_PIXELS} pixels a tile; use smaller tiles"
+        )

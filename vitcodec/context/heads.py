@@ -1,0 +1,171 @@
+"""The layers of the context model: dense layers, and the heads that turn a context into the parameters of a coding group's values.
+
+Only matrix products, ReLU, neighbourhoods and look-ups occur, so that the float model has an exact integer twin (integer.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers import by_rows, zero_init
+from .arithmetic import Arithmetic
+from .config import ContextConfig
+from .groups import PHASES, Coder, CodingGroup
+
+
+def neighbourhood(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1) -> Tensor:
+    """The size x size neighbourhoods of the sites (i::stride, j::stride), zero outside: (B, h, w, size, size, C), as a view."""
+    p = size // 2
+    x = F.pad(x, (0, 0, p - j, p + j - stride + 1, p - i, p + i - stride + 1))
+    return x.unfold(1, size, stride).unfold(2, size, stride).permute(0, 1, 2, 4, 5, 3)
+
+
+def concatenate(parts: Sequence[Tensor]) -> Tensor:
+    """All values that parts, (B, h, w, ...), have at a site, as channels: (B, h, w, C)."""
+    return torch.cat([part.flatten(3) for part in parts], -1)
+
+
+def subgroup(channels: slice, group: slice) -> slice:
+    """Channels counted from the start of others."""
+    return slice(channels.start + group.start, channels.start + group.stop)
+
+
+class Dense(nn.Linear):
+    """A matrix product with bias and ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(F.linear(x, self.weight, self.bias))
+
+
+class Residual(nn.Module):
+    """relu(x + reduce(relu(expand(x)))), twice as wide inside."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.expand, self.reduce = Dense(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.reduce(self.expand(x)))
+
+
+def extra_blocks(width: int, count: int) -> nn.Sequential:
+    """Residual blocks that change nothing before they are trained."""
+    blocks = [Residual(width) for _ in range(count)]
+    for block in blocks:
+        zero_init(block.reduce)
+    return nn.Sequential(*blocks)
+
+
+class Head(nn.Module):
+    """A context -> the parameters of each value, (..., parameters * n): all means, then all log scales, then all mixture logits."""
+
+    def __init__(self, inputs: int, width: int, outputs: int, extra: int = 0):
+        super().__init__()
+        self.enter, self.body, self.leave = Dense(inputs, width), Residual(width), zero_init(nn.Linear(width, outputs))
+        self.extra = extra_blocks(width, extra)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return self.extra(self.body(self.enter(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.hidden(x))
+
+
+class ChannelCondition(nn.Module):
+    """A head's hidden layer and the channel groups decoded so far -> what is added to the parameters of the next channel group."""
+
+    def __init__(self, inputs: int, width: int, outputs: int):
+        super().__init__()
+        self.enter, self.leave = Dense(inputs, width), zero_init(nn.Linear(width, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.enter(x))
+
+
+class ChannelConditionalHead(Head):
+    """A head whose channels are coded in groups, one after the other, each conditioned on those before it at the same place.
+
+    channels: of each group; places: for how many the head speaks. Values and parameters are in the order of places, then channels.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, channels: Sequence[int], places: int, level: int, config: ContextConfig
+    ):
+        p = config.parameters
+        super().__init__(inputs, width, p * places * sum(channels), config.extra_blocks[level - 1])
+        self.channels = tuple(channels) if config.conditional else (sum(channels),)
+        self.places, self.parameters_each = places, p
+        decoded = [2 * places * sum(channels[:k]) for k in range(len(channels))]
+        conditioned = list(zip(decoded, channels, strict=True))[1:] if config.conditional else []
+        self.conditionals = nn.ModuleList(
+            ChannelCondition(width + n, config.conditional, p * places * c) for n, c in conditioned
+        )
+
+    def code(self, num: Arithmetic, context: Sequence[Tensor], coder: Callable[[slice, Tensor], Tensor]) -> Tensor:
+        """The parts of the context -> all values, (B, h, w, places * channels).
+
+        coder: the channels of a group, and its parameters -> its values.
+        """
+        hidden = by_rows(lambda *rows: self.hidden(concatenate(rows)), *context)
+        parameters = self.leave(hidden).unflatten(-1, (self.parameters_each, self.places, -1)).split(self.channels, -1)
+        inputs, first = [hidden], 0
+        values: list[Tensor] = []
+        for k, (count, predicted) in enumerate(zip(self.channels, parameters, strict=True)):
+            predicted = predicted.flatten(-3)
+            if k:
+                inputs.append(num.embed(values[-1].flatten(-2)))
+                predicted = predicted + self.conditionals[k - 1](torch.cat(inputs, -1))
+            values.append(coder(slice(first, first + count), predicted).unflatten(-1, (self.places, count)))
+            first += count
+        return torch.cat(values, -1).flatten(-2)
+
+
+class FourPhaseContext(nn.Module):
+    """n channels in four phases, one position of every 2x2 block each.
+
+    The context of a phase is the size x size neighbourhood of the phases before it, that of `other` channels, which are decoded already, and the
+    level's features. channels: of each group of a head.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        other: int,
+        features: int,
+        width: int,
+        size: int,
+        level: int,
+        config: ContextConfig,
+    ):
+        super().__init__()
+        self.n, self.size = (n := sum(channels)), size
+        inputs = (features + 2 * size * size * (n * (k > 0) + other) for k in range(len(PHASES)))
+        self.heads = nn.ModuleList(ChannelConditionalHead(i, width, channels, 1, level, config) for i in inputs)
+
+    def forward(
+        self, num: Arithmetic, features: Tensor, other: Tensor | None, coder: Coder, level: int, channels: slice
+    ) -> Tensor:
+        """features (B, h, w, C); other (B, 2h, 2w, C') as network inputs, or None -> all values, (B, 2h, 2w, n)."""
+        B, h, w, _ = features.shape
+        decoded, values = num.zeros(B, 2 * h, 2 * w, 2 * self.n), None
+        for k, ((i, j), head) in enumerate(zip(PHASES, self.heads, strict=True)):
+            context = [features]
+            if k:
+                context.append(neighbourhood(decoded, self.size, i, j, 2))
+            if other is not None:
+                context.append(neighbourhood(other, self.size, i, j, 2))
+
+            def code(part: slice, parameters: Tensor, phase: tuple[int, int] = (i, j)) -> Tensor:
+                return coder(CodingGroup(level, subgroup(channels, part), phase), parameters)
+
+            q = cast(ChannelConditionalHead, head).code(num, context, code)
+            values = q.new_zeros(B, 2 * h, 2 * w, self.n) if values is None else values
+            values[:, i::2, j::2] = q
+            decoded[:, i::2, j::2] = num.embed(q)
+        assert values is not None
+        return values

@@ -1,0 +1,136 @@
+"""Distortion: what training, validation and the encoder's search minimise beside the rate, one object per tuning.
+
+The cost of a picture is J = lambda D + R in bits. A Distortion knows lambda D, for batches with a gradient, and the same measure in dB for reports.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .metrics import MS_SSIM_SIDE, ms_ssim, ms_ssim_decibels, ms_ssim_tensor, psnr
+from .quality import lagrangian
+from .tiles import SITE
+
+ERASED_STEP = 64.0  # 8-bit levels: erased pixels count as at this step at least, or at fine steps they would be nearly all of the loss
+# mean squared 8-bit levels that equal 1 - MS-SSIM: so CompressAI's two series of Lagrangians stand to each other (J. Begaint et al., 2020)
+MS_SSIM_UNIT = 1300.0
+
+
+@dataclass(frozen=True)
+class SearchTuning:
+    """How the RDO search weighs a distortion, and how densely it makes its updates."""
+
+    weight: float  # multiplier on D at a step of 26; less than in training: a finer step with more zeros beats a coarser step
+    power: float  # of step / 26, by which the multiplier changes with the step
+    check_threshold: (
+        float  # bits a pixel: a last round that started from a higher cost is taken without checking its own cost
+    )
+    wide_step: float  # 8-bit levels: at coarser steps the best update in 5x5 sites is made, at others in 3x3
+    # 8-bit levels: the steps at which the corners of the 3x3 sites count not at all and in full, in between in part; None: always in full
+    corner_steps: tuple[float, float] | None
+
+    MIDDLE: ClassVar[float] = 26.0
+
+    def weight_at(self, step: float) -> float:
+        """The multiplier on D at a step in 8-bit levels."""
+        return self.weight * (step / self.MIDDLE) ** self.power
+
+    def neighbourhood(self, step: float) -> tuple[int, float]:
+        """Side in sites of the square in which one update is made, and how much its sites count that are not next to the middle, 0..1."""
+        side = 5 if step > self.wide_step else 3
+        if self.corner_steps is None:
+            return side, 1.0
+        none, full = self.corner_steps
+        return side, min(max((step - none) / (full - none), 0.0), 1.0)
+
+
+class Distortion(ABC):
+    """images and decoded: (B, H, W, 3) in 0..255, float; step: (B,) or (1,) in 8-bit levels."""
+
+    name: str  # as --tune takes it
+    title: str  # as reports call the measure
+    smallest_side: int = 1  # of a picture that has it, in pixels
+    search: SearchTuning
+    compared: tuple[float, float]  # dB between which BD-rates of validation are taken, whatever a run's curve covers
+
+    @abstractmethod
+    def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
+        """lambda D of a whole batch times `weight`, in bits; one number, with a gradient."""
+
+    @abstractmethod
+    def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
+        """How many times lambda times the squared error `bits`, from the method above, is: on average the ratio of their curvatures."""
+
+    @abstractmethod
+    def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
+        """lambda D of each image in bits a pixel, (B,). erased: (B, H/16, W/16) bool, tokens that the decoder did not get."""
+
+    @abstractmethod
+    def decibels(self, original: np.ndarray, decoded: np.ndarray) -> float:
+        """The measure in dB, higher is better, of two (H, W, 3) uint8 arrays."""
+
+
+class SquaredError(Distortion):
+    """The squared error of RGB; PSNR in reports."""
+
+    name, title = "psnr", "PSNR"
+    search = SearchTuning(weight=0.75, power=-0.2, check_threshold=0.25, wide_step=80.0, corner_steps=(26.0, 42.0))
+    compared = 27.0, 46.0
+
+    def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
+        return (image - decoded).square().sum() * (weight * lagrangian(step))
+
+    def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
+        return 1.0
+
+    def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
+        weight = lagrangian(step)[:, None, None]
+        if erased is not None:
+            pixels = erased.repeat_interleave(SITE, 1).repeat_interleave(SITE, 2)
+            weight = torch.where(pixels, lagrangian(step.clamp_min(ERASED_STEP))[:, None, None], weight)
+        return (weight * (image - decoded).square().sum(-1)).mean((1, 2))
+
+    def decibels(self, original: np.ndarray, decoded: np.ndarray) -> float:
+        return psnr(original, decoded)
+
+
+class MultiScaleSSIM(Distortion):
+    """1 - MS-SSIM of RGB; in reports as -10 log10(1 - MS-SSIM)."""
+
+    name, title = "ms-ssim", "MS-SSIM"
+    smallest_side = MS_SSIM_SIDE
+    search = SearchTuning(
+        weight=1.15, power=0.0, check_threshold=float("inf"), wide_step=float("inf"), corner_steps=None
+    )
+    compared = 12.0, 28.0
+
+    @staticmethod
+    def _lagrangian(step: Tensor) -> Tensor:
+        """Bits a pixel per unit of 1 - MS-SSIM."""
+        return MS_SSIM_UNIT * 3 * lagrangian(step)
+
+    @staticmethod
+    def _loss(image: Tensor, decoded: Tensor) -> Tensor:
+        return 1 - ms_ssim_tensor(image.permute(0, 3, 1, 2), decoded.permute(0, 3, 1, 2))
+
+    def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
+        return (self._loss(image, decoded) * (weight * self._lagrangian(step) * image[0, ..., 0].numel())).sum()
+
+    def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
+        squared = (image - decoded).square().sum() * (weight * lagrangian(step))
+        return (bits / squared.clamp_min(1e-6)).item()
+
+    def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
+        return self._lagrangian(step) * self._loss(image, decoded)
+
+    def decibels(self, original: np.ndarray, decoded: np.ndarray) -> float:
+        return ms_ssim_decibels(ms_ssim(original, decoded))
+
+
+TUNINGS: dict[str, Distortion] = {d.name: d for d in (SquaredError(), MultiScaleSSIM())}
