@@ -18,27 +18,27 @@ from conftest import make_rgb
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
-from vitcodec.context.arithmetic import Arithmetic, FloatArithmetic
-from vitcodec.context.config import ContextConfig
-from vitcodec.context.groups import CodingGroup
-from vitcodec.distortion import TUNINGS
-from vitcodec.options import EncodeOptions
-from vitcodec.subbands import Subbands
 
 from vitcodec.bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SHAPE_UNIT
 from vitcodec.cli import app
 from vitcodec.cli.train import parse_time
 from vitcodec.codec import Codec
+from vitcodec.context.arithmetic import Arithmetic, FloatArithmetic
+from vitcodec.context.config import ContextConfig
 from vitcodec.context.density import RateEstimator, probability
+from vitcodec.context.groups import CodingGroup
 from vitcodec.context.integer import IntegerArithmetic, log_thresholds
 from vitcodec.context.model import ContextModel
+from vitcodec.distortion import TUNINGS
 from vitcodec.errors import UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.models import build_autoencoder
 from vitcodec.models.blocks import Depthwise
+from vitcodec.options import EncodeOptions
 from vitcodec.pretrained import registry
 from vitcodec.quality import round_tokens, step_of
+from vitcodec.subbands import Subbands
 from vitcodec.training import package, validation
 from vitcodec.training.checkpoint import CHECKPOINT
 from vitcodec.training.config import TrainingConfig
