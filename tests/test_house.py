@@ -1,4 +1,4 @@
-"""The house: data flows one way, modules are small, words are those of the field, and what is public is exported and documented."""
+"""The house: data flows one way, modules are small, words are those of the field, the public surface is documented."""
 
 from __future__ import annotations
 

@@ -52,10 +52,10 @@ _SOURCES = {
     "evaluate": "evaluation.engine",
     "ImageCodec": "evaluation.engine",
     "Entrant": "evaluation.engine",
-    "Report": "evaluation.engine",
-    "Row": "evaluation.engine",
-    "Mean": "evaluation.engine",
-    "Failure": "evaluation.engine",
+    "Report": "evaluation.results",
+    "Row": "evaluation.results",
+    "Mean": "evaluation.results",
+    "Failure": "evaluation.results",
 }
 
 __all__ = ["__version__", "errors", *sorted(_SOURCES)]
@@ -73,12 +73,12 @@ if TYPE_CHECKING:
     from .codec import Codec as Codec
     from .context.config import ContextConfig as ContextConfig
     from .evaluation.engine import Entrant as Entrant
-    from .evaluation.engine import Failure as Failure
     from .evaluation.engine import ImageCodec as ImageCodec
-    from .evaluation.engine import Mean as Mean
-    from .evaluation.engine import Report as Report
-    from .evaluation.engine import Row as Row
     from .evaluation.engine import evaluate as evaluate
+    from .evaluation.results import Failure as Failure
+    from .evaluation.results import Mean as Mean
+    from .evaluation.results import Report as Report
+    from .evaluation.results import Row as Row
     from .images import Picture as Picture
     from .images import read_image as read_image
     from .images import write_image as write_image
