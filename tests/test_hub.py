@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import vitcodec
 from vitcodec.errors import UsageError, WeightsError
 from vitcodec.models import backbone
 from vitcodec.pretrained import hub, registry
+from vitcodec.pretrained.config import PretrainedConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
@@ -104,11 +106,11 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
     """A model folder: the default model under another name."""
-    folder, card = tmp_path / "other", registry.find()
+    folder, config = tmp_path / "other", registry.find()
     folder.mkdir()
-    for file in card.files:
+    for file in config.files:
         shutil.copy(file, folder)
-    (folder / "config.json").write_text(json.dumps(card.config | {"name": "other"}))
+    (folder / "config.json").write_text(replace(config, name="other").to_json())
     (folder / "README.md").write_text("# other\n")
     return folder
 
@@ -149,20 +151,15 @@ def run(tmp_path: Path, commands: list[list[str]], **environment: str) -> list[t
 
 def test_models_on_the_hub(tmp_path, server, other):
     vitcodec.write_image(vitcodec.Picture(make_rgb(40, 30)), tmp_path / "a.png")
+    (other / "SOURCES.md").write_text("of its images")
     online = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
     downloaded, listed, encoded, decoded, absent, revision, empty = run(
         tmp_path,
         [
             ["models", "download", "hf-hub:someone/other@v1"],
             ["models", "list", "--json"],
-            [
-                "encode",
-                "a.png",
-                "-o",
-                "a.vitc",
-                "-m",
-                "hf-hub:someone/other",
-            ],  # main is not in the cache: to name it is to ask for it
+            # main is not in the cache: to name it is to ask for it
+            ["encode", "a.png", "-o", "a.vitc", "-m", "hf-hub:someone/other"],
             ["decode", "a.vitc", "-o", "b.png"],
             ["models", "download", "hf-hub:someone/nothing"],
             ["models", "download", "hf-hub:someone/other@v9"],
@@ -171,6 +168,8 @@ def test_models_on_the_hub(tmp_path, server, other):
         **online,
     )
     assert downloaded[0] == 0 and "hash as stated" in downloaded[2]
+    [sources] = (tmp_path / "cache").glob("hub/models--someone--other/snapshots/*/SOURCES.md")
+    assert sources.read_text() == "of its images"
     rows = [json.loads(line) for line in listed[1].splitlines()]
     assert [row["status"] for row in rows if row.get("name") == f"hf-hub:someone/other@{COMMIT}"] == ["downloaded"]
     assert encoded[0] == 0, encoded[2]
@@ -182,7 +181,7 @@ def test_models_on_the_hub(tmp_path, server, other):
 
     # without a network: what is in the cache works, the rest says what to do
     asked = len(server.requests)
-    again, missing = run(
+    again, absent = run(
         tmp_path,
         [
             ["encode", "a.png", "-o", "c.vitc", "-m", "hf-hub:someone/other@v1"],
@@ -192,12 +191,10 @@ def test_models_on_the_hub(tmp_path, server, other):
         **online,
     )
     assert again[0] == 0 and (tmp_path / "c.vitc").read_bytes() == (tmp_path / "a.vitc").read_bytes()
-    assert (
-        missing[0] == 1 and "vitcodec models download hf-hub:someone/new" in missing[2] and missing[2].count("\n") == 1
-    )
+    assert absent[0] == 1 and "vitcodec models download hf-hub:someone/new" in absent[2] and absent[2].count("\n") == 1
     assert len(server.requests) == asked
 
-    # damage in the cache is seen
+    # damage in the cache is found
     [file] = (tmp_path / "cache").glob("hub/models--someone--other/snapshots/*/model.safetensors")
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
@@ -207,12 +204,8 @@ def test_models_on_the_hub(tmp_path, server, other):
         [["encode", "a.png", "-o", "e.vitc", "-m", "hf-hub:someone/other"], ["models", "verify"]],
         HF_HUB_OFFLINE="1",
     )
-    assert (
-        encoded[0] == 1
-        and "SHA-256" in encoded[2]
-        and verified[0] == 1
-        and verified[1].count("ok ") == len(registry.available())
-    )
+    assert encoded[0] == 1 and "SHA-256" in encoded[2]
+    assert verified[0] == 1 and verified[1].count("ok ") == len(registry.available())
 
 
 def test_uploading(tmp_path, server, other):
@@ -235,6 +228,14 @@ def test_uploading(tmp_path, server, other):
     assert set(server.uploaded) == {"config.json", "README.md", *parts}
     assert all(server.uploaded[part] == (other / part).read_bytes() for part in parts)
     assert refused[0] == 2 and "hf-hub:ORG/NAME" in refused[2]
+
+    # with a shipped model go the sources that all of these share
+    server.uploaded.clear()
+    [pushed] = run(tmp_path, [["models", "push", "cnn", "hf-hub:someone/new"]], **online)
+    assert pushed[0] == 0, pushed[2]
+    shipped = registry.find("cnn")
+    assert server.uploaded["SOURCES.md"] == (shipped.folder.parent / "SOURCES.md").read_bytes()
+    assert server.uploaded["config.json"] == (shipped.folder / "config.json").read_bytes()
 
 
 TIMM = """
@@ -287,4 +288,4 @@ def test_names_that_files_cannot_carry_are_refused(other):
     for name in ("../up", "", "a" * 65, "blank space"):
         (other / "config.json").write_text(json.dumps(config | {"name": name}))
         with pytest.raises(WeightsError, match="no usable model"):
-            registry.read_card(other)
+            PretrainedConfig.read(other)

@@ -1,4 +1,4 @@
-"""Small operations that transforms and entropy model share. Feature maps are channels-last, (B, H, W, C)."""
+"""Small operations that transforms and context model share. Feature maps are channels-last, (B, H, W, C)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ def space_to_depth(x: Tensor) -> Tensor:
 
 
 def depth_to_space(x: Tensor) -> Tensor:
-    """The inverse of fold: (B, H, W, 4C) -> (B, 2H, 2W, C)."""
+    """The inverse of space_to_depth: (B, H, W, 4C) -> (B, 2H, 2W, C)."""
     B, H, W, C = x.shape
     return x.view(B, H, W, 2, 2, C // 4).permute(0, 1, 3, 2, 4, 5).reshape(B, 2 * H, 2 * W, C // 4)
 
 
 def by_rows(function: Callable[..., Tensor], *maps: Tensor) -> Tensor:
-    """function(*maps), of maps (B, h, w, ...) -> (B, h, w, C), where no site looks at another.
+    """function(*maps), of maps (B, h, w, ...) -> (B, h, w, C), for a function that treats every site by itself.
 
-    Without a gradient, and on a CPU, a few rows are worked on at a time: what lies between the layers then stays in the cache.
+    Without a gradient, and on a CPU, a few rows are worked on at a time: what lies between the layers then stays in the
+    cache.
     """
     B, height, width = maps[0].shape[:3]
     rows = max(1, SITES_AT_ONCE // (B * width))
@@ -36,11 +37,15 @@ def by_rows(function: Callable[..., Tensor], *maps: Tensor) -> Tensor:
 
 
 def signed_log(x: Tensor) -> Tensor:
+    """sign(x) log(1 + |x|), of any shape: large coefficients compressed, small ones hardly changed."""
     return torch.sign(x) * torch.log1p(x.abs())
 
 
 def local_contrast(x: Tensor, size: int = 5) -> Tensor:
-    """x less its mean over size x size sites: what varies in a low band, whatever the brightness."""
+    """x (B, H, W, C) less its mean over size x size sites, edges replicated.
+
+    That is how a low band varies, whatever the brightness.
+    """
     p = size // 2
     # replicated by indices: torch.compile mistakes the layout of the gradient of F.pad's replication
     rows, columns = (torch.arange(-p, n + p, device=x.device).clamp(0, n - 1) for n in x.shape[1:3])

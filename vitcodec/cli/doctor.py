@@ -6,10 +6,11 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from .. import __version__
 from ..pretrained import registry
+from ..pretrained.config import PretrainedConfig
 from . import options
 from .output import DONE, FAILED, Output, explain
 
@@ -32,7 +33,7 @@ def doctor_command(device: options.Device = "auto", json: options.Json = False) 
         ("images", _images),
         ("entropy coder", _entropy_coder),
         ("settings", _settings),
-        *((f"model {name}", lambda card=card: _weights(card)) for name, card in _cards()),
+        *((f"model {config.name}", lambda config=config: _weights(config)) for config in registry.available()),
         ("round trip", lambda: _round_trip(device)),
     ]
     failed = []
@@ -47,11 +48,6 @@ def doctor_command(device: options.Device = "auto", json: options.Json = False) 
     out.summary({"command": "doctor", "done": len(checks) - len(failed), "failed": len(failed)})
     out.failures(failed, len(checks))
     return FAILED if failed else DONE
-
-
-def _cards() -> Iterator[tuple[str, registry.PretrainedConfig]]:
-    for card in registry.available():
-        yield card.name, card
 
 
 def _torch() -> str:
@@ -80,9 +76,9 @@ def _images() -> str:
         "jpg_2000": "JPEG 2000",
         "littlecms2": "ICC profiles",
     }
-    there = [name for key, name in wanted.items() if features.check(key)]
-    missing = [name for key, name in wanted.items() if not features.check(key)]
-    return f"Pillow {PIL.__version__} with {', '.join(there)}{'; without ' + ', '.join(missing) if missing else ''}"
+    present = [name for key, name in wanted.items() if features.check(key)]
+    absent = [name for key, name in wanted.items() if not features.check(key)]
+    return f"Pillow {PIL.__version__} with {', '.join(present)}{'; without ' + ', '.join(absent) if absent else ''}"
 
 
 def _entropy_coder() -> str:
@@ -98,9 +94,9 @@ def _settings() -> str:
     return ", ".join(f"{n}={os.environ[n]}" for n in names if n in os.environ) or "no environment variables set"
 
 
-def _weights(card: registry.PretrainedConfig) -> str:
-    registry.verify(card)
-    return f"{', '.join(str(file) for file in card.files)}, hash as stated"
+def _weights(config: PretrainedConfig) -> str:
+    registry.verify(config)
+    return f"{', '.join(str(file) for file in config.files)}, hash as stated"
 
 
 def _round_trip(device: str) -> str:
@@ -114,9 +110,9 @@ def _round_trip(device: str) -> str:
     y, x = np.mgrid[:192, :256]
     rgb = np.stack((x, y, 128 + 100 * np.sin(x / 9) * np.cos(y / 7)), -1).astype(np.uint8)
     codec = Codec.load(device=device)
-    codec.decode(codec.encode(Picture(rgb[:64, :64]), 80))
+    codec.decode(codec.encode(Picture(rgb[:64, :64]), quality=80))
     began = time.perf_counter()
-    data = codec.encode(Picture(rgb), 80)
+    data = codec.encode(Picture(rgb), quality=80)
     decoded = codec.decode(data).rgb
     seconds = time.perf_counter() - began
     error = float(np.mean((decoded.astype(float) - rgb) ** 2))

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import UsageError, VitcodecError
 from ..pretrained import hub, registry
+from ..pretrained.config import PretrainedConfig
 from ..pretrained.presets import PRESETS
 from . import new_app, options
 from .output import DONE, FAILED, NOTHING, Output, explain
@@ -43,18 +44,19 @@ _HEAD = ("name", "family", "parameters", "kMAC/pixel", "status", "BD-rate", "lic
 def list_command(json: options.Json = False) -> int:
     """The models that came with the package, the default first, those that were downloaded, and presets to train.
 
-    kMAC/pixel: thousands of multiplications a pixel of decoding; BD-rate: on Kodak, against JPEG, at the effort that the model card names.
+    kMAC/pixel: thousands of multiplications a pixel of decoding; BD-rate: on Kodak, against JPEG, at the effort that
+    the model's README names.
 
     \b
     vitcodec models list
     vitcodec models list --json
     """
     out = Output(json)
-    shipped = [(card.name, card) for card in registry.available()]
-    records = [_card_record(name, "trained", card) for name, card in shipped]
-    records += [_card_record(source, "downloaded", card) for source, card in registry.downloaded()]
+    shipped = registry.available()
+    records = [_record(config.name, "trained", config) for config in shipped]
+    records += [_record(source, "downloaded", config) for source, config in registry.downloaded()]
     for name, preset in PRESETS.items():
-        if name not in dict(shipped):
+        if name not in {config.name for config in shipped}:
             records.append(
                 {
                     "name": name,
@@ -75,22 +77,24 @@ def list_command(json: options.Json = False) -> int:
     return DONE if shipped else NOTHING
 
 
-def _card_record(name: str, status: str, card: registry.PretrainedConfig) -> dict[str, Any]:
-    figures = {key: card.config.get(key) for key in ("parameters", "kmac_per_pixel", "licence")}
-    bd_rate = card.config.get("metrics", {}).get("kodak_bd_rate_percent", {}).get("jpeg")
+def _record(name: str, status: str, config: PretrainedConfig) -> dict[str, Any]:
     return {
         "name": name,
-        "family": card.family,
-        "sha256": card.sha256,
-        **figures,
+        "family": config.family,
+        "sha256": config.sha256,
+        "parameters": config.parameters,
+        "kmac_per_pixel": config.kmac_per_pixel,
+        "licence": config.licence,
         "status": status,
-        "bd_rate_jpeg_percent": bd_rate,
+        "bd_rate_jpeg_percent": config.metrics.get("kodak_bd_rate_percent", {}).get("jpeg"),
     }
 
 
 @app.command("show", short_help="A model's layers, neurons and multiplications.")
 def show_command(name: Name, image_size: ImageSize = "768x512", json: options.Json = False) -> int:
-    """A model's layers: output shape, width, heads, parameters, MACs per pixel. Of layers that work on areas or windows, the shape says how many.
+    """A model's layers: output shape, width, heads, parameters, multiplications per pixel.
+
+    Of layers that work on areas or windows, the shape begins with how many there are.
 
     \b
     vitcodec models show swin
@@ -99,8 +103,8 @@ def show_command(name: Name, image_size: ImageSize = "768x512", json: options.Js
     """
     out = Output(json)
     size = _size(image_size)
-    card = None if registry.is_preset(name) else registry.find(name)
-    family = PRESETS[name].family if card is None else card.family
+    config = None if registry.is_preset(name) else registry.find(name)
+    family = PRESETS[name].family if config is None else config.family
     from ..models.summary import layer_table, totals
 
     rows = layer_table(name, size)
@@ -118,18 +122,16 @@ def show_command(name: Name, image_size: ImageSize = "768x512", json: options.Js
         )
         for r in rows
     ]
-    untrained = "" if card else ", untrained"
-    out.result(
-        f"{card.name if card else name} ({family}{untrained}), for an image of {size[0]}x{size[1]} pixels\n\n{table(head, cells, left=2)}\n"
-    )
+    title = f"{config.name if config else name} ({family}{'' if config else ', untrained'})"
+    out.result(f"{title}, for an image of {size[0]}x{size[1]} pixels\n\n{table(head, cells, left=2)}\n")
     out.result("\n".join(f"{key.replace('_', ' ')}: {_text(value)}" for key, value in sums.items()))
     for row in rows:
         out.record(asdict(row))
-    sha256 = card.sha256 if card else None
+    sha256 = config.sha256 if config else None
     out.summary(
         {
             "command": "models show",
-            "name": card.name if card else name,
+            "name": config.name if config else name,
             "family": family,
             "sha256": sha256,
             "image_size": size,
@@ -157,16 +159,16 @@ def download_command(repository: Repository, json: options.Json = False, quiet: 
     vitcodec encode photo.jpg -m hf-hub:someone/a-model@v1
     """
     out = Output(json, quiet)
-    card = registry.read_card(hub.download(hub.Repository.parse(repository)))
-    registry.verify(card)
-    out.say(f"{repository}: {card.name} ({card.family}) is in {card.folder}, hash as stated")
+    config = PretrainedConfig.read(hub.download(hub.Repository.parse(repository)))
+    registry.verify(config)
+    out.say(f"{repository}: {config.name} ({config.family}) is in {config.folder}, hash as stated")
     out.summary(
         {
             "command": "models download",
-            "name": card.name,
-            "family": card.family,
-            "sha256": card.sha256,
-            "folder": str(card.folder),
+            "name": config.name,
+            "family": config.family,
+            "sha256": config.sha256,
+            "folder": str(config.folder),
         }
     )
     return DONE
@@ -181,13 +183,16 @@ def verify_command(names: Names = None, json: options.Json = False) -> int:
     vitcodec models verify swin local-dir:my-model
     """
     out = Output(json)
-    found = names or [*(card.name for card in registry.available()), *(source for source, _ in registry.downloaded())]
+    found = names or [
+        *(config.name for config in registry.available()),
+        *(source for source, _ in registry.downloaded()),
+    ]
     failed = []
     for name in found:
         try:
-            card = registry.find(name)
-            registry.verify(card)
-            status, detail = "ok", card.sha256
+            config = registry.find(name)
+            registry.verify(config)
+            status, detail = "ok", config.sha256
         except VitcodecError as error:
             status, detail = "failed", explain(error, name).line
             failed.append(detail)
@@ -206,24 +211,26 @@ def push_command(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Upload a model's folder to the Hugging Face Hub, its hash checked first. Log in with `hf auth login` before.
+    """Upload a model's folder, and the sources of its training images, to the Hugging Face Hub.
+
+    Its hash is checked first. Log in with `hf auth login` before.
 
     \b
     vitcodec models push local-dir:my-model hf-hub:me/my-model
     """
     out = Output(json, quiet)
     target = hub.Repository.parse(repository)
-    card = registry.find(name)
-    registry.verify(card)
-    if not (card.folder / "README.md").is_file():
-        out.warn(f"{card.folder}: has no README.md, the model card that others will look for")
-    address = hub.push(card.folder, target, private)
-    out.say(f"{card.name} -> {target}: {address}")
+    config = registry.find(name)
+    registry.verify(config)
+    if not (config.folder / "README.md").is_file():
+        out.warn(f"{config.folder}: has no README.md, where others look for what the model is")
+    address = hub.push(config.folder, target, private, registry.sources(config))
+    out.say(f"{config.name} -> {target}: {address}")
     out.summary(
         {
             "command": "models push",
-            "name": card.name,
-            "sha256": card.sha256,
+            "name": config.name,
+            "sha256": config.sha256,
             "repository": target.name,
             "commit": address,
         }

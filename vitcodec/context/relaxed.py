@@ -17,13 +17,12 @@ UNIT = 1 << FRACTION_BITS
 
 
 class _LookUp(torch.autograd.Function):
-    """32 sign(x) log(1 + |x| / 16) and 32 log(1 + |x| / 16), their slopes taken towards zero over a distance of
-    `reach`.
-    """
+    """32 sign(x) log(1 + |x| / 16) and 32 log(1 + |x| / 16); slopes towards zero over a distance of `reach`."""
 
     @staticmethod
-    # type: ignore[no-untyped-def, override]
-    def forward(ctx, x: Tensor, arithmetic: IntegerArithmetic, reach: int) -> Tensor:
+    def forward(  # type: ignore[no-untyped-def, override]
+        ctx, x: Tensor, arithmetic: IntegerArithmetic, reach: int
+    ) -> Tensor:
         ctx.save_for_backward(x)
         ctx.reach = reach
         return arithmetic.look_up(x.int())

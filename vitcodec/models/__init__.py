@@ -1,14 +1,31 @@
-"""Model families: each has a config, an analysis and a synthesis."""
+"""Model families.
+
+A family is one file with a config dataclass and two networks: an analysis for the encoder, a synthesis for the decoder.
+
+To add a family `new`:
+
+1. Write `models/new.py`: a frozen dataclass `NewConfig` whose fields all have defaults, and two modules,
+   `NewAnalysis(config)` and `NewSynthesis(config)`. Both take wavelet coefficients in quantisation steps (Subbands) and
+   the step position (B,), and return corrected coefficients of the same shapes. Let the last layer start as zero
+   (`layers.zero_init`), so that the untrained model is a wavelet codec, and set the attributes `grid` and `halo` (see
+   `Family`). The parts in blocks.py, tokens.py and unet.py are there to be used; cnn.py is the shortest example.
+2. Add a line to FAMILIES below.
+3. Add a preset of the same name to `pretrained/presets.py`. tests/test_families.py then checks it as it checks the
+   others, and says which figures of cost belong there.
+4. Train it: `vitcodec train DATA... -m new --init swin`, which starts from the wavelet with the context model and the
+   gains of `swin`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
 
 from ..errors import WeightsError
+from ..pretrained.config import tupled
 from ..pretrained.presets import PRESETS
 from .autoencoder import Autoencoder
 from .beit import BeitAnalysis, BeitConfig, BeitSynthesis
@@ -19,11 +36,12 @@ from .vit import ViTAnalysis, ViTConfig, ViTSynthesis
 
 @dataclass(frozen=True)
 class Family:
-    """analysis and synthesis: config -> module of (Subbands, rate (B,)) -> Subbands.
+    """A config dataclass, and what makes the networks: config -> module of (Subbands, step position (B,)) -> Subbands.
 
-    Such a module says how large images are to be cut so that the parts come out as the whole would. `grid`: pixels, of which the parts' sides and
-    positions are multiples, but for sides at the image's edges. `halo`: pixels beyond a part that its result depends on, a multiple of `grid`; None
-    where no halo is enough. With `fills` it takes a third argument, the erased tokens.
+    Such a module says how a large image is to be cut so that the parts come out as in the whole. `grid`: pixels, of
+    which the parts' sides and positions are multiples, but for sides at the image's edges. `halo`: pixels on each side
+    of a part that its result depends on, a multiple of `grid`; None where no halo is enough. With `supports_erasure` it
+    takes a third argument: the erased tokens, (B, H/16, W/16) bool.
     """
 
     config: type
@@ -39,13 +57,12 @@ FAMILIES = {
 }
 
 
-def tupled(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON lists back to the tuples of config dataclasses."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+def build_autoencoder(family: str, config: Mapping[str, Any] | None = None) -> Autoencoder:
+    """An untrained autoencoder of a family: a wavelet codec.
 
-
-def build_autoencoder(family: str, config: dict[str, Any] | None = None) -> Autoencoder:
-    """An untrained autoencoder of a family: a wavelet codec. Raises WeightsError for an unknown family or setting."""
+    config: fields of the family's config dataclass; the others are at their defaults. Raises WeightsError for an
+    unknown family or setting.
+    """
     try:
         parts = FAMILIES[family]
         settings = parts.config(**tupled(config or {}))

@@ -9,28 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from .. import wavelet
-from ..quality import QUALITIES, step_of, step_position
-from ..wavelet import Subbands
+from ..options import QUALITIES
+from ..quality import step_of, step_position
+from ..subbands import CHANNELS, LEVELS, Subbands
 from .erasure import fill
 
-KNOTS = 5  # rate positions between which the gains are interpolated
+KNOTS = 5  # step positions between which the gains are interpolated
 
 
 class Autoencoder(nn.Module):
-    """Image batch <-> latents in units of the quantisation step.
+    """Image batch <-> latents in quantisation steps.
 
-    analysis, synthesis: a family's corrections, (Subbands, rate (B,)) -> Subbands, or None for the plain wavelet.
+    analysis, synthesis: a family's corrections, (Subbands, step position (B,)) -> Subbands (see models.Family), or None
+    for the plain wavelet.
     """
 
     steps: Tensor  # (100,), 8-bit levels
     family: str = ""  # and the settings of its config, where `build_autoencoder` made it
     settings: dict[str, Any]
 
-    # large pictures are transformed in parts; all in pixels; what holds without corrections
-    tile = 1024  # side of what is transformed at once, a multiple of the grid
-    # where a part may begin so that it computes what the whole would: multiples of an attention window's side
-    grid = 32
-    halo = 128  # surroundings that a part has to see, a multiple of the grid
+    # Large pictures are transformed in parts. All in pixels; these are the values of the plain wavelet
+    tile = 1024  # side of a part, a multiple of the grid
+    grid = 32  # where a part may begin so that it comes out as in the whole: multiples of an attention window's side
+    halo = 128  # surroundings that a part is transformed with, a multiple of the grid
 
     def __init__(self, analysis: nn.Module | None = None, synthesis: nn.Module | None = None):
         super().__init__()
@@ -38,82 +39,88 @@ class Autoencoder(nn.Module):
         parts: list[Any] = [part for part in (analysis, synthesis) if part is not None]
         if parts:
             self.grid = math.lcm(*(part.grid for part in parts))
-            # at least what the wavelet needs; and without a halo that is enough, some surroundings are better than none
+            # the wavelet needs some at least; and where no halo is enough, some surroundings are better than none
             halos = [Autoencoder.halo, *(self.grid if part.halo is None else part.halo for part in parts)]
             self.halo = max(-(-halo // self.grid) * self.grid for halo in halos)
             self.tile = Autoencoder.tile // self.grid * self.grid
-        # the step of each quality; a model file holds its own, so that a later change of the scale leaves old files readable
+        # the step of each quality; a model file holds its own, so that a later change of the scale leaves old files
+        # readable
         self.register_buffer("steps", torch.tensor([step_of(q) for q in QUALITIES]), persistent=False)
-        bands = 3 + 9 * wavelet.LEVELS  # the low band's three colours, then nine details a level, finest first
-        self.gain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of what the encoder multiplies with
-        self.inverse_gain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of the decoder's departure from the inverse
+        bands = 3 + 9 * LEVELS  # the low band's three colours, then nine details a level, finest first
+        self.gain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of the encoder's factor
+        self.inverse_gain = nn.Parameter(torch.zeros(KNOTS, bands))  # log of the decoder's factor over exp(-gain)
 
     @staticmethod
-    def _scale(bands: Subbands, logs: Tensor, rate: Tensor) -> Subbands:
-        """Multiply each band by its factor, log-linear in the rate position."""
-        position = rate * (KNOTS - 1)
-        i = position.floor().clamp(0, KNOTS - 2).long()
-        f = (position - i)[:, None]
+    def _scale(bands: Subbands, logs: Tensor, position: Tensor) -> Subbands:
+        """Multiply each band by its factor, log-linear in the step position. logs: (KNOTS, 39)."""
+        knot = position * (KNOTS - 1)
+        i = knot.floor().clamp(0, KNOTS - 2).long()
+        f = (knot - i)[:, None]
         factors = torch.exp(logs[i] * (1 - f) + logs[i + 1] * f)[:, None, None]
-        low, *details = factors.split((3, *([9] * wavelet.LEVELS)), -1)
-        own = details[bands.finest - 1 :]
-        return Subbands(bands.low * low, tuple(d * g for d, g in zip(bands.details, own, strict=True)), bands.finest)
+        low, *details = factors.split((3, *([9] * LEVELS)), -1)
+        own = Subbands(low, tuple(details[bands.finest - 1 :]), bands.finest)
+        return bands.combine(torch.mul, own)
 
     @property
     def supports_erasure(self) -> bool:
-        """Whether the model was made to do without some of the tokens; any other has what is erased interpolated."""
+        """Whether the networks were made for erased tokens; in any other model these are interpolated."""
         return bool(getattr(self.synthesis, "supports_erasure", False))
 
     def encode(self, image: Tensor, step: Tensor, erased: Tensor | None = None) -> Subbands:
-        """image (B, H, W, 3) in 0..255, sides multiples of 32; step (B,) in 8-bit levels -> latents before rounding.
+        """image (B, H, W, 3) in 0..255, sides multiples of 32; step (B,) in 8-bit levels -> latents, not yet rounded.
 
-        erased: (B, H/16, W/16) bool, tokens that the decoder will not get, for models that can know of that.
+        erased: (B, H/16, W/16) bool, tokens that will not be coded; models without `supports_erasure` ignore it.
         """
-        rate = step_position(step)
+        position = step_position(step)
         s = step.view(-1, 1, 1, 1)
         bands = wavelet.forward(image).map(lambda t: t / s)
         if self.analysis is not None:
             bands = (
-                self.analysis(bands, rate, erased)
+                self.analysis(bands, position, erased)
                 if self.supports_erasure and erased is not None
-                else self.analysis(bands, rate)
+                else self.analysis(bands, position)
             )
-        return self._scale(bands, self.gain, rate)
+        return self._scale(bands, self.gain, position)
 
     def decode(self, latents: Subbands, step: Tensor, erased: Tensor | None = None) -> Tensor:
-        """Latents (rounded) -> image (B, H, W, 3), not yet clamped to 0..255.
+        """Latents (rounded), step (B,) in 8-bit levels -> image (B, H, W, 3), not yet clamped to 0..255.
 
-        erased: (B, H/16, W/16) bool, tokens that are not there and are to be filled in; whatever the latents hold there is not looked at.
+        erased: (B, H/16, W/16) bool, tokens to fill in; the values that the latents hold there do not matter.
         """
         s = step.view(-1, 1, 1, 1)
         return wavelet.inverse(self.restore(latents, step, erased).map(lambda t: t * s))
 
     def restore(self, latents: Subbands, step: Tensor, erased: Tensor | None = None) -> Subbands:
-        """Latents -> wavelet coefficients in units of the step, as `decode` does it."""
-        rate = step_position(step)
-        bands = self._scale(latents, self.inverse_gain - self.gain, rate)
+        """Latents -> corrected wavelet coefficients in steps: `decode` before the inverse wavelet."""
+        position = step_position(step)
+        bands = self._scale(latents, self.inverse_gain - self.gain, position)
         if erased is not None:
             bands = fill(bands, erased)
         if self.synthesis is None:
             return bands
         return (
-            self.synthesis(bands, rate, erased)
+            self.synthesis(bands, position, erased)
             if self.supports_erasure and erased is not None
-            else self.synthesis(bands, rate)
+            else self.synthesis(bands, position)
         )
 
     def error_gains(self, step: Tensor) -> Tensor:
-        """(B, 5, 9): what the decoder multiplies each band's latents with, row 0 the low band (three colours, repeated), in units of the step."""
-        ones = Subbands(
-            torch.ones(len(step), 1, 1, 3), tuple(torch.ones(len(step), 1, 1, 9) for _ in range(wavelet.LEVELS))
+        """The decoder's factor of each band, (B, 5, 9), at steps (B,) in 8-bit levels.
+
+        Row 0 is the low band, whose three factors are repeated three times.
+        """
+        low, *details = (
+            torch.ones(len(step), 1, 1, CHANNELS[level], device=step.device) for level in range(LEVELS + 1)
         )
-        low, *details = self._scale(
-            ones.map(lambda t: t.to(step.device)), self.inverse_gain - self.gain, step_position(step)
-        )
+        gains = self._scale(Subbands(low, tuple(details)), self.inverse_gain - self.gain, step_position(step))
+        low, *details = gains
         return torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)
 
     def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int, erased: Tensor | None = None) -> Tensor:
-        """The image at 1/2^reduce of its size, reduce = 1..4, from the coarser levels alone: by the wavelet, without the correction."""
+        """The image at 1/2^reduce of its size, reduce = 1..4, from the coarser levels alone.
+
+        Made by the wavelet, without the family's correction: (B, H/2^reduce, W/2^reduce, 3). erased: as in `decode`.
+        """
         s = step.view(-1, 1, 1, 1)
         bands = self._scale(latents, self.inverse_gain - self.gain, step_position(step))
         if erased is not None:

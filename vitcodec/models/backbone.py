@@ -1,7 +1,7 @@
 """timm's backbones as encoders. Presets alone need them, so timm is imported when one is built.
 
-The projection of a backbone's patch embedding is taken off: `PatchEmbedding`, which sees the wavelet's coefficients beside the pixels, takes its
-place.
+The projection of a backbone's patch embedding is replaced by `PatchEmbedding`, to which the wavelet's coefficients
+enter beside the pixels.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class TimmStages(nn.Module):
         self.net.patch_embed = self.net.patch_embed.norm
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, H/4, W/4, width) -> maps at strides 4, 8, 16 and 32, each twice as wide as the one before."""
         maps, x = [], self.net.patch_embed(x)
         for stage in self.net.layers:
             x = stage(x)
@@ -75,9 +76,10 @@ class TimmStages(nn.Module):
 
 @torch.no_grad()
 def load_pretrained(analysis: nn.Module, tag: str) -> None:
-    """Fill a preset's encoder with timm's pretrained weights, downloaded to the hub's cache where they are not in it. Raises WeightsError.
+    """Fill a preset's encoder with timm's pretrained weights. Raises WeightsError.
 
-    tag: timm's name of the weights, as vit_base_patch16_224.augreg2_in21k_ft_in1k.
+    tag: timm's name of the weights, as vit_base_patch16_224.augreg2_in21k_ft_in1k. They are downloaded to the hub's
+    cache where they are not in it.
     """
     body, embedding = analysis.body, next(m for m in analysis.modules() if isinstance(m, PatchEmbedding))
     assert isinstance(body, TimmTokens | TimmStages)
@@ -86,7 +88,8 @@ def load_pretrained(analysis: nn.Module, tag: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise WeightsError(
-            f"timm's pretrained weights '{tag}' are neither in the hub's cache nor can they be downloaded ({type(error).__name__}: {reason}); "
+            f"timm's pretrained weights '{tag}' are neither in the hub's cache nor can they be downloaded "
+            f"({type(error).__name__}: {reason}); "
             "connect to the network and unset HF_HUB_OFFLINE, or start with --init wavelet"
         ) from error
     projection, config = trained.patch_embed.proj, trained.pretrained_cfg
@@ -97,7 +100,7 @@ def load_pretrained(analysis: nn.Module, tag: str) -> None:
 
 @torch.no_grad()
 def fill_embedding(enter: nn.Linear, projection: nn.Conv2d, mean: Sequence[float], deviation: Sequence[float]) -> None:
-    """Make the embedding of patches do what a projection of normalised pixels, (x / 255 - mean) / deviation, does."""
+    """Give the embedding of patches the weights of a projection of normalised pixels, (x / 255 - mean) / deviation."""
     weight = projection.weight / torch.tensor(deviation)[:, None, None]
     enter.weight.zero_()
     enter.weight[:, : weight[0].numel()] = weight.flatten(1) * (PIXEL_UNIT / 255)

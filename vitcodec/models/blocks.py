@@ -11,18 +11,24 @@ from torch import Tensor, nn
 from ..layers import by_rows, signed_log, zero_init
 
 
-def position_map(rate: Tensor, x: Tensor) -> Tensor:
-    """(B,) -> (B, h, w, 1), one value for each site of x (B, h, w, C)."""
-    return rate.view(-1, 1, 1, 1).expand(*x.shape[:3], 1)
+def position_map(position: Tensor, x: Tensor) -> Tensor:
+    """The step position (B,) at each site of x (B, h, w, C): (B, h, w, 1)."""
+    return position.view(-1, 1, 1, 1).expand(*x.shape[:3], 1)
 
 
-def coefficient_features(c: Tensor, rate: Tensor) -> Tensor:
-    """What networks see of coefficients (B, h, w, n) in units of the step, and of the rate position (B, h, w, 1): (B, h, w, 2n + 1)."""
-    return torch.cat((c.clamp(-8, 8) * 0.5, signed_log(c), rate), -1)
+def coefficient_features(c: Tensor, position: Tensor) -> Tensor:
+    """Coefficients (B, h, w, n) in quantisation steps as a network's input, (B, h, w, 2n + 1).
+
+    position: (B, h, w, 1), the step position. Every coefficient enters twice: clamped to eight steps, and as a signed
+    logarithm.
+    """
+    return torch.cat((c.clamp(-8, 8) * 0.5, signed_log(c), position), -1)
 
 
 class RMSNorm(nn.Module):
-    """Division by the root mean square over the channels (B. Zhang and R. Sennrich, 2019)."""
+    """Division by the root mean square over the channels (B. Zhang and R. Sennrich, "Root mean square layer
+    normalization", 2019).
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -33,9 +39,10 @@ class RMSNorm(nn.Module):
 
 
 class _RowByRow(torch.autograd.Function):
-    """Depthwise convolution whose weight gradient comes from matrix products: on CPUs a fifth of the time of the library's.
+    """Depthwise convolution with a faster weight gradient for CPUs: a fifth of the time of the library's.
 
-    The padded picture's rows times the gradient's give all products of two columns of a channel at once; their diagonals, summed, are the taps.
+    The gradient comes from matrix products. The padded picture's rows times the gradient's give all products of two
+    columns of a channel at once; their diagonals, summed, are the taps.
     """
 
     @staticmethod
@@ -53,8 +60,8 @@ class _RowByRow(torch.autograd.Function):
             return back, None, None
         g = gradient.permute(1, 0, 2, 3).reshape(C, B * H, W)
         rows = F.pad(x.permute(1, 0, 2, 3), (p, p, p, p))
-        seen = torch.cat([rows[:, :, i : i + H].reshape(C, B * H, W + 2 * p) for i in range(size)], -1)
-        columns = torch.bmm(seen.mT, g).view(C, size, W + 2 * p, W)
+        shifts = torch.cat([rows[:, :, i : i + H].reshape(C, B * H, W + 2 * p) for i in range(size)], -1)
+        columns = torch.bmm(shifts.mT, g).view(C, size, W + 2 * p, W)
         taps = torch.stack([columns.diagonal(-j, 2, 3).sum(-1, dtype=torch.float32) for j in range(size)], -1)
         return back, taps.view(weight.shape).to(weight.dtype), gradient.sum((0, 2, 3))
 
@@ -73,7 +80,10 @@ class Depthwise(nn.Conv2d):
 
 
 class ConvBlock(nn.Module):
-    """Depthwise 5x5 convolution, then a gated MLP, with a residual connection."""
+    """Depthwise 5x5 convolution, then a gated MLP, with a residual connection. Starts as the identity.
+
+    (B, H, W, width) -> the same.
+    """
 
     RADIUS = 2  # sites
 
@@ -95,10 +105,14 @@ class ConvBlock(nn.Module):
 
 
 class WindowBlock(nn.Module):
-    """Self-attention within windows of window x window tokens, with a relative position bias, then an MLP (Liu et al., Swin, 2021).
+    """Self-attention within windows of tokens, with a relative position bias, then an MLP. Starts as the identity.
 
-    A shifted block pads half a window at the top and the left instead of rolling, so that far sides of an image never meet and a tile that starts at
-    a multiple of the window computes what the whole image would. Padding tokens are zero after normalisation.
+    (B, H, W, width) -> the same. window: tokens along a side of a window; head: channels of an attention head. A
+    shifted block pads half a window at the top and the left instead of rolling, so that far sides of an image never
+    meet and a tile that starts at a multiple of the window computes what the whole image would. Padding tokens are zero
+    after normalisation.
+
+    Source: Z. Liu et al., "Swin transformer", 2021.
     """
 
     def __init__(self, width: int, shifted: bool, window: int = 8, head: int = 32):

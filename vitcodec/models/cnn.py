@@ -1,4 +1,7 @@
-"""The `cnn` family: the U-Net of `swin` with convolutions at stride 16 too. The control that tells what attention is worth."""
+"""The `cnn` family: the U-Net of `swin` with convolutions in place of attention.
+
+It is the control that tells what attention is worth.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ class CNNConfig:
         1,
         1,
         4,
-    )  # blocks on the way down at strides 4 and 8 (and as many on the way up), and at stride 16
+    )  # on the way down at strides 4 and 8 (on the way up as many), and at stride 16
 
 
 class ConvolutionalUNet(SubbandUNet):

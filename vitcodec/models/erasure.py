@@ -1,54 +1,65 @@
-"""Filling in tokens that are erased, because a file was damaged or because they were left out on purpose.
+"""Filling in erased tokens: those that the encoder left out on purpose, and those of damaged parts of a file.
 
-A erased token is first filled in roughly: no details, and a low band interpolated from the tokens that arrived. A family that understands erased
-tokens (its synthesis has `fills`, as that of `beit`) then corrects this by what it has learned.
+An erased token is first filled in roughly: no details, and a low band interpolated from the tokens that were received.
+A family that understands erasure (`supports_erasure`, as `beit`) then corrects this by what it has learned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..wavelet import Subbands
+from ..subbands import Subbands
 from .tokens import tokens
 
-if TYPE_CHECKING:
-    from .autoencoder import Autoencoder
+ROUNDS = 4  # in which the tokens to erase are chosen
+Filling = Callable[
+    [Tensor, Tensor], Tensor
+]  # a low band (B, h, w, C) and the erased sites (B, h, w) -> a whole low band
 
-ROUNDS = 4  # in which the tokens to leave out are chosen
-Filling = Callable[[Tensor, Tensor], Tensor]
+
+class Restoring(Protocol):
+    """What an Autoencoder offers: latents and the erased tokens -> corrected coefficients in quantisation steps."""
+
+    def restore(self, latents: Subbands, step: Tensor, erased: Tensor | None = None) -> Subbands: ...
 
 
 def interpolated(low: Tensor, erased: Tensor) -> Tensor:
-    """low (B, h, w, C) with what is erased (B, h, w) interpolated from coarser and coarser means of what is there (pull and push).
+    """low (B, h, w, C) with the erased sites (B, h, w) interpolated from the received ones.
 
-    Source: S. Gortler et al., "The Lumigraph", 1996. Where nothing is there, the result is zero.
+    Pull and push: coarser and coarser means of the received sites are filled in from the coarsest to the finest. Where
+    no token was received at all, the result is zero.
+
+    Source: S. Gortler et al., "The Lumigraph", 1996.
     """
-    there = ~erased[:, None]
-    x = low.permute(0, 3, 1, 2) * there
-    return _pull_push(x, there.to(low.dtype)).permute(0, 2, 3, 1)
+    received = ~erased[:, None]
+    x = low.permute(0, 3, 1, 2) * received
+    return _pull_push(x, received.to(low.dtype)).permute(0, 2, 3, 1)
 
 
-def _pull_push(x: Tensor, there: Tensor) -> Tensor:
-    """x (B, C, h, w), zero where there (B, 1, h, w) is zero."""
+def _pull_push(x: Tensor, received: Tensor) -> Tensor:
+    """x (B, C, h, w), zero where received (B, 1, h, w) is zero."""
     _, _, h, w = x.shape
     if h == w == 1:
         return x
     half = {"kernel_size": 2, "ceil_mode": True}
-    weight = F.avg_pool2d(there, **half)
+    weight = F.avg_pool2d(received, **half)
     coarse = _pull_push(F.avg_pool2d(x, **half) / weight.clamp_min(1e-6), (weight > 0).to(x.dtype))
-    return torch.where(there > 0, x, F.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :h, :w])
+    return torch.where(received > 0, x, F.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :h, :w])
 
 
 def mean(low: Tensor, erased: Tensor) -> Tensor:
-    """low (B, h, w, C) with the mean of what is there in place of what is erased (B, h, w): the simplest filling, to compare with."""
-    there = ~erased[..., None]
-    average = (low * there).sum((1, 2), keepdim=True) / there.sum((1, 2), keepdim=True).clamp_min(1)
-    return torch.where(there, low, average)
+    """low (B, h, w, C) with the mean of the received sites at the erased ones (B, h, w).
+
+    The simplest filling, to compare others with.
+    """
+    received = ~erased[..., None]
+    average = (low * received).sum((1, 2), keepdim=True) / received.sum((1, 2), keepdim=True).clamp_min(1)
+    return torch.where(received, low, average)
 
 
 def fill(bands: Subbands, erased: Tensor, filling: Filling = interpolated) -> Subbands:
@@ -64,17 +75,18 @@ def fill(bands: Subbands, erased: Tensor, filling: Filling = interpolated) -> Su
 def random_erasure(
     batch: int, height: int, width: int, share: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    """(batch, height, width) bool: a share of the tokens of each picture, at random."""
+    """(batch, height, width) bool: a share, 0 to 1, of the tokens of each picture, at random."""
     order = torch.rand(batch, height * width, generator=generator).argsort(1).argsort(1)
     return (order < round(share * height * width)).view(batch, height, width)
 
 
 @torch.no_grad()
-def cheapest_to_erase(autoencoder: Autoencoder, latents: Subbands, step: Tensor, keep: float) -> Tensor:
-    """(B, h, w) bool: the tokens to leave out so that a share `keep` of them, 0 to 1, is left: those whose absence costs little squared error.
+def cheapest_to_erase(autoencoder: Restoring, latents: Subbands, step: Tensor, keep: float) -> Tensor:
+    """The tokens to erase, (B, h, w) bool, so that a share `keep`, 0 to 1, is left: those that cost least.
 
-    They are chosen in ROUNDS equal parts. In each every token is tried as erased beside those chosen before, while three of the four tokens of its
-    2x2 block are there if they still are.
+    Cost is squared error after filling in. The tokens are chosen in ROUNDS equal parts. In each round every token is
+    tried as erased together with those chosen before, in four passes: each tries one token of every 2x2 block, so that
+    the block's others help to fill it in, unless they were chosen before.
     """
     whole = tokens(autoencoder.restore(latents, step))
     B, h, w, _ = whole.shape

@@ -1,18 +1,22 @@
-"""The layer-and-neuron table of a model: what `vitcodec models show` prints."""
+"""The layer-and-neuron table of a model, as `vitcodec models show` prints it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..context.model import NEW, CodingGroup, ContextConfig, ContextModel, FloatArithmetic
+from ..context.arithmetic import FloatArithmetic
+from ..context.config import CURRENT, ContextConfig
+from ..context.groups import CodingGroup
+from ..context.model import ContextModel
 from ..pretrained import registry
 from ..pretrained.presets import PRESETS
-from ..wavelet import LEVELS, Subbands
-from . import build_autoencoder, tupled
+from ..subbands import LEVELS, Subbands
+from . import build_autoencoder
 from .autoencoder import Autoencoder
 from .blocks import RMSNorm, WindowBlock
 from .tokens import TransformerBlock
@@ -22,7 +26,9 @@ LIFTING_MULTIPLICATIONS = 6  # a sample and level: two axes of two lifting steps
 
 @dataclass(frozen=True)
 class Row:
-    layer: str
+    """A layer of a model."""
+
+    layer: str  # its name in the modules
     kind: str
     output: tuple[int, ...]  # (rows, columns, channels), or, of layers that work on areas, (areas, tokens, channels)
     width: int  # output neurons a site
@@ -32,7 +38,10 @@ class Row:
 
 
 class _Recorder:
-    """Writes down every layer as it is called. Of modules with an attention of their own, the products of queries, keys and values are a row too."""
+    """Records every layer as it is called; the products of queries, keys and values of an attention are a row too.
+
+    pixels: of the image, by which multiplications are divided.
+    """
 
     def __init__(self, pixels: int):
         self.pixels, self.rows = pixels, dict[str, Row]()
@@ -61,27 +70,23 @@ class _Recorder:
     def attention(self, path: str, module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         parameters = sum(p.numel() for p in module.parameters(recurse=False))
         if isinstance(module, WindowBlock):
-            kind, seen = (
-                f"window attention {module.window}x{module.window}{', shifted' if module.shift else ''}",
-                module.window**2,
-            )
+            kind = f"window attention {module.window}x{module.window}{', shifted' if module.shift else ''}"
+            keys = module.window**2
         elif isinstance(module, TransformerBlock):
             crossing = len(inputs) > 1 and inputs[1] is not None
-            kind, seen = "cross-attention" if crossing else "attention", inputs[crossing].shape[1]
+            kind, keys = "cross-attention" if crossing else "attention", inputs[crossing].shape[1]
         else:  # timm's
             windows = type(module).__name__ == "WindowAttention"
-            kind, seen = (
-                f"window attention {module.window_size[0]}x{module.window_size[1]}" if windows else "attention",
-                out.shape[1],
-            )
+            kind = f"window attention {module.window_size[0]}x{module.window_size[1]}" if windows else "attention"
+            keys = out.shape[1]
         heads = module.heads if isinstance(module, WindowBlock | TransformerBlock) else module.num_heads
-        self.add(f"{path}.attention", kind, out.shape[1:], heads, parameters, 2 * seen * out.numel(), len(out))
+        self.add(f"{path}.attention", kind, out.shape[1:], heads, parameters, 2 * keys * out.numel(), len(out))
 
     def add(
         self, path: str, kind: str, shape: torch.Size, heads: int | None, parameters: int, macs: int, areas: int
     ) -> None:
         per_pixel = round(macs / self.pixels, 2)
-        if path in self.rows:  # the areas at the right or the lower edge
+        if path in self.rows:  # called again, for the areas at the right or the lower edge
             row = self.rows[path]
             self.rows[path] = replace(row, macs_per_pixel=round(row.macs_per_pixel + per_pixel, 2))
         else:
@@ -119,42 +124,44 @@ def _transform_rows(model: Autoencoder, height: int, width: int) -> tuple[list[R
 
 def _context_rows(context: ContextModel, height: int, width: int) -> list[Row]:
     recorder = _Recorder(height * width)
-    recorder.watch(context, "entropy")
+    recorder.watch(context, "context")
 
-    def visit(site: CodingGroup, parameters: Tensor) -> Tensor:
+    def coder(group: CodingGroup, parameters: Tensor) -> Tensor:
         return parameters[..., : parameters.shape[-1] // 3]
 
     with torch.device("meta"):
-        rate = context.step_features(torch.empty(1))
-        context.autoregressive_pass(FloatArithmetic(), rate, height >> LEVELS, width >> LEVELS, visit)
+        features = context.step_features(torch.empty(1))
+        context.autoregressive_pass(FloatArithmetic(), features, height >> LEVELS, width >> LEVELS, coder)
     return list(recorder.rows.values())
 
 
 def layer_table(name: str | None = None, image_size: tuple[int, int] = (768, 512)) -> list[Row]:
-    """Every layer in the order of the data, for an image of (width, height) pixels, rounded up to multiples of 32. Nothing is computed.
+    """Every layer in the order of the data. Nothing is computed.
 
-    name: as `registry.find` takes it, or that of an untrained family or preset. The entropy networks are the decoder's as well as the encoder's:
-    both run them once. Raises WeightsError.
+    name: as `registry.find` takes it, or that of an untrained family or preset. image_size: (width, height) in pixels,
+    rounded up to multiples of 32. The context model is the decoder's as well as the encoder's: both run it once. Raises
+    WeightsError.
     """
     width, height = (-(-n // 32) * 32 for n in image_size)
     if registry.is_preset(name):
         preset = PRESETS[registry.chosen(name)]
-        return table_of(preset.family, dict(preset.config), NEW, width, height)
-    card = registry.find(name)
-    return table_of(
-        card.family, card.config["transform"], ContextConfig(**tupled(card.config["context"])), width, height
-    )
+        return table_of(preset.family, preset.config, CURRENT, width, height)
+    config = registry.find(name)
+    return table_of(config.family, config.transform, config.context, width, height)
 
 
-def kmac_per_pixel(family: str, transform: dict[str, Any], context: ContextConfig) -> float:
+def kmac_per_pixel(family: str, transform: Mapping[str, Any], context: ContextConfig) -> float:
     """Thousands of multiplications per pixel of decoding, for a picture of 768x512 pixels."""
     return float(totals(table_of(family, transform, context, 768, 512))["decode_kmac_per_pixel"])
 
 
 def table_of(
-    family: str, transform: dict[str, Any], context_config: ContextConfig, width: int, height: int
+    family: str, transform: Mapping[str, Any], context_config: ContextConfig, width: int, height: int
 ) -> list[Row]:
-    """The table of an untrained model of the given settings; the sides of the image are multiples of 32."""
+    """The table of a model by its settings, without weights.
+
+    transform: of the family's config dataclass. width, height: of the image in pixels, multiples of 32.
+    """
     with torch.device("meta"):
         autoencoder = build_autoencoder(family, transform)
         context = ContextModel(context_config)
@@ -184,9 +191,9 @@ def table_of(
 
 def totals(rows: list[Row]) -> dict[str, Any]:
     """Parameters, and thousands of multiplications per pixel of encoding and decoding."""
-    parts = {part: [r for r in rows if r.layer.startswith(part)] for part in ("analysis", "entropy", "synthesis")}
+    parts = {part: [r for r in rows if r.layer.startswith(part)] for part in ("analysis", "context", "synthesis")}
     shared = (
-        sum(r.macs_per_pixel for r in parts["entropy"])
+        sum(r.macs_per_pixel for r in parts["context"])
         + 9
         + next(r.macs_per_pixel for r in rows if r.layer == "wavelet")
     )

@@ -1,7 +1,10 @@
-"""The `swin` family: a U-Net over the wavelet subbands, convolutions at strides 4 and 8, shifted-window attention at stride 16.
+"""The `swin` family: a U-Net over the wavelet subbands, with shifted-window attention at stride 16.
 
-Analysis and synthesis are the same network mirrored around the latents. Each corrects the coefficients that it is given; both start as zero
-corrections, so that an untrained model is a wavelet codec. The presets `swin-s` and `swin-b` have timm's Swin transformer as their encoder.
+At strides 4 and 8 there are convolutions. Analysis and synthesis are the same network mirrored around the latents. Each
+corrects the coefficients that it is given; both start as zero corrections, so that an untrained model is a wavelet
+codec. The presets `swin-s` and `swin-b` have timm's Swin transformer as their encoder.
+
+Source: Z. Liu et al., "Swin transformer", 2021.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 
 from .. import wavelet
 from ..layers import depth_to_space
-from ..wavelet import LEVELS, Subbands
+from ..subbands import LEVELS, Subbands
 from .backbone import TimmStages
 from .blocks import ConvBlock, WindowBlock, position_map
 from .tokens import PatchEmbedding, with_pixels
@@ -27,7 +30,7 @@ class SwinConfig:
         1,
         1,
         2,
-    )  # blocks on the way down at strides 4 and 8 (and as many on the way up), and at stride 16
+    )  # on the way down at strides 4 and 8 (on the way up as many), and at stride 16
     convolutions: int = 0  # convolution blocks at stride 16, after those of attention
     window: int = 8  # tokens along a side of an attention window
     head: int = 32  # channels of an attention head
@@ -42,15 +45,16 @@ class SwinUNet(SubbandUNet):
             widths, config.blocks[:2], [*attention, *(ConvBlock(widths[2]) for _ in range(config.convolutions))]
         )
         self.grid = math.lcm(window << LEVELS, 32)
-        # A plain block and a shifted one together look one window aside. The convolutions before them look another reach + CONTRAST_REACH, which is
-        # left out: with the trained weights it changes no coefficient by more than 0.003 steps, and would double the halo.
+        # A plain block and a shifted one together reach one window to each side. The convolutions before them reach
+        # further, by reach + CONTRAST_REACH, which the halo does not cover: with the trained weights that changes no
+        # coefficient by more than 0.003 steps, and covering it would double the halo.
         self.halo = round_up(-(-config.blocks[2] // 2) * (window << LEVELS), self.grid)
 
 
 class TimmSwinUNet(Upsampling):
-    """timm's Swin transformer over patches of 4x4 pixels with their 48 wavelet coefficients, and an upsampling to the corrections.
+    """timm's Swin transformer over patches of 4x4 pixels and their coefficients, then upsampling to the corrections.
 
-    timm's windows roll around the picture, so that no halo makes a tile equal to the whole: it runs on whole pictures.
+    timm's windows roll around the picture, so that no halo makes a part come out as the whole would.
     """
 
     grid, halo = 32, None
@@ -61,10 +65,10 @@ class TimmSwinUNet(Upsampling):
         self.body = TimmStages(config.backbone)
         self.up32 = nn.Linear(2 * config.widths[2], 4 * config.widths[2])
 
-    def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
+    def forward(self, bands: Subbands, position: Tensor) -> Subbands:
         low, d1, d2, d3, d4 = bands
-        x = with_pixels(Subbands(wavelet.merge(wavelet.merge(low, d4), d3), (d1, d2)), rate)
-        h4, h8, h16, h32 = self.body(self.enter(x, position_map(rate, x)))
+        x = with_pixels(Subbands(wavelet.merge(wavelet.merge(low, d4), d3), (d1, d2)), position)
+        h4, h8, h16, h32 = self.body(self.enter(x, position_map(position, x)))
         return self.correct(bands, h4, h8, h16 + depth_to_space(self.up32(h32)))
 
 
@@ -73,8 +77,8 @@ def swin_analysis(config: SwinConfig) -> nn.Module:
 
 
 class SwinAnalysis(SwinUNet):
-    """The encoder's correction: what the wavelet should have said, given what can be coded."""
+    """The encoder's correction: coefficients that are better to code than the wavelet's own."""
 
 
 class SwinSynthesis(SwinUNet):
-    """The decoder's correction: what the coefficients were before rounding, as far as their surroundings tell."""
+    """The decoder's correction: an estimate of the coefficients before rounding, from their neighbourhood."""

@@ -1,7 +1,8 @@
 """Images as grids of tokens: a token is the 768 coefficients of a site of 16x16 pixels. And attention among them.
 
-Global attention costs the square of the number of tokens, so it runs within areas of at most `window` x `window` tokens that start at multiples of
-`window`: an image no larger than that is one area, a larger one is several, and cost and memory grow with the image's size alone.
+Global attention costs the square of the number of tokens, so it runs within areas of at most `window` x `window` tokens
+that start at multiples of `window`: an image no larger than that is one area, a larger one is several, and cost and
+memory grow with the image's size alone.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from torch import Tensor, nn
 from .. import wavelet
 from ..layers import depth_to_space, signed_log, space_to_depth, zero_init
 from ..quality import step_at
-from ..wavelet import LEVELS, Subbands
+from ..subbands import LEVELS, Subbands
 from .blocks import RMSNorm, coefficient_features
 
-TOKEN = 3 << 2 * LEVELS
+TOKEN = 3 << 2 * LEVELS  # coefficients of a token: 768
 LOW = TOKEN - 3  # where the low band's values start
 PIXEL_UNIT = 127.5  # 8-bit levels to one unit of a pixel that is normalised to -1..1
 
 
 def tokens(bands: Subbands) -> Tensor:
-    """Subbands of n levels -> (B, H/2^n, W/2^n, 3 * 4^n): the values of each site, from level 1 to n, then the low band's. 768 for n = 4."""
+    """Subbands of n levels -> (B, H/2^n, W/2^n, 3 * 4^n), which is 768 for n = 4.
+
+    The values of each site: those of level 1, then 2, ..., then n, then the low band's.
+    """
     parts = []
     for level, d in enumerate(bands.details, 1):
         for _ in range(len(bands.details) - level):
@@ -48,7 +52,7 @@ def subbands(x: Tensor, levels: int = LEVELS) -> Subbands:
 def by_areas(function: Callable[..., Tensor], window: int, *maps: Tensor) -> Tensor:
     """Apply a function of areas (n, r, c, C_i) -> (n, r, c, D) to maps (B, h, w, C_i): (B, h, w, D).
 
-    r = c = window, but for the areas at the right and the lower edge, which are as large as what is left.
+    r = c = window, but for the areas at the right and the lower edge, which are smaller where the map ends.
     """
     B, height, width, _ = maps[0].shape
     rows = []
@@ -77,24 +81,24 @@ def _spans(length: int, window: int) -> Iterator[tuple[int, int, int]]:
 
 
 class TokenEmbedding(nn.Module):
-    """Tokens in units of the step -> features of `width` channels.
+    """Tokens in quantisation steps -> features of `width` channels.
 
-    Of the low band the mean over the area is left out, as the brightness tells nothing.
+    The mean of the low band over the area is subtracted, as the brightness tells nothing.
     """
 
     def __init__(self, width: int):
         super().__init__()
         self.enter = nn.Linear(2 * TOKEN + 1, width)
 
-    def forward(self, x: Tensor, rate: Tensor) -> Tensor:
-        """x (n, r, c, 768); rate (n, r, c, 1) -> (n, r, c, width)."""
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        """x (n, r, c, 768); position (n, r, c, 1), the step position -> (n, r, c, width)."""
         low = x[..., LOW:]
         x = torch.cat((x[..., :LOW], low - low.mean((1, 2), keepdim=True)), -1)
-        return self.enter(coefficient_features(x, rate))
+        return self.enter(coefficient_features(x, position))
 
 
 class PatchEmbedding(nn.Module):
-    """The same for timm's backbones: the patch's pixels, as `with_pixels` gives them, take the place of the clamped coefficients.
+    """The same for timm's backbones: the pixels of a patch take the place of the clamped coefficients.
 
     values: pixels of a patch times three.
     """
@@ -103,15 +107,18 @@ class PatchEmbedding(nn.Module):
         super().__init__()
         self.enter = nn.Linear(2 * values + 1, width)
 
-    def forward(self, x: Tensor, rate: Tensor) -> Tensor:
-        """x (n, r, c, 2 * values), from `with_pixels`; rate (n, r, c, 1) -> (n, r, c, width)."""
-        return self.enter(torch.cat((x, rate), -1))
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        """x (n, r, c, 2 * values), from `with_pixels`; position (n, r, c, 1), the step position -> (n, r, c, width)."""
+        return self.enter(torch.cat((x, position), -1))
 
 
-def with_pixels(bands: Subbands, rate: Tensor) -> Tensor:
-    """Subbands of n levels in units of the step -> (B, H/2^n, W/2^n, 6 * 4^n): of every patch its pixels, -1 to 1, then its coefficients."""
+def with_pixels(bands: Subbands, position: Tensor) -> Tensor:
+    """Subbands of n levels in quantisation steps, step position (B,) -> (B, H/2^n, W/2^n, 6 * 4^n).
+
+    Of every patch of 2^n x 2^n pixels its pixels, -1 to 1, then the signed logarithms of its coefficients.
+    """
     p = 1 << len(bands.details)
-    s = step_at(rate).view(-1, 1, 1, 1)
+    s = step_at(position).view(-1, 1, 1, 1)
     image = (wavelet.inverse(bands.map(lambda t: t * s)) - 128) / PIXEL_UNIT
     B, H, W, _ = image.shape
     patches = image.view(B, H // p, p, W // p, p, 3).permute(0, 1, 3, 5, 2, 4).flatten(3)
@@ -119,9 +126,13 @@ def with_pixels(bands: Subbands, rate: Tensor) -> Tensor:
 
 
 class TransformerBlock(nn.Module):
-    """Attention of all tokens to all others, or to a memory, then an MLP, each after normalisation and with a residual connection.
+    """Attention of all tokens to all others, or to a memory, then an MLP. Starts as the identity.
 
-    Sources: A. Vaswani et al., "Attention is all you need", 2017; A. Dosovitskiy et al., "An image is worth 16x16 words", 2021.
+    Each of the two comes after normalisation and has a residual connection. head: channels of an attention head;
+    expansion: hidden neurons of the MLP for each channel.
+
+    Sources: A. Vaswani et al., "Attention is all you need", 2017; A. Dosovitskiy et al., "An image is worth 16x16
+    words", 2021.
     """
 
     def __init__(self, width: int, head: int, expansion: int):
@@ -133,7 +144,11 @@ class TransformerBlock(nn.Module):
         self.down = zero_init(nn.Linear(expansion * width, width))
 
     def forward(self, x: Tensor, memory: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """x (n, t, C); memory (n, s, C), normalised already, or None for x itself; bias, added to the scores, broadcasts to (n, heads, t, s)."""
+        """x (n, t, C) -> the same.
+
+        memory: (n, s, C), normalised already, or None for x itself. bias: added to the scores, broadcasts to
+        (n, heads, t, s).
+        """
         n, t, C = x.shape
         y = self.norm1(x)
         q = self.q(y).view(n, t, self.heads, -1).transpose(1, 2)

@@ -1,4 +1,7 @@
-"""A U-Net over the wavelet subbands: convolutions at strides 4 and 8, whatever a family likes at stride 16."""
+"""A U-Net over the wavelet subbands: convolutions at strides 4 and 8, whatever a family likes at stride 16.
+
+Source: O. Ronneberger, P. Fischer, T. Brox, "U-Net", 2015: a way down, a way up, and skip connections between them.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import depth_to_space, local_contrast, space_to_depth, zero_init
-from ..wavelet import LEVELS, Subbands
+from ..subbands import LEVELS, Subbands
 from .blocks import ConvBlock, coefficient_features, position_map
 
-BANDS = (
-    45,
-    9,
-    12,
-)  # coefficients a site at strides 4, 8 and 16: level 1 folded with level 2; level 3; level 4 with the low band
-CONTRAST_REACH = 2 << LEVELS  # pixels around a site that local_contrast looks at
+# coefficients a site at strides 4, 8 and 16: level 1 (space to depth) with level 2; level 3; level 4 with the low band
+BANDS = (45, 9, 12)
+CONTRAST_REACH = 2 << LEVELS  # pixels around a site that enter its local_contrast
 
 
 class Upsampling(nn.Module):
-    """From features at stride 16 to corrections of every subband: dense layers that unfold a site into 2x2, convolutions, linear heads.
+    """From features at stride 16 to corrections of every subband.
 
-    The heads start as zero.
-
+    Dense layers turn a site into 2x2, convolutions refine, linear heads, which start as zero, give the corrections.
     widths: channels at strides 4, 8 and 16; blocks: convolution blocks at strides 4 and 8.
     """
 
@@ -32,9 +31,8 @@ class Upsampling(nn.Module):
         self.up = nn.ModuleList(nn.Linear(widths[l + 1], 4 * widths[l]) for l in range(2))
         self.decoder = nn.ModuleList(nn.Sequential(*(ConvBlock(widths[l]) for _ in range(blocks[l]))) for l in range(2))
         self.outputs = nn.ModuleList(zero_init(nn.Linear(w, n)) for n, w in zip(BANDS, widths, strict=True))
-        self.reach = sum(
-            ConvBlock.RADIUS * n * stride for n, stride in zip(blocks, (4, 8), strict=False)
-        )  # pixels that the convolutions look aside
+        # pixels on each side of a site that enter the convolutions' result
+        self.reach = sum(ConvBlock.RADIUS * n * stride for n, stride in zip(blocks, (4, 8), strict=False))
 
     def correct(self, bands: Subbands, h4: Tensor, h8: Tensor, h16: Tensor) -> Subbands:
         """bands plus their corrections; h4, h8, h16: features (B, H/s, W/s, width) at strides s = 4, 8 and 16."""
@@ -49,10 +47,10 @@ class Upsampling(nn.Module):
 
 
 class SubbandUNet(Upsampling):
-    """Coefficients in units of the quantisation step -> corrected coefficients, same shapes.
+    """Coefficients in quantisation steps -> corrected coefficients, same shapes.
 
-    rate: (B,), the position of the step on a logarithmic scale, about -0.15 (finest) to 1.1 (coarsest).
-    middle: the blocks at stride 16; blocks: convolution blocks at strides 4 and 8, on the way down and again on the way up.
+    position: (B,), the step position (quality.step_position), about -0.15 (finest) to 1.1 (coarsest). middle: the
+    blocks at stride 16; blocks: convolution blocks at strides 4 and 8, on the way down and again on the way up.
     """
 
     def __init__(self, widths: Sequence[int], blocks: Sequence[int], middle: Sequence[nn.Module]):
@@ -62,16 +60,19 @@ class SubbandUNet(Upsampling):
         self.encoder = nn.ModuleList([*convolutions, nn.Sequential(*middle)])
         self.down = nn.ModuleList(nn.Linear(4 * widths[l], widths[l + 1]) for l in range(2))
 
-    def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
+    def forward(self, bands: Subbands, position: Tensor) -> Subbands:
         skips: list[Tensor] = []
         for l, c in enumerate(by_stride(bands)):
-            x = self.inputs[l](coefficient_features(c, position_map(rate, c)))
+            x = self.inputs[l](coefficient_features(c, position_map(position, c)))
             skips.append(self.encoder[l](x + self.down[l - 1](space_to_depth(skips[-1])) if l else x))
         return self.correct(bands, *skips)
 
 
 def by_stride(bands: Subbands) -> tuple[Tensor, Tensor, Tensor]:
-    """The coefficients at strides 4, 8 and 16, (B, H/s, W/s, BANDS); of the low band its local contrast, as the brightness tells nothing."""
+    """The coefficients at strides 4, 8 and 16, (B, H/s, W/s, n) with n as in BANDS.
+
+    The low band enters as its local contrast, as the brightness tells nothing.
+    """
     low, d1, d2, d3, d4 = bands
     return torch.cat((space_to_depth(d1), d2), -1), d3, torch.cat((d4, 0.3 * local_contrast(low)), -1)
 

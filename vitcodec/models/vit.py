@@ -1,10 +1,11 @@
-"""The `vit` family: a plain vision transformer over tokens of 16x16 pixels, and one with dense and convolutional upsampling behind it as the decoder.
+"""The `vit` family: a plain vision transformer over tokens of 16x16 pixels.
 
-The wavelet is the patch embedding: a token is its 768 coefficients. Both networks start as zero corrections of them. The presets `vit-b16` and
-`vit-l16` have timm's VisionTransformer as their encoder.
+The wavelet is the patch embedding: a token is its 768 coefficients. The decoder is a transformer too, with dense and
+convolutional upsampling behind it. Both networks start as zero corrections. The presets `vit-b16` and `vit-l16` have
+timm's VisionTransformer as their encoder.
 
-Sources: A. Dosovitskiy et al., "An image is worth 16x16 words", 2021; sine-cosine positions in two axes as in K. He et al., "Masked autoencoders",
-2022, where the learning starts.
+Sources: A. Dosovitskiy et al., "An image is worth 16x16 words", 2021; sine-cosine positions in two axes as in K. He et
+al., "Masked autoencoders", 2022, from which the learning starts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers import zero_init
-from ..wavelet import LEVELS, Subbands
+from ..subbands import LEVELS, Subbands
 from .backbone import TimmTokens
 from .blocks import RMSNorm, coefficient_features, position_map
 from .tokens import TOKEN, PatchEmbedding, TokenEmbedding, TransformerBlock, by_areas, subbands, tokens, with_pixels
@@ -67,7 +68,7 @@ def sine_positions(width: int, side: int) -> Tensor:
 
 
 class ViTAnalysis(nn.Module):
-    """The encoder's correction: transformer blocks over all tokens of an area, then a linear head for the 768 coefficients of each.
+    """The encoder's correction: transformer blocks over all tokens of an area, then a linear head for each.
 
     An area starts at every multiple of `grid`.
     """
@@ -85,24 +86,20 @@ class ViTAnalysis(nn.Module):
         )
         self.leave = zero_init(nn.Linear(config.width, TOKEN))
 
-    def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
+    def forward(self, bands: Subbands, position: Tensor) -> Subbands:
         x = tokens(bands)
-        seen = with_pixels(bands, rate) if self.pixels else x
-        return subbands(
-            x
-            + by_areas(
-                lambda x, rate: self.leave(self.body(self.enter(x, rate))),
-                self.grid >> LEVELS,
-                seen,
-                position_map(rate, x),
-            )
-        )
+        inputs = with_pixels(bands, position) if self.pixels else x
+
+        def correction(x: Tensor, position: Tensor) -> Tensor:
+            return self.leave(self.body(self.enter(x, position)))
+
+        return subbands(x + by_areas(correction, self.grid >> LEVELS, inputs, position_map(position, x)))
 
 
 class ViTSynthesis(Upsampling):
     """The decoder's correction: transformer blocks over all tokens of an area, then dense and convolutional upsampling.
 
-    On the way up, the coefficients of each level enter beside what comes from below.
+    On the way up, the coefficients of each level enter beside the features from below.
     """
 
     def __init__(self, config: ViTConfig):
@@ -113,11 +110,15 @@ class ViTSynthesis(Upsampling):
         self.body = Transformer(config.decoder_width, config.decoder_blocks, config)
         self.inputs = nn.ModuleList(nn.Linear(2 * n + 1, w) for n, w in zip(BANDS[:2], config.fine_widths, strict=True))
 
-    def forward(self, bands: Subbands, rate: Tensor) -> Subbands:
+    def forward(self, bands: Subbands, position: Tensor) -> Subbands:
         x = tokens(bands)
-        h16 = by_areas(lambda x, rate: self.body(self.enter(x, rate)), self.grid >> LEVELS, x, position_map(rate, x))
+
+        def features(x: Tensor, position: Tensor) -> Tensor:
+            return self.body(self.enter(x, position))
+
+        h16 = by_areas(features, self.grid >> LEVELS, x, position_map(position, x))
         h4, h8 = (
-            layer(coefficient_features(c, position_map(rate, c)))
+            layer(coefficient_features(c, position_map(position, c)))
             for layer, c in zip(self.inputs, by_stride(bands)[:2], strict=True)
         )
         return self.correct(bands, h4, h8, h16)

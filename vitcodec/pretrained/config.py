@@ -1,1 +1,158 @@
-from .registry import PretrainedConfig as PretrainedConfig
+"""config.json of a model folder as a typed object.
+
+No torch here, so that listing models and refusing bad ones is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from ..context.config import ContextConfig
+from ..errors import WeightsError
+
+CONFIG = "config.json"
+MOST_PARTS = 99
+_SCHEMA_VERSION = 1
+_KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object"}  # of JSON
+# what earlier versions called fields of the context model
+_FORMER_FIELDS = {"link": "conditional", "deeper": "extra_blocks"}
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+@dataclass(frozen=True)
+class PretrainedConfig:
+    """One set of weights: a folder with config.json, README.md and model.safetensors, in parts where it is large.
+
+    The fields are those of config.json, but for `folder`.
+    """
+
+    name: str  # letters, digits, '.', '-' and '_', at most 64: encoded files carry it
+    family: str  # a key of models.FAMILIES
+    folder: Path  # where config.json lies
+    sha256: str  # of the parts, one behind the other, in hexadecimal; registry.verify compares
+    transform: Mapping[str, Any]  # the fields of the family's config dataclass
+    context: ContextConfig
+    dead_zone: float  # of rounding details, in quantisation steps (see quality.quantise)
+    parts: int = 1  # safetensors files, 1 to MOST_PARTS
+    tune: str = "psnr"  # what the weights were trained for, a key of distortion.TUNINGS
+    parameters: int | None = None
+    kmac_per_pixel: float | None = None  # thousands of multiplications a pixel of decoding, 768x512 pixels
+    licence: str | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)  # how the weights were made, for people
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # what was measured with them
+
+    @property
+    def files(self) -> list[Path]:
+        """The parts of the weights, in order."""
+        return [self.folder / name for name in part_names(self.parts)]
+
+    @property
+    def identity(self) -> bytes:
+        """The first 8 bytes of the SHA-256, which encoded files carry."""
+        return bytes.fromhex(self.sha256)[:8]
+
+    @classmethod
+    def read(cls, folder: Path) -> PretrainedConfig:
+        """Read and check a model folder. Raises WeightsError where it holds no readable model."""
+        try:
+            config = _parse(_load(folder / CONFIG), folder)
+            if absent := [file.name for file in config.files if not file.is_file()]:
+                raise ValueError(f"{absent[0]} is missing")
+        except (OSError, ValueError, TypeError) as error:
+            raise WeightsError(
+                f"{folder}: no usable model ({error}); give a folder with config.json and model.safetensors"
+            ) from error
+        return config
+
+    def to_json(self) -> str:
+        """The text of config.json, which `read` takes back."""
+        values = {
+            "schema_version": _SCHEMA_VERSION,
+            "name": self.name,
+            "family": self.family,
+            "sha256": self.sha256,
+            "parts": self.parts,
+            "transform": dict(self.transform),
+            "context": asdict(self.context),
+            "dead_zone": self.dead_zone,
+            "tune": self.tune,
+            "parameters": self.parameters,
+            "kmac_per_pixel": self.kmac_per_pixel,
+            "licence": self.licence,
+            "training": dict(self.training),
+            "metrics": dict(self.metrics),
+        }
+        return json.dumps(values, indent=2) + "\n"
+
+
+def part_names(count: object) -> list[str]:
+    """The files that `count` parts of weights are in: model.safetensors, model-2.safetensors, ... Raises ValueError."""
+    if not isinstance(count, int) or not 1 <= count <= MOST_PARTS:
+        raise ValueError(f"{count!r} is no number of parts")
+    return ["model.safetensors", *(f"model-{number}.safetensors" for number in range(2, count + 1))]
+
+
+def parts_of(config: Path) -> list[str]:
+    """The part names that a config.json states, whether or not the files are there. Raises OSError, ValueError."""
+    return part_names(_load(config).get("parts", 1))
+
+
+def context_config(values: Mapping[str, Any]) -> ContextConfig:
+    """ContextConfig of what JSON holds. Raises TypeError for an unknown field."""
+    return ContextConfig(**{_FORMER_FIELDS.get(key, key): value for key, value in tupled(values).items()})
+
+
+def tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON lists back to the tuples of config dataclasses."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_text("utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{CONFIG} is no JSON object")
+    return values
+
+
+def _parse(values: dict[str, Any], folder: Path) -> PretrainedConfig:
+    """Raises ValueError, TypeError."""
+    config = PretrainedConfig(
+        name=_field(values, "name", str),
+        family=_field(values, "family", str),
+        folder=folder,
+        sha256=values.get("sha256", ""),
+        transform=_field(values, "transform", dict),
+        context=context_config(_field(values, "context", dict)),
+        dead_zone=_field(values, "dead_zone", float),
+        parts=len(part_names(values.get("parts", 1))),
+        tune=_optional(values, "tune", str, "psnr"),
+        parameters=_optional(values, "parameters", int, None),
+        kmac_per_pixel=_optional(values, "kmac_per_pixel", float, None),
+        licence=_optional(values, "licence", str, None),
+        training=_optional(values, "training", dict, {}),
+        metrics=_optional(values, "metrics", dict, {}),
+    )
+    if not isinstance(config.sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", config.sha256):
+        raise ValueError("no SHA-256 is stated")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", config.name):
+        raise ValueError(f"the name {config.name!a} has characters other than letters, digits, '.', '-' and '_'")
+    return config
+
+
+def _field(values: dict[str, Any], key: str, kind: type[T]) -> T:
+    """Raises ValueError where a field is absent or of another type."""
+    value: Any = values.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
+        raise ValueError(f"{CONFIG} states no {key}, which is {_KINDS[kind]}")
+    return cast(T, value)
+
+
+def _optional(values: dict[str, Any], key: str, kind: type[T], default: D) -> T | D:
+    return default if values.get(key) is None else _field(values, key, kind)

@@ -5,30 +5,18 @@ huggingface_hub is imported when something is asked of it.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import UsageError, WeightsError
+from .config import CONFIG, parts_of
 
 HUB = "hf-hub:"
-CONFIG = "config.json"
-MOST_PARTS = 99
-OPTIONAL = "README.md", "SOURCES.md", "context-float.safetensors"  # the last is what training goes on from
-
-
-def part_names(config: dict[str, Any]) -> list[str]:
-    """The files that a model's weights are in: model.safetensors, model-2.safetensors, ... Raises ValueError."""
-    if not isinstance(config, dict):
-        raise ValueError(f"{CONFIG} is no JSON object")
-    count = config.get("parts", 1)
-    if not isinstance(count, int) or not 1 <= count <= MOST_PARTS:
-        raise ValueError(f"{count!r} is no number of parts")
-    return ["model.safetensors", *(f"model-{number}.safetensors" for number in range(2, count + 1))]
+SOURCES = "SOURCES.md"
+OPTIONAL = "README.md", SOURCES, "context-float.safetensors"  # the last is what training goes on from
 
 
 @dataclass(frozen=True)
@@ -70,7 +58,7 @@ def cached(repository: Repository) -> Path | None:
     if config is None:
         return None
     try:
-        return Path(config).parent if all(map(cached_file, _parts_beside(Path(config)))) else None
+        return Path(config).parent if all(map(cached_file, parts_of(Path(config)))) else None
     except ValueError:
         return None
 
@@ -104,7 +92,7 @@ def download(repository: Repository) -> Path:
         config = fetch(CONFIG, repository.revision)
         # the folder is named for the commit: the other files are to be of the same
         folder = config.parent
-        for part in _parts_beside(config):
+        for part in parts_of(config):
             fetch(part, folder.name)
         for file in OPTIONAL:
             try:
@@ -113,8 +101,8 @@ def download(repository: Repository) -> Path:
                 continue
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise WeightsError(
-            f"{repository}: not in {cache_folder()}, and the hub cannot be reached; with a network, and HF_HUB_OFFLINE unset, "
-            f"run vitcodec models download {repository}"
+            f"{repository}: not in {cache_folder()}, and the hub cannot be reached; "
+            f"with a network, and HF_HUB_OFFLINE unset, run vitcodec models download {repository}"
         ) from error
     except EntryNotFoundError as error:
         raise WeightsError(
@@ -122,37 +110,41 @@ def download(repository: Repository) -> Path:
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise WeightsError(
-            f"{repository}: no such model or revision on the hub, or it is private; check the name, or log in with hf auth login"
+            f"{repository}: no such model or revision on the hub, or it is private; "
+            "check the name, or log in with hf auth login"
         ) from error
     except (OSError, ValueError) as error:
         raise WeightsError(f"{repository}: cannot be downloaded ({_first_line(error)}); try again later") from error
     return folder
 
 
-def push(folder: Path, repository: Repository, private: bool) -> str:
-    """Upload a model folder to a repository, which is created where there is none; returns the commit's address. Raises WeightsError."""
-    from huggingface_hub import HfApi
+def push(folder: Path, repository: Repository, private: bool, sources: Path | None = None) -> str:
+    """Upload a model folder to a repository, in one commit, and return the commit's address. Raises WeightsError.
+
+    A repository that does not exist is created, and is private if `private`. sources: a SOURCES.md that is not in the
+    folder.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
 
     _quiet_unless_terminal()
     api = HfApi()
+    files = {name: folder / name for name in (CONFIG, *parts_of(folder / CONFIG), *OPTIONAL)}
+    if sources is not None:
+        files[SOURCES] = sources
     try:
         api.create_repo(repository.name, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repository.name,
-            folder_path=folder,
-            allow_patterns=[CONFIG, *_parts_beside(folder / CONFIG), *OPTIONAL],
+        commit = api.create_commit(
+            repository.name,
+            [CommitOperationAdd(name, file) for name, file in files.items() if file.is_file()],
             revision=repository.revision,
             commit_message="Upload with vitcodec",
         )
     except Exception as error:  # the libraries below, httpx or requests depending on the version, share no base class
         raise WeightsError(
-            f"{repository}: cannot be uploaded ({_first_line(error)}); log in with hf auth login, and check the name and the network"
+            f"{repository}: cannot be uploaded ({_first_line(error)}); "
+            "log in with hf auth login, and check the name and the network"
         ) from error
     return str(commit.commit_url)
-
-
-def _parts_beside(config: Path) -> list[str]:
-    return part_names(json.loads(config.read_text("utf-8")))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,8 +1,6 @@
-"""A model folder's tensors to objects and back."""
+"""A model folder's tensors to objects and back: safetensors <-> Autoencoder and EntropyModel."""
 
 from __future__ import annotations
-
-import re
 
 import torch
 from safetensors import SafetensorError
@@ -13,32 +11,43 @@ from ..bitstream.tables import Tables
 from ..context.coding import EntropyModel
 from ..context.config import ContextConfig
 from ..context.integer import IntegerArithmetic, check, skeleton
+from ..distortion import TUNINGS
 from ..errors import WeightsError
-from ..models import build_autoencoder, tupled
+from ..models import build_autoencoder
 from ..models.autoencoder import Autoencoder
-from .registry import PretrainedConfig, verify
+from .config import PretrainedConfig
+from .registry import verify
 
-# what some tensors are called in weight files, and in the modules: a released file never changes, a module's attributes may
-_STORED_NAMES = (("ungain", "inverse_gain"), (".links.", ".conditionals."), (".deeper.", ".extra."))
 PART = 16 * 1000 * 1000  # bytes of tensors in a part; what hosts of repositories take without complaint
+
+# A released file never changes, an attribute of a module may: a component of a tensor's name in the modules -> in
+# weight files
+_STORED_NAMES = {
+    "inverse_gain": "ungain",
+    "conditionals": "links",
+    "extra": "deeper",
+    "step_embedding": "rate",
+    "features": "rates",
+    "base_scales": "bases",
+}
+_OWN_NAMES = {stored: own for own, stored in _STORED_NAMES.items()}
 
 
 def stored_name(name: str) -> str:
     """A module's tensor -> its name in weight files."""
-    for stored, own in _STORED_NAMES:
-        name = name.replace(own, stored)
-    return re.sub(r"^step_embedding\.", "rate.", name)
+    return ".".join(_STORED_NAMES.get(component, component) for component in name.split("."))
 
 
 def own_name(name: str) -> str:
     """The inverse of stored_name."""
-    for stored, own in _STORED_NAMES:
-        name = re.sub(rf"(?<!\w){re.escape(stored)}(?!\w)" if stored[0] != "." else re.escape(stored), own, name)
-    return re.sub(r"^rate\.", "step_embedding.", name)
+    return ".".join(_OWN_NAMES.get(component, component) for component in name.split("."))
 
 
 def split_parts(tensors: dict[str, Tensor]) -> list[bytes]:
-    """The parts of a model's weights, each a safetensors file, filled in the order of the tensors."""
+    """Tensors by their own names -> the parts of a model's weights, each a safetensors file.
+
+    The parts are filled in the order of the tensors.
+    """
     parts: list[dict[str, Tensor]] = [{}]
     room = PART
     for name, tensor in tensors.items():
@@ -50,15 +59,16 @@ def split_parts(tensors: dict[str, Tensor]) -> list[bytes]:
     return [save(part) for part in parts]
 
 
-def read_parts(card: PretrainedConfig) -> dict[str, Tensor]:
-    return {own_name(name): tensor for file in card.files for name, tensor in load_file(file).items()}
+def read_parts(config: PretrainedConfig) -> dict[str, Tensor]:
+    """The inverse of split_parts: all tensors of a model folder, unchecked. Raises OSError, SafetensorError."""
+    return {own_name(name): tensor for file in config.files for name, tensor in load_file(file).items()}
 
 
 def entropy_tensors(model: EntropyModel, narrow: Tensor, wide: Tensor, thresholds: Tensor) -> dict[str, Tensor]:
-    """An entropy model as small-integer tensors for a safetensors file."""
+    """An entropy model as small-integer tensors for a safetensors file. narrow, wide: of its probability tables."""
     out = {
-        "rates": model.features.to(torch.uint8),
-        "bases": torch.from_numpy(model.base_scales),
+        "features": model.features.to(torch.uint8),
+        "base_scales": torch.from_numpy(model.base_scales),
         "thresholds": thresholds,
         "narrow": narrow,
         "wide": wide,
@@ -66,6 +76,7 @@ def entropy_tensors(model: EntropyModel, narrow: Tensor, wide: Tensor, threshold
     kinds = {"weight": torch.int8, "bias": torch.int32, "identity": torch.int32}
     for name, value in model.context.state_dict().items():
         kind = name.rsplit(".", 1)[1]
+        # a scale is a power of two, of which the negated exponent is kept
         out[f"context.{name}"] = (
             torch.frexp(value).exponent.sub(1).neg().to(torch.uint8) if kind == "scale" else value.to(kinds[kind])
         )
@@ -85,28 +96,32 @@ def _entropy_model(tensors: dict[str, Tensor], config: ContextConfig, device: to
     return EntropyModel(
         context.to(device).eval(),
         IntegerArithmetic(thresholds),
-        tensors["rates"].float().to(device),
-        tensors["bases"].numpy(),
+        tensors["features"].float().to(device),
+        tensors["base_scales"].numpy(),
         tables,
     )
 
 
-def load(card: PretrainedConfig, device: torch.device) -> tuple[Autoencoder, EntropyModel]:
-    """Rebuild a model from its folder, hashes and exactness checked. Raises WeightsError."""
-    verify(card)
+def load(config: PretrainedConfig, device: torch.device) -> tuple[Autoencoder, EntropyModel]:
+    """Rebuild a model from its folder. Raises WeightsError.
+
+    Its hash is checked, and that its integer networks are exact.
+    """
+    verify(config)
+    if config.tune not in TUNINGS:
+        raise WeightsError(f"{config.folder}: tuned for {config.tune!a}, which this vitcodec does not know; upgrade it")
     try:
-        tensors = read_parts(card)
         parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "entropy": {}}
-        for name, value in tensors.items():
+        for name, value in read_parts(config).items():
             part, rest = name.split(".", 1)
             parts[part][rest] = value
-        autoencoder = build_autoencoder(card.family, card.config["transform"])
+        autoencoder = build_autoencoder(config.family, config.transform)
         autoencoder.steps = parts["autoencoder"].pop("steps")
         autoencoder.load_state_dict({k: v.float() for k, v in parts["autoencoder"].items()})
-        entropy = _entropy_model(parts["entropy"], ContextConfig(**tupled(card.config["context"])), device)
+        entropy = _entropy_model(parts["entropy"], config.context, device)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         summary = str(error).splitlines()[0]
         raise WeightsError(
-            f"{card.folder}: config.json and model.safetensors do not fit together ({summary}); reinstall the weights"
+            f"{config.folder}: config.json and model.safetensors do not fit together ({summary}); reinstall the weights"
         ) from error
     return autoencoder.to(device).eval().requires_grad_(False), entropy

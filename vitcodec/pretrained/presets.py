@@ -1,6 +1,7 @@
-"""The sizes of models that there are: each family's own, small enough to ship trained, and published ones built on timm's backbones, to be trained.
+"""The models that can be trained, by name.
 
-Nothing here imports torch. The figures are those of `vitcodec models show`, as a test checks.
+A small one of each family, which also ships trained, and published sizes with timm's backbones. No torch here. The
+figures are those of `vitcodec models show`, as a test checks.
 """
 
 from __future__ import annotations
