@@ -52,7 +52,7 @@ def common() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"only try it out: one picture of 176x176 pixels, one run, few settings, results in {QUICK_RESULTS}",
+        help=f"only try it out: one picture of 192x192 pixels, one run, few settings, results in {QUICK_RESULTS}",
     )
     return parser
 

@@ -62,15 +62,16 @@ def block(suite: str, any_weights: bool = False) -> Callable[[Callable[[Library,
 
 def source(*provenances: dict[str, str]) -> Lines:
     """An empty line and one that says by which command, on which machine and when; more of them where these differ."""
-    lines = dict.fromkeys(_source(p) for p in provenances)
-    return ["", *("\n\n".join(lines).split("\n"))]
-
-
-def _source(provenance: dict[str, str]) -> str:
-    machine = provenance["machine"]
-    machine = f"machine {machine}" if machine == "not recorded" else machine
-    note = f", {provenance['note']}" if "note" in provenance else ""
-    return f"`{provenance['command']}`: {machine}, {provenance['date']}{note}."
+    dates: dict[tuple[str, str, str], list[str]] = {}
+    for p in provenances:
+        dates.setdefault((p["command"], p["machine"], p.get("note", "")), []).append(p["date"])
+    lines: Lines = []
+    for (command, machine, note), found in dates.items():
+        where = "machine not recorded" if machine == "not recorded" else machine
+        first, last = min(found), max(found)
+        when = first if first == last else f"{first} to {last}"
+        lines += ["", f"`{command}`: {where}, {when}{f', {note}' if note else ''}."]
+    return lines
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> Lines:

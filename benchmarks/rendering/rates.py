@@ -167,7 +167,7 @@ def erasure(results: Library, document: Results) -> Lines:
     found = document["results"]
     methods = [name for name in found["rows"][0] if name != "erased"]
     headings = ("erased tokens", *(f"`{m}`" if m == found["model"] else m for m in methods))
-    rows = [(f"{row['erased']:.0%}", *(f"{row[m]:.2f}" for m in methods)) for row in found["rows"]]
+    rows = [(f"{100 * row['erased']:.0f} %", *(f"{row[m]:.2f}" for m in methods)) for row in found["rows"]]
     head = f"PSNR (dB), mean of {found['images']} images, quality {found['quality']}:"
     return [head, "", *table(headings, rows, 0), *source(document["provenance"])]
 

@@ -19,14 +19,16 @@ def effort(results: Library) -> str:
     rows = []
     for number, config in configs.items():
         entry = measured.get(str(number))
-        figures = (f"{entry['bd_rate']:+.1f}", seconds(entry["encode_seconds"])) if entry else ("", "")
+        figures = (
+            (f"{entry['bd_rate']:+.1f}" if number > 1 else "0", seconds(entry["encode_seconds"])) if entry else ("", "")
+        )
         rows.append((effort_name(number), described(config, configs), *figures))
     headings = ("effort", "the encoder", "BD-rate against effort 1 (%)", "encode (s per megapixel)")
     lines = table(headings, rows, 2)
     longest = EFFORTS[max(EFFORTS)]
     lines += [
         "",
-        f"From round {longest.skip_after + 1} on {longest.skip_share:.0%} of the updates, at random, are skipped.",
+        f"From round {longest.skip_after + 1} on {100 * longest.skip_share:.0f} % of the updates, at random, are skipped.",
     ]
     if len(measured) < len(configs):
         left = ", ".join(str(n) for n in configs if str(n) not in measured)
