@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import vitcodec
 
@@ -122,17 +123,22 @@ def classes(annotation: object) -> Iterator[type]:
         yield from (c for p in (part if isinstance(part, list) else [part]) for c in classes(p))
 
 
+def hints_of(thing: object) -> dict[str, object]:
+    """Annotations, also of names that are imported for type checkers alone."""
+    return typing.get_type_hints(thing, localns=public() | {"torch": torch, "Tensor": torch.Tensor})
+
+
 def signatures(thing: object) -> Iterator[tuple[str, dict[str, object]]]:
     """(name, annotations) of a function, or of a class's public methods and fields."""
     if not inspect.isclass(thing):
-        yield thing.__name__, typing.get_type_hints(thing)
+        yield thing.__name__, hints_of(thing)
         return
     if dataclasses.is_dataclass(thing):
-        yield thing.__name__, typing.get_type_hints(thing)
+        yield thing.__name__, hints_of(thing)
     for name, member in vars(thing).items():
         function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
         if inspect.isfunction(function) and (not name.startswith("_") or name == "__init__"):
-            yield f"{thing.__name__}.{name}", typing.get_type_hints(function)
+            yield f"{thing.__name__}.{name}", hints_of(function)
 
 
 def public() -> dict[str, object]:
