@@ -1,10 +1,11 @@
 # make demo: set up and try it on the example photographs. make test: what continuous integration runs.
+# make docs: every table and plot of the documents, from benchmarks/results.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUALITY ?= 50
 
-.PHONY: demo test wheel clean
+.PHONY: demo test docs wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/vitcodec encode examples -q $(QUALITY) -o demo/encoded --overwrite
@@ -22,6 +23,9 @@ test: $(VENV)/developed
 	$(BIN)/mypy
 	$(MAKE) wheel
 	$(BIN)/pytest
+
+docs: $(VENV)/developed
+	$(BIN)/python -m benchmarks docs
 
 # a wheel installed into a folder of its own works from another folder, with the hub switched off
 wheel: $(VENV)/developed

@@ -28,7 +28,8 @@ def test_exchange_of_anchor_and_test():
 
 
 def test_straight_lines_that_diverge():
-    # log2 rate = psnr / 3 against psnr / 6, both lines: over 30..36 dB the log2 ratio goes from -5 to -6, -5.5 in the mean
+    # log2 rate = psnr / 3 against psnr / 6, both lines: over 30..36 dB the log2 ratio goes from -5 to -6,
+    # -5.5 in the mean
     anchor = [(2 ** (q / 3), q) for q in (30.0, 32.0, 36.0)]
     test = [(2 ** (q / 6), q) for q in (30.0, 33.0, 36.0)]
     assert bd_rate(anchor, test) == pytest.approx((2**-5.5 - 1) * 100)

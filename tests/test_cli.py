@@ -1,114 +1,32 @@
-"""The command line: plans, exit codes, streams and messages, with a codec that stores PNG in place of the real one."""
+"""The command line: files there and back, plans, what exists is safe; with a codec that stores PNG."""
 
 from __future__ import annotations
 
 import io
-import json
-import os
-import pty
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+import storing
 from PIL import Image
-from typer.testing import CliRunner
+from storing import StoringCodec, call, lines, made, one_line
 
-import vitcodec
 from vitcodec.bitstream import container
-from vitcodec.bitstream.container import LEVELS, Contents, Header
-from vitcodec.cli import app
-from vitcodec.cli.output import Output
-from vitcodec.errors import DeviceError, WeightsError
-from vitcodec.images import Picture
-
-HEAVY = ("torch", "numpy", "PIL", "timm", "scipy", "tqdm", "rich", "huggingface_hub")
-
-
-class StoringCodec:
-    """The interface of vitcodec.codec.Codec; the low band holds the picture as PNG."""
-
-    loads = 0
-
-    def __init__(self, name):
-        self.name, self.device = name, "cpu"
-
-    @classmethod
-    def load(cls, model=None, device="auto", threads=None):
-        cls.loads += 1
-        if device == "cuda:7":
-            raise DeviceError("cuda:7 is not there; this machine has none")
-        if model not in (None, "stored"):
-            raise WeightsError(f"unknown model '{model}'; shipped: stored")
-        return cls("stored")
-
-    def coded(self, path, quality):
-        return container.unpack(self.encode(Picture(np.asarray(Image.open(path))), quality))
-
-    def encode(self, picture, quality, effort=3, distortion_weight=1.0, tile=None, keep_tokens=1.0):
-        buffer = io.BytesIO()
-        Image.fromarray(picture.rgb).save(buffer, "PNG")
-        height, width = picture.rgb.shape[:2]
-        tokens = {(level, 0): buffer.getvalue() if level == 0 else bytes(quality) for level in LEVELS}
-        metadata = {key: data for key, data in (("ICCP", picture.icc), ("EXIF", picture.exif)) if data}
-        return container.pack(
-            Contents(Header(width, height, quality, picture.gray, "stored", bytes(8), 128 * 255), metadata, tokens)
-        )
-
-    def decode(self, contents, reduce=0, region=None):
-        contents = container.unpack(contents) if isinstance(contents, bytes) else contents
-        assert contents.tokens.keys() | contents.erased == {
-            (level, 0) for level in LEVELS if level == 0 or level > reduce
-        }
-        image = Image.open(io.BytesIO(contents.tokens[0, 0]))
-        rgb = np.asarray(image.reduce(2**reduce) if reduce else image)
-        return Picture(rgb, None, contents.header.gray, contents.metadata.get("ICCP"), contents.metadata.get("EXIF"))
+from vitcodec.images import read_image
 
 
 @pytest.fixture(autouse=True)
 def storing_codec(monkeypatch):
-    module = ModuleType("vitcodec.codec")
-    module.Codec = StoringCodec
-    monkeypatch.setitem(sys.modules, "vitcodec.codec", module)
-    devices = ModuleType("vitcodec.devices")
-    devices.choose = lambda name: (name, "asked for")
-    monkeypatch.setitem(sys.modules, "vitcodec.devices", devices)
-    monkeypatch.setattr(StoringCodec, "loads", 0)
-    for name in ("VITCODEC_MODEL", "VITCODEC_DEVICE", "VITCODEC_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
+    storing.install(monkeypatch)
 
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """photos/{a.png, b.jpg}, photos/sub/c.png; the working folder is above it."""
+    """photos/{a.png, b.jpg} and photos/sub/c.png; the working folder is above them."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for name, size in (("a.png", (20, 30)), ("b.jpg", (16, 16)), ("sub/c.png", (1, 5))):
-        path = tmp_path / "photos" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
+    storing.make_photos(tmp_path)
     return tmp_path
-
-
-def call(*args, **kwargs):
-    return CliRunner().invoke(app, [str(a) for a in args], **kwargs)
-
-
-def lines(result):
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def made(folder="."):
-    return sorted(str(p) for p in Path(folder).rglob("*") if p.is_file() and "photos" not in p.parts)
-
-
-def one_line(result, code, *parts):
-    assert result.exit_code == code and result.stdout == ""
-    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1, result.stderr
-    assert all(part in result.stderr for part in parts), result.stderr
 
 
 # there and back
@@ -197,18 +115,18 @@ def test_salvage(photos):
     result = call("decode", "cut.vitc", "--salvage", "--json", "-o", "cut.png")
     assert (
         result.exit_code == 0
-        and lines(result)[0]["lost"] == ["lost: the details of level 1"]
-        and "lost: the details" in result.stderr
+        and lines(result)[0]["damage"] == ["erased: the details of level 1"]
+        and "erased: the details" in result.stderr
     )
-    assert lines(call("decode", "a.vitc", "--salvage", "--json", "-o", "a.png"))[0]["lost"] == []
+    assert lines(call("decode", "a.vitc", "--salvage", "--json", "-o", "a.png"))[0]["damage"] == []
     Path("gone.vitc").write_bytes(data[:60])
     one_line(call("decode", "gone.vitc", "--salvage"), 1, "gone.vitc", "nothing can be salvaged")
 
 
 def test_tiles_and_kept_tokens_are_checked_before_any_work(photos):
-    one_line(call("encode", "photos/a.png", "--tile", 100), 2, "--tile 100", "128, 256")
+    one_line(call("encode", "photos/a.png", "--tile", 100), 2, "tiles of 100 pixels", "128, 256")
     for share in (0, 1.5):
-        one_line(call("encode", "photos/a.png", "--keep-tokens", share), 2, "--keep-tokens")
+        one_line(call("encode", "photos/a.png", "--keep-tokens", share), 2, f"share of {share} of the tokens")
     assert not list(Path("photos").rglob("*.vitc"))
 
 
@@ -225,7 +143,7 @@ def test_targets(photos, monkeypatch):
     one_line(call("encode", "photos/a.png", "--target-bpp", -1), 2, "more than 0")
     one_line(call("encode", "photos/a.png", "--target-size", "tiny"), 2, "tiny")
     Image.open("photos/a.png").save("a.png")
-    size = len(container.pack(StoringCodec("stored").coded("a.png", 50)))
+    size = len(StoringCodec().encode(read_image("a.png"), quality=50))
     (row, _) = lines(call("encode", "a.png", "--target-size", str(size), "--json"))
     assert row["quality"] == 50 and row["bytes_out"] == size
     (row, _) = lines(call("encode", "a.png", "--target-bpp", str(8 * size / 600), "--json", "--overwrite"))
@@ -263,7 +181,7 @@ def test_a_header_that_claims_much_is_refused_at_once(photos):
     call("encode", "photos/a.png", "-o", "a.vitc")
     contents = container.unpack(Path("a.vitc").read_bytes())
     contents.header = replace(contents.header, width=13_500, height=13_500, tile=1024)
-    contents.tokens = dict.fromkeys(container.order(contents.header), b"")
+    contents.tokens = dict.fromkeys(container.token_order(contents.header), b"")
     Path("large.vitc").write_bytes(container.pack(contents))
     one_line(call("decode", "large.vitc"), 1, "large.vitc: 13500x13500", "--max-pixels")
 
@@ -316,266 +234,12 @@ def test_collisions_and_own_inputs_are_refused_before_any_work(photos):
 def test_interrupted(photos, monkeypatch):
     encode, calls = StoringCodec.encode, []
 
-    def encode_once(self, picture, quality, **options):
+    def encode_once(self, picture, *options, **changes):
         if calls:
             raise KeyboardInterrupt
-        calls.append(quality)
-        return encode(self, picture, quality, **options)
+        calls.append(picture)
+        return encode(self, picture, *options, **changes)
 
     monkeypatch.setattr(StoringCodec, "encode", encode_once)
     result = call("encode", "photos", "-o", "out")
     assert result.exit_code == 130 and "interrupted, 1 of 2 done" in result.stderr and made("out") == ["out/a.vitc"]
-
-
-# failures
-
-
-def test_one_bad_file_never_stops_the_batch(photos):
-    Path("photos/bad.png").write_bytes(b"no image")
-    Path("photos/cut.jpg").write_bytes(Path("photos/b.jpg").read_bytes()[:200])
-    result = call("encode", "photos", "absent.png", "-o", "out")
-    assert result.exit_code == 1 and made("out") == ["out/a.vitc", "out/b.vitc"]
-    last = result.stderr.splitlines()[-4:]
-    assert last[0] == "3 of 5 failed:" and all(
-        name in line for name, line in zip(("bad.png", "cut.jpg", "absent.png"), last[1:], strict=True)
-    )
-
-
-def test_bad_inputs_give_one_line(photos):
-    Path("empty").mkdir()
-    Path("text.png").write_text("hello")
-    call("encode", "photos/a.png", "-o", "good.vitc")
-    good = Path("good.vitc").read_bytes()
-    Path("cut.vitc").write_bytes(good[:-3])
-    Path("flipped.vitc").write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
-    one_line(call("encode", "text.png"), 1, "text.png: not an image")
-    one_line(call("encode", "absent.png"), 1, "absent.png: no such file")
-    one_line(call("encode", "good.vitc", "-o", "x.vitc"), 1, "good.vitc: not an image")
-    one_line(call("decode", "cut.vitc"), 1, "cut.vitc", "truncated")
-    one_line(call("decode", "flipped.vitc"), 1, "flipped.vitc", "checksum")
-    one_line(call("decode", "photos/a.png", "-o", "x.png"), 1, "photos/a.png: not a .vitc file")
-    one_line(call("decode", "good.vitc", "-m", "other"), 1, "good.vitc: unknown model 'other'")
-    one_line(call("encode", "photos/a.png", "--max-pixels", 599), 1, "photos/a.png: 30x20", "--max-pixels")
-    one_line(call("decode", "good.vitc", "--max-pixels", 599), 1, "good.vitc: 30x20", "--max-pixels")
-    assert made() == ["cut.vitc", "flipped.vitc", "good.vitc", "text.png"]
-    nothing = call("encode", "empty")
-    assert nothing.exit_code == 3 and "nothing to do" in nothing.stderr
-
-
-def test_usage_errors_give_one_line(photos):
-    for quality in ("0", "101", "high"):
-        one_line(call("encode", "photos/a.png", "-q", quality), 2, "--quality", "vitcodec encode --help")
-    one_line(call("encode", "photos/a.png", "--nope"), 2, "--nope")
-    one_line(call("encode"), 2, "INPUT")
-    one_line(call("conjure"), 2, "conjure")
-    one_line(call("models"), 2, "vitcodec models --help")
-    one_line(call("encode", "photos", "--overwrite", "--skip-existing"), 2, "contradict")
-    one_line(call("encode", "photos", "--quiet", "-v"), 2, "contradict")
-    call("encode", "photos/a.png", "-o", "a.vitc")
-    one_line(call("decode", "a.vitc", "--format", "xyz"), 2, "xyz")
-    one_line(call("decode", "a.vitc", "-o", "a.xyz"), 2, "a.xyz")
-    one_line(call("encode", "photos/b.jpg", "--device", "cuda:7"), 1, "cuda:7")
-
-
-def test_unexpected_errors_give_one_line_and_a_traceback_on_demand(photos, monkeypatch):
-    def fail(*_, **options):
-        raise ZeroDivisionError("two\nlines")
-
-    monkeypatch.setattr(StoringCodec, "encode", fail)
-    one_line(call("encode", "photos/a.png"), 1, "internal error", "two lines", "VITCODEC_DEBUG=1")
-    result = call("encode", "photos/a.png", env={"VITCODEC_DEBUG": "1"})
-    assert result.exit_code == 1 and "Traceback" in result.stderr and "in fail" in result.stderr
-
-
-def test_out_of_memory_names_the_remedy(photos, monkeypatch):
-    def fail(*_, **options):
-        raise MemoryError
-
-    monkeypatch.setattr(StoringCodec, "encode", fail)
-    one_line(call("encode", "photos/a.png"), 1, "photos/a.png", "out of memory", "--device cpu")
-
-
-# what is printed
-
-
-def test_dry_run_does_nothing(photos):
-    result = call("encode", "photos", "-r", "-o", "out", "-n")
-    assert result.exit_code == 0 and StoringCodec.loads == 0 and not Path("out").exists()
-    assert result.stdout.splitlines() == [
-        f"photos/{x} -> out/{y}.vitc" for x, y in (("a.png", "a"), ("b.jpg", "b"), ("sub/c.png", "sub/c"))
-    ]
-
-
-def test_json(photos):
-    Path("photos/bad.png").write_bytes(b"no image")
-    Path("photos/b.vitc").write_bytes(b"old")
-    result = call("encode", "photos", "--skip-existing", "--json", "-q", "30")
-    *rows, summary = lines(result)
-    by_name = {row["file"]: row for row in rows}
-    assert {name: row["status"] for name, row in by_name.items()} == {
-        "photos/a.png": "done",
-        "photos/bad.png": "failed",
-        "photos/b.jpg": "skipped",
-    }
-    row, size = by_name["photos/a.png"], Path("photos/a.vitc").stat().st_size
-    assert (
-        row["bytes_out"] == size
-        and row["bpp"] == pytest.approx(8 * size / 600, abs=1e-4)
-        and row["quality"] == 30
-        and row["width"] == 30
-    )
-    assert (summary["schema_version"], summary["done"], summary["failed"], summary["skipped"]) == (1, 1, 1, 1)
-    assert result.exit_code == 1 and "not an image" in by_name["photos/bad.png"]["error"]
-    *rows, summary = lines(call("decode", "photos/a.vitc", "-o", "a.jpg", "--json"))
-    assert rows[0]["format"] == "JPEG" and rows[0]["output"] == "a.jpg" and summary["done"] == 1
-
-
-def test_quiet(photos):
-    Path("photos/bad.png").write_bytes(b"no image")
-    result = call("encode", "photos", "--quiet")
-    assert result.stdout == "" and result.stderr.startswith("1 of 3 failed:")
-
-
-def test_notes_are_said_once(photos):
-    for name in ("d.png", "e.png"):
-        Image.fromarray(np.zeros((4, 4), np.uint16)).save(f"photos/{name}")
-    assert call("encode", "photos", "-o", "out").stderr.count("16-bit") == 1
-    again = call("encode", "photos", "-o", "out", "--overwrite", "-v", "--device", "cpu")
-    assert again.stderr.count("16-bit") == 2 and "model stored on cpu: asked for" in again.stderr
-
-
-def test_progress_bar_where_stderr_is_a_terminal(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    out = Output()
-    with out.progress(2) as bar:
-        out.say("a message")
-        bar.advance(1.5)
-        bar.advance(1.5)
-    text = sys.stderr.getvalue()
-    assert "a message\n" in text and "2/2" in text and "MP/s" in text
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    for quiet, total in ((True, 2), (False, 1)):
-        with Output(quiet=quiet).progress(total) as bar:
-            bar.advance(1.5)
-    assert sys.stderr.getvalue() == ""
-
-
-def test_info(photos):
-    call("encode", "photos", "-r", "-o", "out", "-q", "77")
-    result = call("info", "out/a.vitc")
-    assert result.exit_code == 0 and result.stderr == ""
-    assert all(part in result.stdout for part in ("out/a.vitc", "30x20", "quality 77", "model stored"))
-    assert "TOKL" in call("info", "-v", "out/a.vitc").stdout
-    Path("out/bad.vitc").write_bytes(b"?")
-    result = call("info", "out", "-r", "--json", "-v")
-    *rows, summary = lines(result)
-    assert (
-        result.exit_code == 1
-        and summary["done"] == 3
-        and [r["status"] for r in rows] == ["done", "done", "failed", "done"]
-    )
-    first = rows[0]
-    assert sum(chunk["size"] for chunk in first["chunks"]) == first["bytes"] - first["chunks"][0]["offset"]
-    assert call("info", "photos").exit_code == 3
-
-
-def test_help_of_every_command_has_an_example():
-    for command in (
-        ["encode"],
-        ["decode"],
-        ["info"],
-        ["eval"],
-        ["models", "list"],
-        ["models", "show"],
-        ["models", "push"],
-        ["train"],
-        ["export"],
-        ["doctor"],
-    ):
-        result = call(*command, "--help")
-        assert result.exit_code == 0 and f"\n  vitcodec {' '.join(command)} " in result.stdout.replace(
-            "\n  vitcodec doctor\n", "\n  vitcodec doctor \n"
-        )
-
-
-# in a process of its own
-
-
-def run_python(*args, **kwargs):
-    """Python with this checkout's vitcodec, installed or not."""
-    environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
-    return subprocess.run(
-        [sys.executable, *args], **{"capture_output": True, "timeout": 60, "env": environment} | kwargs
-    )
-
-
-def test_help_version_and_info_import_nothing_heavy(photos):
-    call("encode", "photos/a.png", "-o", "a.vitc")
-    script = """
-import sys
-from vitcodec.cli import app
-from vitcodec.cli import main
-def run(*args):
-    sys.argv = ["vitcodec", *args]
-    try:
-        main()
-    except SystemExit as end:
-        assert not end.code, (args, end.code)
-run("--version"); run("--help"); run("info", "a.vitc"); run("models", "list"); run("encode", "--help"); run("train", "--help"); run("eval", "--help")
-run("encode", "-n", "photos")
-import vitcodec
-assert vitcodec.errors.VitcodecError and "Codec" in dir(vitcodec)
-print("heavy:", *sorted({m.split(".")[0] for m in sys.modules} & set(sys.argv_heavy)))
-""".replace("sys.argv_heavy", repr(HEAVY))
-    result = run_python("-c", script, text=True)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[0] == f"vitcodec {vitcodec.__version__}"
-    assert result.stdout.splitlines()[-1] == "heavy:"
-
-
-def test_exit_codes_of_the_process(photos):
-    assert run_python("-m", "vitcodec", "--version", text=True).stdout == f"vitcodec {vitcodec.__version__}\n"
-    result = run_python("-m", "vitcodec", "info", "absent.vitc", text=True)
-    assert result.returncode == 1 and result.stderr == "error: absent.vitc: no such file or folder\n"
-    result = run_python("-m", "vitcodec", "encode", "photos/a.png", "-q", "101", text=True)
-    assert result.returncode == 2 and result.stderr.count("\n") == 1
-
-
-def test_never_binary_to_a_terminal(photos):
-    call("encode", "photos/a.png", "-o", "a.vitc")
-    master, terminal = pty.openpty()
-    try:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": terminal, "stderr": subprocess.PIPE}
-        result = run_python("-m", "vitcodec", "decode", "a.vitc", "-o", "-", capture_output=False, **streams)
-    finally:
-        os.close(terminal)
-    assert result.returncode == 2 and b"terminal" in result.stderr
-    os.set_blocking(master, False)
-    with pytest.raises(OSError):
-        os.read(master, 1)
-    os.close(master)
-
-
-def test_ctrl_c(photos):
-    script = """
-import os, signal, sys, time
-from vitcodec import files
-from vitcodec.cli import main
-files.find_inputs = lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(10)
-sys.argv = ["vitcodec", "info", "a.vitc"]
-main()
-"""
-    result = run_python("-c", script, text=True)
-    assert result.returncode == 130 and "Traceback" not in result.stderr
-
-
-def test_api_names_are_there():
-    for name in vitcodec.__all__:
-        if name not in ("Codec", "encode", "decode"):  # these load torch
-            assert getattr(vitcodec, name)
-    with pytest.raises(AttributeError):
-        vitcodec.nonsense  # noqa: B018

@@ -1,5 +1,6 @@
 """Codecs compared: curves over the images that all did, BD-rates that others published, and files of a wanted size."""
 
+import importlib.util
 import json
 import math
 
@@ -13,9 +14,11 @@ from vitcodec.errors import InputError, UsageError
 from vitcodec.evaluation import baselines
 from vitcodec.evaluation.baselines import AVIF, AVIF_DEFAULT, BASELINES, JPEG, JPEG_2000, WEBP
 from vitcodec.evaluation.comparison import Comparison
-from vitcodec.evaluation.engine import Report, Row, evaluate
+from vitcodec.evaluation.engine import evaluate
 from vitcodec.evaluation.matching import match_size
+from vitcodec.evaluation.measures import MEASURES
 from vitcodec.evaluation.published import Published, read_published
+from vitcodec.evaluation.results import Report, Row
 
 # Mean over the Kodak images (bits per pixel, PSNR in dB, MS-SSIM), as CompressAI publishes them
 VTM = [
@@ -51,7 +54,8 @@ HYPERPRIOR = [
 
 
 def row(file, quality, bpp, psnr, ms_ssim=math.nan):
-    return Row(file, quality, 1000, 800, round(bpp * 100_000), psnr, math.nan, ms_ssim, 1.0, 1.0)
+    values = dict.fromkeys(MEASURES, math.nan) | {"psnr": psnr, "ms_ssim": ms_ssim}
+    return Row(file, quality, 1000, 800, round(bpp * 100_000), values, 1.0, 1.0)
 
 
 def report_of(name, curve, file="a.png"):
@@ -59,7 +63,8 @@ def report_of(name, curve, file="a.png"):
 
 
 def published_of(name, curve):
-    return Published(name.lower(), name, tuple((b, p) for b, p, _ in curve), tuple((b, m) for b, _, m in curve))
+    curves = {"psnr": tuple((b, p) for b, p, _ in curve), "ms_ssim": tuple((b, m) for b, _, m in curve)}
+    return Published(name.lower(), name, curves)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +152,8 @@ def test_published_curves_in_two_forms(tmp_path):
     }
     (tmp_path / "results.json").write_text(json.dumps(columns))
     x, y = read_published([tmp_path / "curves.json", tmp_path / "results.json"])
-    assert x == Published("x", "Codec X", ((0.2, 30.0), (0.4, 33.0)), ((0.2, 0.97),))
-    assert y == Published("y", "y", ((0.1, 29.0), (0.3, 31.0)), ((0.1, 0.9), (0.3, 0.95)))
+    assert x == Published("x", "Codec X", {"psnr": ((0.2, 30.0), (0.4, 33.0)), "ms_ssim": ((0.2, 0.97),)})
+    assert y == Published("y", "y", {"psnr": ((0.1, 29.0), (0.3, 31.0)), "ms_ssim": ((0.1, 0.9), (0.3, 0.95))})
 
 
 @pytest.mark.parametrize(
@@ -205,7 +210,7 @@ def test_choice_of_baselines(monkeypatch):
     assert set(BASELINES) <= set(baselines.choose(["all"]))
     with pytest.raises(UsageError, match="no baseline 'gif'; there are jpeg, webp, jpeg2000, avif, jxl and all"):
         baselines.choose(["gif"])
-    monkeypatch.setattr(baselines.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install"):
         baselines.choose(["jxl"])
     assert baselines.choose(["all"]) == list(BASELINES)

@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,11 @@ from conftest import Rounding, picture_of, smooth
 from PIL import Image
 
 from vitcodec import metrics
-from vitcodec.evaluation import engine, memory
-from vitcodec.evaluation.engine import Failure, evaluate, evaluate_decoded
+from vitcodec.evaluation import memory
+from vitcodec.evaluation.engine import Entrant, evaluate, evaluate_decoded
+from vitcodec.evaluation.measures import MEASURES
+from vitcodec.evaluation.results import Failure
+from vitcodec.options import EncodeOptions
 
 
 def test_rows_hold_size_and_measures(photos):
@@ -30,30 +34,30 @@ def test_rows_hold_size_and_measures(photos):
         assert row.bpp == 8 * len(data) / (row.width * row.height)
         assert (row.height, row.width) == original.shape[:2]
         decoded = codec.decode(data).rgb
-        assert (row.psnr, row.ssim) == (metrics.psnr(original, decoded), metrics.ssim(original, decoded))
+        assert (row.psnr, row.values["ssim"]) == (metrics.psnr(original, decoded), metrics.ssim(original, decoded))
 
 
 def test_ms_ssim_of_the_images_that_have_one(photos, tmp_path):
     large = tmp_path / "large.png"
     Image.fromarray(smooth(176, 180)).save(large)
     report = evaluate(Rounding(), [photos[0], large], [60])
-    assert [math.isnan(r.ms_ssim) for r in report.rows] == [True, False]
+    assert [math.isnan(r.values["ms_ssim"]) for r in report.rows] == [True, False]
     (mean,) = report.means()
-    assert (mean.without_ms_ssim, mean.ms_ssim) == (1, report.rows[1].ms_ssim)
+    assert (mean.without["ms_ssim"], mean.values["ms_ssim"]) == (1, report.rows[1].values["ms_ssim"])
 
 
 def test_decoding_is_from_the_file_on_disk(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    seen = []
+    stored = []
 
     class Watching(Rounding):
         def decode(self, data):
-            seen.append([p.read_bytes() == data for p in (tmp_path / "tmp").rglob("*.vitc")])
+            stored.append([p.read_bytes() == data for p in (tmp_path / "tmp").rglob("*.vitc")])
             return super().decode(data)
 
     evaluate(Watching(), photos, [50])
-    assert seen == [[], [True], [True]]  # the warm-up leaves no file
+    assert stored == [[], [True], [True]]  # the warm-up leaves no file
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -61,14 +65,14 @@ def test_means_count_every_image_once(photos):
     report = evaluate(Rounding(), photos, [60])
     a, b = report.rows
     (mean,) = report.means()
-    assert (mean.quality, mean.images, mean.identical, mean.without_ms_ssim) == (60, 2, 0, 2)
+    assert (mean.quality, mean.images, mean.identical, mean.without["ms_ssim"]) == (60, 2, 0, 2)
     assert mean.bpp == pytest.approx((a.bpp + b.bpp) / 2)
     assert mean.psnr == pytest.approx((a.psnr + b.psnr) / 2)  # not the PSNR of the mean error
     assert mean.bytes == a.bytes + b.bytes
-    assert math.isnan(mean.ms_ssim)
+    assert math.isnan(mean.values["ms_ssim"])
 
 
-def test_identical_images_are_left_out_of_the_mean(photos, tmp_path):
+def test_the_mean_is_without_identical_images(photos, tmp_path):
     flat = tmp_path / "flat.png"
     Image.new("RGB", (30, 30), (0, 102, 51)).save(flat)  # multiples of the step of quality 50
     partly, wholly = evaluate(Rounding(), [flat, photos[1]], [50, 100]).means()
@@ -116,7 +120,7 @@ def test_a_decoder_that_returns_another_size_fails(photos):
 
 def test_times_are_medians_after_one_warm_up(photos, monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(engine.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
 
     class Timed(Rounding):
         encodings = iter([99, 4, 1, 2])  # the warm-up, then three runs
@@ -147,15 +151,15 @@ def test_colours_alone_are_encoded(tmp_path):
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     Image.new("RGBA", (20, 20), (9, 9, 9, 128)).save(tmp_path / "tagged.png", exif=exif)
-    seen = []
+    pictures = []
 
     class Watching(Rounding):
         def encode(self, picture, quality):
-            seen.append(picture)
+            pictures.append(picture)
             return super().encode(picture, quality)
 
     evaluate(Watching(), [tmp_path / "tagged.png"], [50])
-    assert all(p.alpha is p.icc is p.exif is p.xmp is None for p in seen) and len(seen) == 2
+    assert all(p.alpha is p.icc is p.exif is p.xmp is None for p in pictures) and len(pictures) == 2
 
 
 def test_memory_is_what_the_work_holds(photos):
@@ -171,13 +175,13 @@ def test_memory_is_what_the_work_holds(photos):
 
 
 def test_memory_unknown_elsewhere(monkeypatch, photos):
-    monkeypatch.setattr(memory, "_RESET", "/nonexistent/clear_refs")
+    monkeypatch.setattr(memory, "RESET", "/nonexistent/clear_refs")
     assert memory.peak_memory(lambda: 5) == (5, None)
     (row,) = evaluate(Rounding(), photos[:1], [50]).rows
     assert row.encode_memory is row.decode_memory is None
 
 
-def test_decoded_pictures_are_judged_as_they_are(tmp_path, photos):
+def test_decoded_pictures_are_measured_as_they_are(tmp_path, photos):
     original = np.asarray(Image.open(photos[1]))
     Image.fromarray(original ^ 4).save(tmp_path / "noise.png")
     Image.fromarray(original[:-1]).save(tmp_path / "cut.png")
@@ -194,3 +198,35 @@ def test_decoded_pictures_are_judged_as_they_are(tmp_path, photos):
     )
     (mean,) = report.means()
     assert (mean.images, mean.identical, mean.bytes) == (2, 1, None)
+
+
+def test_vitcodecs_own_codec_is_measured_under_fixed_options(photos):
+    asked = []
+
+    class Recording:
+        name, device, config = "recording", "cpu", "its config"
+
+        def encode(self, picture, options=None, **changes):
+            asked.append(options)
+            return Rounding().encode(picture, options.quality)
+
+        def decode(self, data, options=None, **changes):
+            return Rounding().decode(data)
+
+    entrant = Entrant(Recording(), EncodeOptions(effort=7, tile=256))
+    assert (entrant.name, entrant.device, entrant.config) == ("recording", "cpu", "its config")
+    report = evaluate(entrant, photos[:1], [20, 90])
+    assert asked == [EncodeOptions(quality=q, effort=7, tile=256) for q in (20, 20, 90)]  # the first is the warm-up
+    assert [r.psnr for r in report.rows] == [r.psnr for r in evaluate(Rounding(), photos[:1], [20, 90]).rows]
+    assert report.description == "effort 7, tile 256"
+    assert Entrant(Recording()).description == f"effort {EncodeOptions.effort}"
+
+
+def test_every_measure_is_in_rows_and_means(photos):
+    report = evaluate(Rounding(), photos, [60])
+    assert all(row.values.keys() == MEASURES.keys() for row in report.rows)
+    (mean,) = report.means()
+    assert mean.values.keys() == MEASURES.keys()
+    for row in report.rows:
+        side = min(row.width, row.height)
+        assert all(math.isnan(row.values[key]) == (side < m.smallest_side) for key, m in MEASURES.items())

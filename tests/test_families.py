@@ -13,7 +13,6 @@ import torch
 from conftest import make_rgb
 from safetensors.torch import load, save
 from typer.testing import CliRunner
-from vitcodec.training.model import TrainingModel
 
 import vitcodec
 from benchmarks import layers
@@ -32,6 +31,7 @@ from vitcodec.pretrained.presets import PRESETS, Preset
 from vitcodec.quality import step_position
 from vitcodec.subbands import Subbands
 from vitcodec.training import package
+from vitcodec.training.model import TrainingModel
 from vitcodec.training.optimiser import optimisers
 from vitcodec.wavelet import COLOUR, forward, split
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from vitcodec import files
 from vitcodec.errors import InputError, OutputError, UsageError
 from vitcodec.files import IMAGE_SUFFIXES, find_inputs, plan_outputs, write_atomic
 
@@ -184,7 +183,7 @@ def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, error, ove
     def fail(_):
         raise error
 
-    monkeypatch.setattr(files.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OutputError):
         write_atomic(target, b"new", overwrite)
     assert left(tmp_path) == (["x"] if overwrite else [])

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from vitcodec.errors import InputError, LimitError, OutputError, UsageError
-from vitcodec.images import Picture, _reset_orientation, format_of, read_image, resized, write_image
+from vitcodec.exif import reset_orientation
+from vitcodec.images import Picture, format_of, read_image, resized, write_image
 
 ORIENTATION = 0x0112
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -41,7 +42,7 @@ def written(picture, format, **options):
 
 
 def matrix_profile(gamma=1.8, red=(0.46, 0.23)):
-    """An RGB profile with its own primaries and a plain gamma curve, made byte by byte as ICC.1:2010 describes (version 2.4)."""
+    """An RGB profile with its own primaries and a plain gamma curve, byte by byte as in ICC.1:2010 (version 2.4)."""
     x, y = red
 
     def fixed(value):
@@ -210,10 +211,10 @@ def test_orientation_is_applied_and_reset(orientation, format):
 @pytest.mark.parametrize("byte_order", ["<", ">"])
 def test_resetting_the_orientation_changes_nothing_else(byte_order):
     block = exif_block(6, byte_order).removeprefix(b"Exif\0\0")
-    reset = _reset_orientation(block)
+    reset = reset_orientation(block)
     assert len(reset) == len(block) and sum(a != b for a, b in zip(reset, block, strict=True)) == 1
     for end in range(len(block)):  # truncated anywhere: no exception
-        assert len(_reset_orientation(block[:end])) == end
+        assert len(reset_orientation(block[:end])) == end
 
 
 def test_orientation_in_xmp_is_reset_too():

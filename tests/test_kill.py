@@ -1,4 +1,4 @@
-"""A real process, killed again and again in the middle of a folder, leaves only whole files, and the next run does the rest."""
+"""A real process, killed again and again in the middle of a folder: only whole files are left, and it can go on."""
 
 from __future__ import annotations
 
@@ -19,27 +19,8 @@ import vitcodec
 from vitcodec.bitstream import container
 
 IMAGES = 60
-# the command line as it is, with a model that takes no time: the files are what is tested
-PROGRAM = """
-import io, sys, types
-from PIL import Image
-from vitcodec import container
-module = types.ModuleType("vitcodec.codec")
-class Codec:
-    name, device = "stored", "cpu"
-    @classmethod
-    def load(cls, *_): return cls()
-    def encode(self, picture, quality, effort=3, distortion_weight=1.0, tile=None, keep_tokens=1.0):
-        height, width = picture.rgb.shape[:2]
-        buffer = io.BytesIO()
-        Image.fromarray(picture.rgb).save(buffer, "PNG")
-        tokens = {(level, 0): buffer.getvalue() * 20 for level in container.LEVELS}
-        return container.pack(container.Contents(container.Header(width, height, quality, False, "stored", bytes(8), 128), {}, tokens))
-module.Codec = Codec
-sys.modules["vitcodec.codec"] = module
-from vitcodec.cli import main
-main()
-"""
+# the command line as it is, with a codec that takes no time: the files are what is tested
+PROGRAM = Path(__file__).parent / "storing.py"
 
 
 def start(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
@@ -47,7 +28,7 @@ def start(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
     # a shell's background jobs ignore Ctrl-C, and so would their children
     options = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} | options
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, PROGRAM, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
@@ -125,7 +106,7 @@ def test_a_full_disk_is_named(photos: Path) -> None:
 def test_a_full_pipe_is_named(photos: Path) -> None:
     with open("/dev/full", "wb") as full:
         environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
-        command = [sys.executable, "-c", PROGRAM, "encode", str(photos / "photos" / "0" / "000.png"), "-o", "-"]
+        command = [sys.executable, PROGRAM, "encode", str(photos / "photos" / "0" / "000.png"), "-o", "-"]
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=60)
     assert result.returncode == 1 and b"No space left" in result.stderr and b"Traceback" not in result.stderr
 

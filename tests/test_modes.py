@@ -37,7 +37,7 @@ def animated() -> io.BytesIO:
     return stored(Image.fromarray(RGB), "PNG", save_all=True, append_images=[Image.new("RGB", (SIDE, SIDE), "red")])
 
 
-# row -> (its file, mode of the PNG that comes back, whether something is said)
+# row -> (its file, mode of the PNG that comes back, whether there is a note)
 ROWS: dict[str, tuple[Callable[[], io.BytesIO], str, bool]] = {
     "gray": (lambda: stored(Image.fromarray(GRAY)), "L", False),
     "gray + alpha": (lambda: stored(with_alpha(GRAY)), "LA", False),
@@ -59,9 +59,9 @@ ROWS: dict[str, tuple[Callable[[], io.BytesIO], str, bool]] = {
 
 @pytest.mark.parametrize("row", ROWS)
 def test_row(codec: Codec, row: str) -> None:
-    make, mode, said = ROWS[row]
+    make, mode, noted = ROWS[row]
     source = read_image(make())
-    decoded = codec.decode(codec.encode(source, 85))
+    decoded = codec.decode(codec.encode(source, quality=85))
     buffer = io.BytesIO()
     write_image(decoded, buffer, "png")
     with Image.open(io.BytesIO(buffer.getvalue())) as image:
@@ -71,7 +71,7 @@ def test_row(codec: Codec, row: str) -> None:
     assert (back.alpha is None) == (source.alpha is None) and (
         source.alpha is None or (back.alpha == source.alpha).all()
     )
-    assert bool(source.notes) == said
+    assert bool(source.notes) == noted
     assert back.icc == source.icc
     if row == "orientation":
         assert source.rgb.shape == (32, SIDE, 3)
@@ -85,7 +85,8 @@ def test_every_row_of_the_table_has_a_test() -> None:
 
 def test_exif_and_xmp_stay_and_strip_drops_them(codec: Codec) -> None:
     exif = exif_block(1).removeprefix(b"Exif\0\0")
-    decoded = codec.decode(codec.encode(Picture(RGB, exif=exif, xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"), 30))
+    source = Picture(RGB, exif=exif, xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>")
+    decoded = codec.decode(codec.encode(source, quality=30))
     assert decoded.exif == exif and decoded.xmp
     buffer = io.BytesIO()
     write_image(decoded, buffer, "png", strip=True)

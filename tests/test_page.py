@@ -1,4 +1,7 @@
-"""The report's page in a real browser: the divider, the views, the tables, the keyboard, a phone's width. Skipped where there is none."""
+"""The report's page in a real browser: the divider, the views, the tables, the keyboard, a phone's width.
+
+Skipped where there is no browser.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,11 @@ from PIL import Image
 from vitcodec.cli.reporting import renderer
 from vitcodec.evaluation.baselines import JPEG, WEBP
 from vitcodec.evaluation.comparison import Comparison
-from vitcodec.evaluation.engine import Report, Row, evaluate
+from vitcodec.evaluation.engine import evaluate
+from vitcodec.evaluation.measures import MEASURES
 from vitcodec.evaluation.page import to_html
 from vitcodec.evaluation.pictures import Scene, Shot, data_uri, scenes
+from vitcodec.evaluation.results import Report, Row
 from vitcodec.images import read_image
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed; pip install '.[dev]'")
@@ -142,11 +147,10 @@ def test_the_divider_follows_the_pointer(page):
 
 
 def test_the_divider_shows_one_picture_on_each_side(browser, report, tmp_path):
-    comparison = Comparison(
-        [Report("blue", "cpu", (50,), 1, [Row("a", 50, 300, 200, 9, 9.0, 0.5, math.nan)])], {"date": "today"}
-    )
+    row = Row("a", 50, 300, 200, 9, dict.fromkeys(MEASURES, math.nan) | {"psnr": 9.0, "ssim": 0.5})
+    comparison = Comparison([Report("blue", "cpu", (50,), 1, [row])], {"date": "today"})
     red, blue = (data_uri(np.full((200, 300, 3), colour, np.uint8)) for colour in ((255, 0, 0), (0, 0, 255)))
-    scene = Scene("a", (300, 200), 0, 0, 300, 200, red, [Shot("blue", 0, comparison.reports[0].rows[0], blue)])
+    scene = Scene("a", (300, 200), 0, 0, 300, 200, red, [Shot("blue", 0, row, blue)])
     (tmp_path / "page.html").write_text(to_html(comparison, [scene]), "utf-8")
     resize(browser, 1280, 900)
     browser.get((tmp_path / "page.html").as_uri())
@@ -208,7 +212,8 @@ def test_the_difference_is_that_of_the_pictures(page):
 def test_one_to_one_is_a_pixel_for_a_pixel(page):
     find(page, '#picture-1 [data-zoom="1"]').click()
     box = page.execute_script(
-        "const b = document.querySelector('#picture-1 .pic.right img').getBoundingClientRect(); return [b.width, b.height]"
+        "const b = document.querySelector('#picture-1 .pic.right img').getBoundingClientRect();"
+        "return [b.width, b.height]"
     )
     assert box == [200, 180]
     find(page, '#picture-1 [data-zoom="4"]').click()
@@ -225,7 +230,8 @@ def test_tables_sort_and_filter(page):
     psnrs = [float(v) for v in column(6)]
     assert psnrs == sorted(psnrs)  # the worst first
     page.execute_script(
-        "for (const id of ['by-codec', 'by-quality']) { const s = document.getElementById(id); s.value = ''; s.dispatchEvent(new Event('change')); }"
+        "for (const id of ['by-codec', 'by-quality']) {"
+        "const s = document.getElementById(id); s.value = ''; s.dispatchEvent(new Event('change')); }"
     )
     assert len(column(1)) == 18
     heading = find(page, "#rows thead th:nth-child(6) button")

@@ -1,4 +1,4 @@
-"""Reports: tables, JSON, CSV, Markdown and the page, and the commands that make them, with a small codec in place of the model."""
+"""Reports: tables, JSON, CSV, Markdown and the page, and the commands that make them, with a small codec."""
 
 import csv
 import io
@@ -19,17 +19,19 @@ from conftest import Rounding, make_rgb, smooth
 from PIL import Image
 from typer.testing import CliRunner
 
-from vitcodec.cli import app
+from vitcodec.cli import app, codecs
 from vitcodec.cli.reporting import renderer
 from vitcodec.evaluation.baselines import JPEG
 from vitcodec.evaluation.comparison import Comparison
-from vitcodec.evaluation.engine import evaluate
+from vitcodec.evaluation.engine import Entrant, evaluate
+from vitcodec.evaluation.measures import MEASURES, PLOTTED
 from vitcodec.evaluation.page import to_html
 from vitcodec.evaluation.pictures import scenes, worst_part
 from vitcodec.evaluation.plot import rate_distortion_svg
 from vitcodec.evaluation.provenance import provenance
 from vitcodec.evaluation.report import row_record, summary, to_csv, to_markdown, to_table
 from vitcodec.images import read_image
+from vitcodec.options import EncodeOptions
 
 ORIGIN = {"command": "vitcodec eval <photos> | less", "machine": "a test", "date": "today"}
 
@@ -64,7 +66,18 @@ def test_csv_has_a_row_per_codec_image_and_quality(photos):
     assert to_csv(alone([], [50])).rstrip("\n").split(",") == list(rows[0])
 
 
-def test_table_shows_images_means_and_what_is_missing(photos):
+def test_every_measure_is_everywhere(photos):
+    comparison = compared(photos)
+    rows = list(csv.DictReader(io.StringIO(to_csv(comparison))))
+    assert all(MEASURES.keys() <= row.keys() for row in rows)
+    total = summary(comparison)
+    assert all(MEASURES.keys() <= mean.keys() for codec in total["codecs"] for mean in codec["means"])
+    assert total["curves"].keys() == PLOTTED.keys()
+    headings = to_table(comparison).splitlines()[2]
+    assert all(f" {measure.title}  " in headings for measure in MEASURES.values())
+
+
+def test_table_shows_images_means_and_what_there_is_not(photos):
     text = to_table(alone(photos, [50, 100]))
     lines = text.splitlines()
     assert lines[0] == "Images, rounding" and lines[2].split()[:4] == ["image", "quality", "bytes", "bpp"]
@@ -215,19 +228,41 @@ def test_provenance_names_machine_versions_and_command():
 
 
 def test_provenance_names_the_model(codec):
-    facts = provenance(codec)
-    assert facts["model"] == f"{codec.name}, SHA-256 {codec.card.sha256}" and facts["device"] == "cpu"
+    for measured in (codec, Entrant(codec, EncodeOptions(effort=2))):
+        facts = provenance(measured)
+        assert facts["model"] == f"{codec.name}, SHA-256 {codec.config.sha256}" and facts["device"] == "cpu"
+    assert facts["effort"] == "2"
 
 
 # the commands
 
 
-@pytest.fixture
-def run(monkeypatch):
-    """`vitcodec ARGUMENTS...` with the small codec in place of the model -> result."""
-    from vitcodec.codec import Codec
+class SmallCodec:
+    """Rounding with the interface of vitcodec.Codec; `efforts` are those that it was asked for."""
 
-    monkeypatch.setattr(Codec, "load", lambda *arguments: Rounding(refuse=[70]))
+    name, device = "rounding", "cpu"
+
+    def __init__(self):
+        self.rounding, self.efforts = Rounding(refuse=[70]), set()
+
+    def encode(self, picture, options=None, **changes):
+        self.efforts.add(options.effort)
+        return self.rounding.encode(picture, options.quality)
+
+    def decode(self, data, options=None, **changes):
+        return self.rounding.decode(data)
+
+
+@pytest.fixture
+def small_codec(monkeypatch):
+    codec = SmallCodec()
+    monkeypatch.setattr(codecs, "load_codec", lambda model, device, threads: codec)
+    return codec
+
+
+@pytest.fixture
+def run(small_codec):
+    """`vitcodec ARGUMENTS...` with the small codec in place of the model -> result."""
     return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
 
 
@@ -236,6 +271,20 @@ def test_eval_prints_a_table(run, photos):
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines[4:10]] == ["noise.png"] * 3 + ["ramp.png"] * 3
+
+
+@pytest.mark.parametrize("command", ["eval", "compare"])
+def test_effort_reaches_the_codec_and_the_report(run, small_codec, photos, tmp_path, command):
+    options = ("--json", "-q", "50", "--baselines", "", *(() if command == "eval" else ("-o", tmp_path / "page.html")))
+    for given, effort in (((), EncodeOptions.effort), (("--effort", "7"), 7)):
+        small_codec.efforts.clear()
+        result = run(command, photos[0], *options, *given, *(["--overwrite"] if command == "compare" else []))
+        assert result.exit_code == 0 and small_codec.efforts == {effort}
+        total = json.loads(result.stdout.splitlines()[-1])
+        assert total["provenance"]["effort"] == str(effort)
+        assert total["codecs"][0]["description"] == f"effort {effort}"
+        assert f"vitcodec rounding: effort {effort}." in total["remarks"]
+    assert run(command, photos[0], "--effort", "10").exit_code == 2
 
 
 def test_eval_prints_json_lines(run, photos, tmp_path):
@@ -399,7 +448,13 @@ def test_compare_refuses_what_makes_no_sense(run, tmp_path, photos):
 
 
 def test_help_starts_without_heavy_imports():
-    script = "import sys; from vitcodec.cli import main; sys.argv = ['vitcodec', 'compare', '--help']\ntry: main()\nexcept SystemExit: pass\n"
-    script += "print('heavy:', *sorted({'torch', 'numpy', 'PIL', 'jinja2', 'scipy'} & set(sys.modules)))"
+    script = """
+import sys
+from vitcodec.cli import main
+sys.argv = ['vitcodec', 'compare', '--help']
+try: main()
+except SystemExit: pass
+print('heavy:', *sorted({'torch', 'numpy', 'PIL', 'jinja2', 'scipy'} & set(sys.modules)))
+"""
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "heavy:" and "--match-bpp" in result.stdout

@@ -12,7 +12,8 @@ from conftest import make_rgb
 from vitcodec import wavelet
 from vitcodec.bitstream import container, header, salvage
 from vitcodec.codec import Codec
-from vitcodec.encoder import pixels
+from vitcodec.decoder import Decoder
+from vitcodec.encoder import Encoder, pixels
 from vitcodec.errors import LimitError, UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
@@ -97,9 +98,11 @@ def test_a_tiled_picture_equals_the_whole(
     assert np.abs(whole[0].astype(int) - untiled).max() <= 1
     grid = container.read_header(data).grid
     point = codec.entropy.point(50, codec.autoencoder.steps)
-    parts = {n: tiny.encoder.latents(rgb, grid, grid.area(n), point) for n in range(grid.count)}
-    tiled, at_once = assemble(parts, grid, grid.whole), codec.encoder.latents(rgb, grid, grid.whole, point)
-    one, other = (codec.decoder.synthesise(latents, point).round().clamp(0, 255) for latents in (tiled, at_once))
+    encoder, small = (Encoder(c.config, c.autoencoder, c.entropy) for c in (codec, tiny))
+    parts = {n: small.latents(rgb, grid, grid.area(n), point) for n in range(grid.count)}
+    tiled, at_once = assemble(parts, grid, grid.whole), encoder.latents(rgb, grid, grid.whole, point)
+    decoder = Decoder(codec.autoencoder, codec.entropy)
+    one, other = (decoder.synthesise(latents, point).round().clamp(0, 255) for latents in (tiled, at_once))
     assert (one - other).abs().max() <= 1
 
 

@@ -23,25 +23,38 @@ from vitcodec.bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SHAPE_UNIT
 from vitcodec.cli import app
 from vitcodec.cli.train import parse_time
 from vitcodec.codec import Codec
-from vitcodec.context.density import RateMeter, probability
+from vitcodec.context.arithmetic import Arithmetic, FloatArithmetic
+from vitcodec.context.config import ContextConfig
+from vitcodec.context.density import RateEstimator, probability
+from vitcodec.context.groups import CodingGroup
 from vitcodec.context.integer import IntegerArithmetic, log_thresholds
-from vitcodec.context.model import Arithmetic, CodingGroup, ContextConfig, ContextModel, FloatArithmetic
+from vitcodec.context.model import ContextModel
+from vitcodec.distortion import TUNINGS
 from vitcodec.errors import UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.models import build_autoencoder
 from vitcodec.models.blocks import Depthwise
+from vitcodec.options import EncodeOptions
 from vitcodec.pretrained import registry
-from vitcodec.quality import step_of
-from vitcodec.rdo import DEFAULT_EFFORT
+from vitcodec.quality import round_tokens, step_of
+from vitcodec.subbands import Subbands
 from vitcodec.training import package, validation
+from vitcodec.training.checkpoint import CHECKPOINT
+from vitcodec.training.config import TrainingConfig
 from vitcodec.training.curve import training_svg
 from vitcodec.training.data import Crops
-from vitcodec.training.export import calibrate, round_context, to_integers
-from vitcodec.training.loop import Run, TrainingConfig
+from vitcodec.training.export import calibrate, round_context
+from vitcodec.training.loop import Run
 from vitcodec.training.optimiser import orthogonalise
-from vitcodec.training.refined import Refined
-from vitcodec.wavelet import Subbands
+from vitcodec.training.refined import RefinedTokens
+
+PSNR = TUNINGS["psnr"]
+
+
+def different(a: Subbands, b: Subbands) -> int:
+    """How many values of two subbands differ."""
+    return sum((x != y).sum().item() for x, y in a.zip(b))
 
 
 def test_an_untrained_model_is_a_wavelet_codec():
@@ -61,18 +74,15 @@ def test_probabilities_of_all_integers_sum_to_one():
         assert p.sum().item() == pytest.approx(1, abs=1e-4)
 
 
-def test_the_walk_visits_every_value_once():
+def test_the_autoregressive_pass_codes_every_value_once():
     model, context = build_autoencoder("swin"), ContextModel()
     step = torch.tensor([20.0])
     soft = model.encode(torch.from_numpy(make_rgb(64, 32)).float()[None], step)
-    meter = RateMeter(to_integers(soft, 0).map(torch.Tensor.float), soft, context.base, step)
-    walked = context.autoregressive_pass(FloatArithmetic(), context.step_features(step), 2, 4, meter)
-    assert sum(q.numel() for q, *_ in meter.gathered) == 64 * 32 * 3
-    assert all(
-        (a == b).all()
-        for a, b in zip((walked.low, *walked.details), (meter.integers.low, *meter.integers.details), strict=True)
-    )
-    meter.bits().sum().backward()
+    estimator = RateEstimator(round_tokens(soft, 0).map(torch.Tensor.float), soft, context.base, step)
+    coded = context.autoregressive_pass(FloatArithmetic(), context.step_features(step), 2, 4, estimator)
+    assert sum(q.numel() for q, *_ in estimator.collected) == 64 * 32 * 3
+    assert not different(coded, estimator.integers)
+    estimator.bits().sum().backward()
     assert all(p.grad is not None for p in context.levels[0].parameters())
 
 
@@ -115,9 +125,8 @@ def invoke(*arguments: object) -> None:
 
 @pytest.fixture(autouse=True)
 def few_validation_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "VALIDATION_STEPS", (64.0, 8.0))
-    monkeypatch.setattr(validation, "QUALITIES", (30, 70))
-    monkeypatch.setattr(package, "QUALITIES", (30, 70))
+    monkeypatch.setattr(validation, "STEPS", (64.0, 8.0))
+    monkeypatch.setattr(validation, "CODED_QUALITIES", (30, 70))
 
 
 def test_train_resume_export_use(shard, tmp_path, monkeypatch):
@@ -138,18 +147,17 @@ def test_train_resume_export_use(shard, tmp_path, monkeypatch):
     other = CliRunner().invoke(app, ["export", str(run), str(shard), "-o", str(tmp_path / "x"), "--with", "vit"])
     assert other.exit_code == 1 and "not of the same shape" in other.output
     measured = json.loads((tmp_path / "model" / "config.json").read_text())["metrics"]["validation"]
-    assert measured["images"] == 3 and [p["quality"] for p in measured["curve"]] == list(validation.QUALITIES)
+    assert measured["images"] == 3 and [p["quality"] for p in measured["curve"]] == list(validation.CODED_QUALITIES)
     codec = Codec.load(f"local-dir:{tmp_path / 'model'}", "cpu")
     picture = Picture(make_rgb(150, 130, seed=9), None, False, None, None, None, [])
-    data = codec.encode(picture, 70)
-    tokens, coded = codec.tokens(data), codec.encoded_tokens(picture, 70)
-    assert all((a == b).all() for a, b in zip((tokens.low, *tokens.details), (coded.low, *coded.details), strict=True))
+    data = codec.encode(picture, quality=70)
+    assert not different(codec.tokens(data), codec.encoded_tokens(picture, quality=70))
     assert psnr(picture.rgb, codec.decode(data).rgb) > 32
     assert len(data) < picture.rgb.size / 3
 
 
 @pytest.mark.parametrize("family", [(), ("-m", "beit")])
-def test_training_goes_on_from_shipped_weights(shard, tmp_path, family):
+def test_training_starts_from_pretrained_weights(shard, tmp_path, family):
     """A new family takes the entropy model of the old one."""
     invoke(
         "train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--steps", 1, "--init", "swin", *family
@@ -157,52 +165,33 @@ def test_training_goes_on_from_shipped_weights(shard, tmp_path, family):
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
-def test_a_family_that_fills_in_tokens_trains_without_some(tmp_path):
+def test_a_family_that_supports_erasure_trains_with_erased_tokens(tmp_path):
     config = TrainingConfig(batch=2)
     torch.manual_seed(0)
-    run, image = (
-        Run(package.new_model("beit"), config, tmp_path / "beit"),
-        torch.from_numpy(make_rgb(64, 64)).float().expand(2, -1, -1, -1),
-    )
-    drawn = [run._missing(image) for _ in range(40)]
-    shares = [gone.float().mean().item() for gone in drawn if gone is not None]
-    assert (
-        all(gone is None or gone.shape == (2, 4, 4) for gone in drawn)
-        and 10 < len(shares) < 30
-        and 0.05 < np.mean(shares) < 0.3
-    )
-    gone = next(gone for gone in drawn if gone is not None and gone.any())
-    image = image.clone().requires_grad_()
+    run = Run(package.new_model("beit"), config, tmp_path / "beit")
+    image = torch.from_numpy(make_rgb(64, 64)).float().expand(2, -1, -1, -1)
+    drawn = [erased for _ in range(40) if (erased := run.draw_erasure(image)) is not None]
+    assert all(erased.shape == (2, 4, 4) for erased in drawn) and 10 < len(drawn) < 30
+    assert 0.05 < np.mean([erased.float().mean().item() for erased in drawn]) < 0.3
+    erased = next(erased for erased in drawn if erased.any())
     with torch.no_grad():
         torch.nn.init.normal_(run.model.autoencoder.analysis.leave.weight, std=0.02)
-        analysed = [run.model.autoencoder.encode(image, torch.tensor([20.0, 20.0]), m).details[3] for m in (None, gone)]
-    assert (analysed[0] != analysed[1]).any()
-    assert Run(package.new_model("swin"), config, tmp_path / "swin")._missing(image) is None
+        step = torch.tensor([20.0, 20.0])
+        whole, partial = (run.model.autoencoder.encode(image, step, e)[4] for e in (None, erased))
+    assert (whole != partial).any()
+    assert Run(package.new_model("swin"), config, tmp_path / "swin").draw_erasure(image) is None
 
 
-def test_the_decoder_alone_leaves_tokens_as_they_are(shard, tmp_path):
-    invoke(
-        "train",
-        shard,
-        "--val",
-        shard,
-        "-o",
-        tmp_path / "run",
-        "--batch",
-        1,
-        "--steps",
-        2,
-        "--init",
-        "swin",
-        "--decoder-only",
-    )
-    before = package.load_training_model(registry.find("swin")).state_dict()
-    after = {
-        k.removeprefix("model."): v
-        for k, v in load_file(tmp_path / "run" / "checkpoint.safetensors").items()
-        if k.startswith("model.")
-    }
-    changed = {k for k in after if (before[k] != after[k]).any()}
+def changed_weights(shard: Path, run: Path, *arguments: object) -> set[str]:
+    """The weights that two steps of training from `swin` change."""
+    invoke("train", shard, "--val", shard, "-o", run, "--steps", 2, "--init", "swin", *arguments)
+    before, after = package.load_training_model(registry.find("swin")).state_dict(), load_file(run / CHECKPOINT)
+    weights = {k.removeprefix("model."): v for k, v in after.items() if k.startswith("model.")}
+    return {k for k in weights if (before[k] != weights[k]).any()}
+
+
+def test_training_the_decoder_alone_leaves_tokens_as_they_are(shard, tmp_path):
+    changed = changed_weights(shard, tmp_path / "run", "--batch", 1, "--decoder-only")
     assert changed and all(k.startswith("autoencoder.synthesis.") for k in changed)
     refused = CliRunner().invoke(
         app, ["train", str(shard), "-o", str(tmp_path / "x"), "--decoder-only", "--entropy-only"]
@@ -210,77 +199,45 @@ def test_the_decoder_alone_leaves_tokens_as_they_are(shard, tmp_path):
     assert refused.exit_code == 2 and "contradict" in refused.output
 
 
-def test_what_reads_tokens_learns_from_those_that_the_encoder_chooses(shard, tmp_path):
-    invoke(
-        "train",
-        shard,
-        "--val",
-        shard,
-        "-o",
-        tmp_path / "run",
-        "--batch",
-        2,
-        "--steps",
-        2,
-        "--init",
-        "swin",
-        "--refined",
-    )
-    before = package.load_training_model(registry.find("swin")).state_dict()
-    after = {
-        k.removeprefix("model."): v
-        for k, v in load_file(tmp_path / "run" / "checkpoint.safetensors").items()
-        if k.startswith("model.")
-    }
-    changed = {k for k in after if (before[k] != after[k]).any()}
+def test_refined_tokens_train_decoder_and_context_model_alone(shard, tmp_path):
+    changed = changed_weights(shard, tmp_path / "run", "--batch", 2, "--refined")
     trained = ("autoencoder.synthesis.", "context.")
-    assert all(k.startswith(trained) for k in changed) and all(
-        any(k.startswith(part) for k in changed) for part in trained
-    )
+    assert all(k.startswith(trained) for k in changed)
+    assert all(any(k.startswith(part) for k in changed) for part in trained)
     refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), "--refined"])
     assert refused.exit_code == 2 and "--init" in refused.output
 
 
-def refined_source() -> tuple[Codec, Refined]:
+def refined_source() -> tuple[Codec, RefinedTokens]:
     codec = Codec.load("swin", "cpu")
-    return codec, Refined(codec.autoencoder, codec.entropy, codec.card.config["dead_zone"], "psnr")
+    return codec, RefinedTokens(codec.autoencoder, codec.entropy, codec.config.dead_zone, PSNR)
 
 
-def test_refined_integers_are_the_encoders_own():
+def test_refined_tokens_are_the_encoders_own():
     codec, source = refined_source()
-    rgb = make_rgb(64, 96)
-    image = torch.from_numpy(rgb).float()[None]
+    picture = Picture(make_rgb(64, 96), None, False, None, None, None, [])
     for quality in (30, 75):
-        integers = source.choose(image, quality)
-        coded, plain = (
-            codec.encoded_tokens(Picture(rgb, None, False, None, None, None, []), quality, effort)
-            for effort in (DEFAULT_EFFORT, 1)
-        )
-        own, others = (
-            sum(
-                (a != b).sum().item()
-                for a, b in zip((integers.low, *integers.details), (c.low, *c.details), strict=True)
-            )
-            for c in (coded, plain)
-        )
-        assert own * 5 < others  # the entropy coder leaves out what is next to certain to be zero
+        tokens = source.search(torch.from_numpy(picture.rgb).float()[None], quality)
+        default, rounded = (codec.encoded_tokens(picture, quality=quality, effort=e) for e in (EncodeOptions.effort, 1))
+        # the entropy coder replaces some values by certain zeros
+        assert different(tokens, default) * 5 < different(tokens, rounded)
 
 
-def test_two_refined_samples_in_two_steps_are_new(monkeypatch):
+def test_every_second_batch_has_a_new_refined_sample(monkeypatch):
     _, source = refined_source()
-    coded: list[int] = []
-    nothing = Subbands(torch.zeros(2, 2, 2, 3), tuple(torch.zeros(2, 2 << k, 2 << k, 9) for k in range(4)))
-    monkeypatch.setattr(source, "choose", lambda image, quality: coded.append(quality) or nothing)
+    searched: list[int] = []
+    zeros = Subbands(torch.zeros(2, 2, 2, 3), tuple(torch.zeros(2, 2 << k, 2 << k, 9) for k in range(4)))
+    monkeypatch.setattr(source, "search", lambda images, quality: searched.append(quality) or zeros)
     crops = Crops([make_rgb(64, 64)], 0)
     for step in range(13):
-        images, integers, steps = source.batch(crops, 32, torch.tensor([0.1, 0.5, 0.9]))
-        assert images.shape == (3, 32, 32, 3) and integers.low.shape == (3, 2, 2, 3)
+        images, tokens, steps = source.batch(crops, 32, torch.tensor([0.1, 0.5, 0.9]))
+        assert images.shape == (3, 32, 32, 3) and tokens.low.shape == (3, 2, 2, 3)
         assert steps.tolist() == pytest.approx([step_of(q) for q in (90, 50, 11)])
-        assert len(coded) == 3 + step // 2
-    assert [len(pool) for pool in source.pools] == [6, 6, 6] and coded == [90, 50, 11] + 2 * [50, 11, 90]
+        assert len(searched) == 3 + step // 2
+    assert [len(pool) for pool in source.pools] == [6, 6, 6] and searched == [90, 50, 11] + 2 * [50, 11, 90]
 
 
-def test_blend_is_between_two_models():
+def test_interpolation_is_between_two_models():
     model, other = package.new_model("swin"), package.new_model("swin")
     with torch.no_grad():
         for p, q in zip(model.parameters(), other.parameters(), strict=True):
@@ -293,7 +250,8 @@ def test_blend_is_between_two_models():
 SMALL = ContextConfig(features=(8, 8, 8, 8), heads=(8, 8, 8, 8), low_head=8, conditional=8, extra_blocks=(0, 1, 2, 1))
 
 
-def stirred(context: ContextModel) -> ContextModel:
+def randomised(context: ContextModel) -> ContextModel:
+    """The model with random weights in every layer, also in those that start as zero."""
     torch.manual_seed(0)
     for p in context.parameters():
         torch.nn.init.normal_(p, std=0.2)
@@ -303,8 +261,8 @@ def stirred(context: ContextModel) -> ContextModel:
 @pytest.mark.parametrize(
     ("fewer", "part"), [({"conditional": 0}, ".conditionals."), ({"extra_blocks": (0, 0, 0, 0)}, ".extra.")]
 )
-def test_what_a_context_model_grows_by_changes_nothing_before_it_is_trained(fewer, part):
-    plain = stirred(ContextModel(replace(SMALL, **fewer)))
+def test_layers_added_to_a_context_model_change_nothing_before_they_are_trained(fewer, part):
+    plain = randomised(ContextModel(replace(SMALL, **fewer)))
     grown = ContextModel(SMALL)
     assert all(part in k for k in grown.load_state_dict(plain.state_dict(), strict=False).missing_keys)
     soft = build_autoencoder("swin").encode(
@@ -313,10 +271,10 @@ def test_what_a_context_model_grows_by_changes_nothing_before_it_is_trained(fewe
     hard = soft.map(torch.round)
 
     def bits(model: ContextModel) -> float:
-        meter = RateMeter(hard, hard, model.base, step)
+        estimator = RateEstimator(hard, hard, model.base, step)
         with torch.no_grad():
-            model.autoregressive_pass(FloatArithmetic(), model.step_features(step), 4, 6, meter)
-            return meter.bits().item()
+            model.autoregressive_pass(FloatArithmetic(), model.step_features(step), 4, 6, estimator)
+            return estimator.bits().item()
 
     before = bits(plain)
     assert bits(grown) == pytest.approx(before, rel=1e-5)
@@ -326,29 +284,29 @@ def test_what_a_context_model_grows_by_changes_nothing_before_it_is_trained(fewe
     assert bits(grown) != pytest.approx(before, rel=1e-3)
 
 
-def test_the_integer_twin_predicts_what_the_float_model_does():
-    autoencoder, context = build_autoencoder("swin"), stirred(ContextModel(SMALL))
+def test_the_integer_model_predicts_what_the_float_model_does():
+    autoencoder, context = build_autoencoder("swin"), randomised(ContextModel(SMALL))
     image, quality = torch.from_numpy(make_rgb(256, 256)).float()[None], 40
     step = torch.tensor([step_of(quality)])
     with torch.no_grad():
-        integer, rates = round_context(context, calibrate(autoencoder, context, iter([(image, step)]), 0.1))
-        hard = to_integers(autoencoder.encode(image, step), 0.1)
+        integer, features = round_context(context, calibrate(autoencoder, context, iter([(image, step)]), 0.1))
+        tokens = round_tokens(autoencoder.encode(image, step), 0.1)
 
     def predicted(
-        model: ContextModel, arithmetic: Arithmetic, rate: torch.Tensor, bands: Subbands
+        model: ContextModel, arithmetic: Arithmetic, features: torch.Tensor, bands: Subbands
     ) -> list[torch.Tensor]:
-        seen = []
+        out = []
 
-        def visit(site: CodingGroup, parameters: torch.Tensor) -> torch.Tensor:
-            seen.append(torch.stack(parameters.float().chunk(3, -1)).flatten(1))
-            return site.gather(bands)
+        def coder(group: CodingGroup, parameters: torch.Tensor) -> torch.Tensor:
+            out.append(torch.stack(parameters.float().chunk(3, -1)).flatten(1))
+            return group.gather(bands)
 
         with torch.no_grad():
-            model.autoregressive_pass(arithmetic, rate, 16, 16, visit)
-        return seen
+            model.autoregressive_pass(arithmetic, features, 16, 16, coder)
+        return out
 
-    floats = predicted(context, FloatArithmetic(), context.step_features(step), hard.map(torch.Tensor.float))
-    exact = predicted(integer, IntegerArithmetic(log_thresholds()), rates[quality - 1 : quality], hard)
+    floats = predicted(context, FloatArithmetic(), context.step_features(step), tokens.map(torch.Tensor.float))
+    exact = predicted(integer, IntegerArithmetic(log_thresholds()), features[quality - 1 : quality], tokens)
     units = torch.tensor([1 / MEAN_UNIT, LOG_SCALE_UNIT, SHAPE_UNIT])[:, None]
     for a, b in zip(floats, exact, strict=True):
         # the integers are rounded down, by half a unit on average
@@ -357,18 +315,16 @@ def test_the_integer_twin_predicts_what_the_float_model_does():
 
 def test_bfloat16_leaves_fine_steps_as_they_are():
     """Colours and wavelet stay in full precision: 8 bits of a pixel would be an error of half a level."""
-    model, images = (
-        package.load_training_model(registry.find("swin")),
-        torch.from_numpy(make_rgb(128, 128)).float()[None],
-    )
+    model = package.load_training_model(registry.find("swin"))
+    images = torch.from_numpy(make_rgb(128, 128)).float()[None]
     (full,), (half,) = (curve(model, images, enabled) for enabled in (False, True))
     assert half[1] == pytest.approx(full[1], abs=0.03) and half[0] == pytest.approx(full[0], rel=0.01)
 
 
 def curve(model, images, enabled):
     with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-        patch.setattr(validation, "VALIDATION_STEPS", (4.0,))
-        return validation.estimated_curve(model, images, 0.1)
+        patch.setattr(validation, "STEPS", (4.0,))
+        return validation.estimated_curve(model, images, 0.1, PSNR)
 
 
 def test_depthwise_convolutions_have_the_librarys_gradients():
@@ -399,24 +355,8 @@ def test_training_for_ms_ssim(shard, tmp_path, monkeypatch):
 
 
 def test_training_in_bfloat16(shard, tmp_path):
-    invoke(
-        "train",
-        shard,
-        "--val",
-        shard,
-        "-o",
-        tmp_path / "run",
-        "--batch",
-        1,
-        "--crop",
-        64,
-        "--steps",
-        2,
-        "--precision",
-        "bfloat16",
-        "--device",
-        "cpu",
-    )
+    common = ("train", shard, "--val", shard, "-o", tmp_path / "run", "--batch", 1, "--crop", 64, "--steps", 2)
+    invoke(*common, "--precision", "bfloat16", "--device", "cpu")
     entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert all(-90 < e["bd_rate"] < 300 for e in entries if "bd_rate" in e)
 
@@ -439,34 +379,10 @@ def test_two_processes_train_one_model(shard, tmp_path):
     run, held_out = tmp_path / "run", tmp_path / "held-out"
     held_out.mkdir()
     Image.fromarray(make_rgb(256, 256)).save(held_out / "one.png")
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",  # on a free port
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "vitcodec",
-        "train",
-        str(shard),
-    ]
-    command += [
-        "--val",
-        str(held_out),
-        "-o",
-        str(run),
-        "--batch",
-        "1",
-        "--crop",
-        "64",
-        "--steps",
-        "2",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-    ]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]  # on a free port
+    train = ["-m", "vitcodec", "train", str(shard), "--val", str(held_out), "-o", str(run), "--device", "cpu"]
+    sizes = ["--batch", "1", "--crop", "64", "--steps", "2", "--threads", "1"]
+    command = [sys.executable, *launch, *train, *sizes]
     for more in ([], ["--steps", "3", "--resume"]):
         done = subprocess.run(command + more, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
@@ -475,15 +391,15 @@ def test_two_processes_train_one_model(shard, tmp_path):
 
 
 def test_crops_are_cut_from_the_images():
-    """Every crop is somewhere in its image, perhaps mirrored or turned; small images are passed over."""
+    """Every crop is somewhere in its image, perhaps mirrored or transposed; small images are not used."""
     image = np.arange(40 * 50 * 3, dtype=np.uint32).reshape(40, 50, 3).astype(np.uint8)
     small = np.full((20, 60, 3), 255, np.uint8)
     windows = {image[y : y + 32, x : x + 32].tobytes() for y in range(9) for x in range(19)}
     for crop in Crops([small, image], 3).batch(20, 32).byte().numpy():
         forms = [
             np.ascontiguousarray(f)
-            for turned in (crop, crop.transpose(1, 0, 2))
-            for f in (turned, turned[:, ::-1], turned[::-1])
+            for either in (crop, crop.transpose(1, 0, 2))
+            for f in (either, either[:, ::-1], either[::-1])
         ]
         assert any(f.tobytes() in windows for f in forms)
 
@@ -497,11 +413,11 @@ def test_reduced_crops_are_means_of_larger_ones():
 
 
 def test_the_reference_curve_rises():
-    curve = validation.reference_curve([make_rgb(128, 128)])
+    curve = validation.reference_curve([make_rgb(128, 128)], PSNR)
     assert all(a < b and p < q for (a, p), (b, q) in itertools.pairwise(curve))
 
 
-def test_a_picture_of_the_log(tmp_path):
+def test_the_training_curve_is_drawn_from_the_log(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 0, "minutes": 0, "bd_rate": -3.0}\n{"step": 100, "minutes": 5, "loss": 1.5}\n')
     training_svg(log, tmp_path / "curve.svg")

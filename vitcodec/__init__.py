@@ -8,10 +8,11 @@
 For many images load the model once:
 
     codec = vitcodec.Codec.load()
-    data = codec.encode(vitcodec.read_image("photo.jpg"))
+    data = codec.encode(vitcodec.read_image("photo.jpg"), quality=50)
     vitcodec.write_image(codec.decode(data), "photo.png")
 
-Every error raised on purpose is a `vitcodec.errors.VitcodecError`. Nothing heavy is imported before it is used.
+The names in __all__ are the public ones; docs/api.md describes them. Every error that is raised on purpose is a
+`vitcodec.errors.VitcodecError`. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -21,35 +22,87 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# name -> module that it comes from; "" for the module of that name itself
+# public name -> the module that it comes from, and its name there if it is another
 _SOURCES = {
+    "encode": "api",
+    "decode": "api",
     "Codec": "codec",
+    "EncodeOptions": "options",
+    "DecodeOptions": "options",
+    "EncodeChanges": "options",
+    "DecodeChanges": "options",
+    "Region": "tiles",
     "Picture": "images",
     "read_image": "images",
     "write_image": "images",
-    "encode": "api",
-    "decode": "api",
+    "Subbands": "subbands",
+    "Target": "target",
+    "TargetResult": "target",
+    "encode_to_target": "target:encode",
+    "Contents": "bitstream.container",
+    "Layout": "bitstream.container",
+    "Header": "bitstream.header",
+    "Chunk": "bitstream.chunks",
+    "Salvaged": "bitstream.salvage",
+    "salvage": "bitstream.salvage:unpack",
+    "TileGrid": "tiles",
+    "Area": "tiles",
+    "PretrainedConfig": "pretrained.config",
+    "ContextConfig": "context.config",
     "evaluate": "evaluation.engine",
-    "errors": "",
+    "ImageCodec": "evaluation.engine",
+    "Entrant": "evaluation.engine",
+    "Report": "evaluation.engine",
+    "Row": "evaluation.engine",
+    "Mean": "evaluation.engine",
+    "Failure": "evaluation.engine",
 }
 
-__all__ = ["Codec", "Picture", "__version__", "decode", "encode", "errors", "evaluate", "read_image", "write_image"]
+__all__ = ["__version__", "errors", *sorted(_SOURCES)]
 
 if TYPE_CHECKING:
-    from . import errors
-    from .api import decode, encode
-    from .codec import Codec
-    from .evaluation.engine import evaluate
-    from .images import Picture, read_image, write_image
+    from . import errors as errors
+    from .api import decode as decode
+    from .api import encode as encode
+    from .bitstream.chunks import Chunk as Chunk
+    from .bitstream.container import Contents as Contents
+    from .bitstream.container import Layout as Layout
+    from .bitstream.header import Header as Header
+    from .bitstream.salvage import Salvaged as Salvaged
+    from .bitstream.salvage import unpack as salvage  # noqa: F401
+    from .codec import Codec as Codec
+    from .context.config import ContextConfig as ContextConfig
+    from .evaluation.engine import Entrant as Entrant
+    from .evaluation.engine import Failure as Failure
+    from .evaluation.engine import ImageCodec as ImageCodec
+    from .evaluation.engine import Mean as Mean
+    from .evaluation.engine import Report as Report
+    from .evaluation.engine import Row as Row
+    from .evaluation.engine import evaluate as evaluate
+    from .images import Picture as Picture
+    from .images import read_image as read_image
+    from .images import write_image as write_image
+    from .options import DecodeChanges as DecodeChanges
+    from .options import DecodeOptions as DecodeOptions
+    from .options import EncodeChanges as EncodeChanges
+    from .options import EncodeOptions as EncodeOptions
+    from .pretrained.config import PretrainedConfig as PretrainedConfig
+    from .subbands import Subbands as Subbands
+    from .target import Target as Target
+    from .target import TargetResult as TargetResult
+    from .target import encode as encode_to_target  # noqa: F401
+    from .tiles import Area as Area
+    from .tiles import Region as Region
+    from .tiles import TileGrid as TileGrid
 
 
 def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module(".errors", __name__)
     if name not in _SOURCES:
         raise AttributeError(f"module 'vitcodec' has no attribute '{name}'")
-    source = _SOURCES[name]
-    value = importlib.import_module(f".{source or name}", __name__)
-    if source:
-        value = getattr(value, name)
+    module, _, attribute = _SOURCES[name].partition(":")
+    value = getattr(importlib.import_module(f".{module}", __name__), attribute or name)
     globals()[name] = value
     return value
 

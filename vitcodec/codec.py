@@ -32,13 +32,16 @@ class Codec:
     the size of a block only.
 
     Options are given as an object, as keywords, or both: keywords replace the object's fields.
+
+    name, config, device: what was loaded. autoencoder, entropy: the networks, for research; they may change with any
+    version.
     """
 
     def __init__(self, config: PretrainedConfig, device: torch.device):
         self.name, self.config, self.device = config.name, config, device
         self.autoencoder, self.entropy = loading.load(config, device)
-        self.encoder = Encoder(config, self.autoencoder, self.entropy)
-        self.decoder = Decoder(self.autoencoder, self.entropy)
+        self._encoder = Encoder(config, self.autoencoder, self.entropy)
+        self._decoder = Decoder(self.autoencoder, self.entropy)
         self._lock = threading.Lock()
 
     @classmethod
@@ -56,7 +59,7 @@ class Codec:
         """The bytes of a .vitc file of the picture. Raises UsageError, LimitError."""
         chosen = replace(options or EncodeOptions(), **changes)
         with self._lock:
-            contents = self.encoder.encode(picture, chosen)
+            contents = self._encoder.encode(picture, chosen)
         return container.pack(contents)
 
     def encoded_tokens(
@@ -65,12 +68,12 @@ class Codec:
         """The tokens that `encode` writes, as the encoder knows them: what `tokens` reads back."""
         chosen = replace(options or EncodeOptions(), **changes)
         with self._lock:
-            return self.encoder.tokens(picture, chosen)
+            return self._encoder.tokens(picture, chosen)
 
     def decode(
         self, data: Source | Contents, options: DecodeOptions | None = None, **changes: Unpack[DecodeChanges]
     ) -> Picture:
-        """The picture of a .vitc file: of its bytes, a seekable stream, or its contents as `read` or `salvage.unpack`
+        """The picture of a .vitc file: of its bytes, a seekable stream, or its contents as `read` or `vitcodec.salvage`
         return them.
 
         Erased tokens are filled in. Raises FormatError, UnsupportedError, LimitError, WeightsError, UsageError.
@@ -79,7 +82,7 @@ class Codec:
         contents = data if isinstance(data, Contents) else self.read(data, chosen)
         self._check(contents.header)
         with self._lock:
-            return self.decoder.decode(contents, chosen)
+            return self._decoder.decode(contents, chosen)
 
     def read(self, source: Source, options: DecodeOptions | None = None, name: str = "<bytes>") -> Contents:
         """The parts of a .vitc file that `decode` needs for the same options, and no others. name: how messages call
@@ -92,7 +95,7 @@ class Codec:
         start = stream.tell()
         header = container.read_header(stream, name)
         stream.seek(start)
-        plan = self.decoder.plan(header, options)
+        plan = self._decoder.plan(header, options)
         return container.unpack(stream, plan.finest, name, plan.tiles)
 
     def tokens(self, data: Source | Contents, reduce: int = 0) -> Subbands:
@@ -103,7 +106,7 @@ class Codec:
         contents = data if isinstance(data, Contents) else self.read(data, options)
         self._check(contents.header)
         with self._lock:
-            return self.decoder.tokens(contents, options.reduce)
+            return self._decoder.tokens(contents, options.reduce)
 
     @staticmethod
     def info(source: Source, name: str = "<bytes>") -> container.Layout:

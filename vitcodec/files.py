@@ -1,45 +1,48 @@
-"""Finding inputs, planning outputs, and writing files so that nothing is ever half there.
+"""Files as the commands see them: inputs found, outputs planned, both read and written; atomic.py does the writing.
 
 Nothing here reads pixels: neither torch nor PIL is imported.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import glob
 import os
-import secrets
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
+from .atomic import already_exists, refuse_existing, write_atomic
 from .errors import InputError, OutputError, UsageError, VitcodecError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "STDIO",
+    "SUFFIX",
+    "Found",
+    "Job",
+    "Plan",
+    "Problem",
+    "Source",
+    "check_stdout",
+    "find_inputs",
+    "plan_outputs",
+    "read_bytes",
+    "read_stdin",
+    "refuse_existing",
+    "unreadable",
+    "write_atomic",
+    "write_stdout",
+]
 
 SUFFIX = ".vitc"
 # what folders and globs are searched for; a file that is named itself may have any suffix
 IMAGE_SUFFIXES = frozenset(
-    {
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".webp",
-        ".avif",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".dib",
-        ".jp2",
-        ".j2k",
-        ".jpx",
-        ".j2c",
-        ".gif",
-    }
-    | {".pbm", ".pgm", ".ppm", ".pnm"}
+    (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".dib"),
+        *(".jp2", ".j2k", ".jpx", ".j2c", ".gif", ".pbm", ".pgm", ".ppm", ".pnm"),
+    )
 )
 STDIO = "-"
 
@@ -67,7 +70,7 @@ class Problem:
 @dataclass(frozen=True)
 class Found:
     sources: list[Source]
-    problems: list[Problem]  # inputs that are missing or cannot be read
+    problems: list[Problem]  # inputs that do not exist or cannot be read
     many: bool  # False: one file was named, and the output may be named too
 
 
@@ -86,14 +89,15 @@ class Job:
 @dataclass(frozen=True)
 class Plan:
     jobs: list[Job]
-    skipped: list[Job]  # with skip_existing: those whose output is there
+    skipped: list[Job]  # with skip_existing: those whose output exists
     problems: list[Problem]
 
 
 def find_inputs(inputs: Sequence[str], suffixes: Collection[str], recursive: bool = False) -> Found:
-    """Files, the files of folders that end in one of `suffixes` (with `recursive`, of the whole tree), globs, or "-" alone.
+    """The files that inputs name: files, folders, globs, or "-" alone for standard input.
 
-    Hidden files in folders are left out; a file named twice counts once. Raises UsageError if "-" is not the only input.
+    A folder gives its files that end in one of `suffixes`, with `recursive` those of the whole tree, without hidden
+    ones. A file named twice counts once. Raises UsageError if "-" is not the only input.
     """
     if STDIO in inputs:
         if len(inputs) > 1:
@@ -163,10 +167,11 @@ def plan_outputs(
 ) -> Plan:
     """Decide what is written where, before any work.
 
-    output: None puts each output beside its input with `suffix` in place of the input's; "-" is standard output; else a file for one input, or a
-    folder (one that exists, or whose name ends in a slash) for one or many, in which the tree of the inputs is mirrored.
-    An output that exists is a Problem unless it may be overwritten or skipped. Raises UsageError where two inputs would give one output, an output
-    would replace an input, or the options contradict each other.
+    output: None puts each output beside its input with `suffix` in place of the input's; "-" is standard output; else a
+    file for one input, or a folder (one that exists, or whose name ends in a slash) for one or many, in which the tree
+    of the inputs is mirrored. An output that exists is a Problem unless it may be overwritten or skipped. Raises
+    UsageError where two inputs would give one output, an output would replace an input, or the options contradict each
+    other.
     """
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other; give one")
@@ -185,7 +190,7 @@ def plan_outputs(
         elif overwrite:
             plan.jobs.append(job)
         else:
-            plan.problems.append(Problem(job.source.name, _exists(job.target)))
+            plan.problems.append(Problem(job.source.name, already_exists(job.target)))
     return plan
 
 
@@ -224,18 +229,8 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
         raise UsageError(f"{collisions[0]}{more}; encode or decode them into different folders")
 
 
-def refuse_existing(path: Path) -> None:
-    """Raises OutputError if there is something at `path`: before the work, so that none is done in vain."""
-    if os.path.lexists(path):
-        raise _exists(path)
-
-
-def _exists(path: Path) -> OutputError:
-    return OutputError(f"{path}: exists already; use --overwrite or --skip-existing")
-
-
 def read_bytes(path: Path) -> bytes:
-    """Raises InputError."""
+    """The contents of a file. Raises InputError."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -243,93 +238,13 @@ def read_bytes(path: Path) -> bytes:
 
 
 def unreadable(path: Path | str, error: OSError) -> InputError:
+    """What to raise where a file cannot be opened or read."""
     reason = "no such file" if error.errno == errno.ENOENT else f"cannot be read ({error.strerror or error})"
     return InputError(f"{path}: {reason}")
 
 
-def write_atomic(path: Path, data: bytes, overwrite: bool = False) -> None:
-    """Write a file whole or not at all: it is written under no name, or a temporary one in the same folder, flushed to the disk, and then named.
-
-    Folders above it are made. Without `overwrite` a file that has appeared meanwhile is left alone. Raises OutputError.
-    """
-    temporary = path.parent / f".vitcodec-{secrets.token_hex(8)}.tmp"
-    try:
-        _make_folder(path.parent)
-        try:
-            if not _write_nameless(temporary if overwrite else path, data):
-                with open(temporary, "xb") as file:
-                    _write_through(file, data)
-                if not overwrite:
-                    _name(temporary, path)
-            if overwrite:
-                _keep_mode(path, temporary)
-                os.replace(temporary, path)
-        finally:  # also after Ctrl-C
-            temporary.unlink(missing_ok=True)
-    except FileExistsError as error:
-        raise _exists(path) from error
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions and free space"
-        ) from error
-
-
-def _write_nameless(path: Path, data: bytes) -> bool:
-    """Where the system can (Linux), write a file that has no name before it is whole: not even `kill -9` or a power cut leaves a part of it.
-
-    False: it cannot. Raises FileExistsError, and OSError if the data cannot be written.
-    """
-    if not hasattr(os, "O_TMPFILE"):
-        return False
-    try:
-        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
-    except OSError:  # the file system cannot, or nothing may be written there, which the other way will tell
-        return False
-    with open(descriptor, "wb") as file:
-        _write_through(file, data)
-        try:
-            # with a folder's descriptor, linkat follows the link to the open file
-            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
-        except FileExistsError:
-            raise
-        except OSError:  # no /proc, or no hard links
-            return False
-    return True
-
-
-def _write_through(file: BinaryIO, data: bytes) -> None:
-    """To the disk itself."""
-    file.write(data)
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from error
-
-
-def _keep_mode(old: Path, new: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.chmod(new, old.stat().st_mode & 0o7777)
-
-
-def _name(temporary: Path, path: Path) -> None:
-    """Give a file its name unless that is taken, in one step where the file system has hard links."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        if os.path.lexists(path):
-            raise FileExistsError(path) from None
-        os.replace(temporary, path)
-
-
 def read_stdin() -> bytes:
-    """Raises UsageError if nothing is piped in."""
+    """All of standard input. Raises UsageError if nothing is piped in."""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("- reads stdin, and nothing is piped in; name a file")
     return sys.stdin.buffer.read()
@@ -342,6 +257,7 @@ def check_stdout() -> None:
 
 
 def write_stdout(data: bytes) -> None:
+    """Raises UsageError if standard output is a terminal."""
     check_stdout()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

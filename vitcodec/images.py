@@ -1,15 +1,12 @@
 """Image files to arrays in sRGB and back, by Pillow.
 
-Colours: the model sees sRGB. If an image carries an ICC profile, its pixels are converted to sRGB on reading and the profile is kept; on writing they
-are converted back and the profile goes into the file, so that the picture looks the same everywhere. Where a profile cannot be kept (the file format
-has no room, it describes CMYK, or `strip`), the file holds plain sRGB.
+What happens to colours is in colour.py, to EXIF and XMP in exif.py. docs/images.md has a table of all kinds of images.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import re
 import struct
 import threading
 import warnings
@@ -18,10 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from . import files
+from . import colour, exif, files
 from .errors import InputError, LimitError, OutputError, UsageError, VitcodecError
 
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "GIF", "PPM")
@@ -55,50 +52,6 @@ _HOLD_METADATA = {"PNG", "JPEG", "WEBP", "AVIF", "TIFF"}
 _HOLD_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF", "JPEG2000"}
 _JPEG_SEGMENT = 65_533 - 29  # bytes of EXIF or XMP that one JPEG marker holds, whichever's heading is the longer
 
-_ORIENTATION = 0x0112
-_EXIF_PREFIX = b"Exif\0\0"
-# how a TIFF file stores its pixels, and what is kept elsewhere: no part of the metadata
-_TIFF_STRUCTURE = {
-    254,
-    255,
-    256,
-    257,
-    258,
-    259,
-    262,
-    263,
-    266,
-    273,
-    274,
-    277,
-    278,
-    279,
-    284,
-    292,
-    293,
-    317,
-    318,
-    319,
-    320,
-    322,
-    323,
-    324,
-    325,
-    330,
-}
-_TIFF_STRUCTURE |= {332, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, 700, 34675, 34377}
-_TIFF_XMP = 700
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-_INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _opening = threading.Lock()
 
 
@@ -118,14 +71,16 @@ class Picture:
 def read_image(source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Picture:
     """Read the first frame of an image file of one of READ_FORMATS.
 
-    name: how messages call the source. Raises InputError (missing, unreadable, damaged, unknown kind) and LimitError (more than max_pixels).
+    name: how messages call the source. Raises InputError (no such file, unreadable, damaged, of an unknown kind) and
+    LimitError (more than max_pixels).
     """
     name = name or (str(source) if isinstance(source, str | os.PathLike) else "<stream>")
     try:
         with _open(source, max_pixels) as image:
             if image.width * image.height > max_pixels:
                 raise LimitError(
-                    f"{name}: {image.width}x{image.height} is more than {max_pixels:,} pixels; raise --max-pixels if you trust it"
+                    f"{name}: {image.width}x{image.height} is more than {max_pixels:,} pixels; "
+                    "raise --max-pixels if you trust it"
                 )
             return _read(image, name)
     except (VitcodecError, MemoryError):
@@ -158,19 +113,18 @@ def _read(image: Image.Image, name: str) -> Picture:
         notes.append("several frames: only the first is taken")
     deep = any(";16" in str(tile) for tile in getattr(image, "tile", []))  # Pillow loads it as 8-bit, unless it is gray
     image.load()
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    icc, exif, xmp = image.info.get("icc_profile"), _exif(image), _xmp(image)
-    if orientation in _TRANSPOSE:
-        image = image.transpose(_TRANSPOSE[orientation])
+    orientation = exif.orientation_of(image)
+    icc, block, xmp = image.info.get("icc_profile"), exif.exif_of(image), exif.xmp_of(image)
+    image = exif.upright(image, orientation)
     if deep or image.mode.startswith("I"):
         notes.append("16-bit reduced to 8")
     image, alpha = _split_alpha(image, name)
-    image, icc, said = _to_srgb(image, icc)
-    notes += said
+    image, icc, colour_notes = colour.to_srgb(image, icc)
+    notes += colour_notes
     gray = image.mode == "L"
     array = np.asarray(image)
     rgb = np.repeat(array[..., None], 3, -1) if gray else array.copy()
-    return Picture(rgb, alpha, gray, icc, exif, xmp, notes)
+    return Picture(rgb, alpha, gray, icc, block, xmp, notes)
 
 
 def _split_alpha(image: Image.Image, name: str) -> tuple[Image.Image, np.ndarray | None]:
@@ -203,124 +157,6 @@ def _reduce_depth(image: Image.Image, name: str) -> tuple[Image.Image, np.ndarra
     return Image.fromarray(((samples + 128) // 257).astype(np.uint8)), alpha
 
 
-def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes | None, list[str]]:
-    """An image of mode L or RGB in sRGB, the profile if it is to be kept, and notes."""
-    profile, notes = None, []
-    if icc:
-        profile = _profile(icc)
-        if profile is None or _space(profile) not in {"L": ("GRAY", "RGB"), "CMYK": ("CMYK",), "LAB": ("Lab",)}.get(
-            image.mode, ("RGB",)
-        ):
-            notes.append("its ICC profile is damaged or for another kind of image: ignored")
-            profile = None
-    if image.mode == "LAB":
-        profile = profile or ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    if image.mode in ("CMYK", "LAB"):
-        notes.append(f"{image.mode} converted to sRGB")
-        converted = _convert(image, profile, _SRGB, "RGB") if profile else None
-        return converted or image.convert("RGB"), None, notes
-    if profile is None:
-        return image, None, notes
-    if _is_srgb(profile):
-        return image, icc, notes
-    if image.mode == "L":
-        whole = image if _space(profile) == "GRAY" else image.convert("RGB")
-        converted = _convert(whole, profile, _SRGB, "RGB")
-        converted = converted and converted.getchannel("G")
-    else:
-        converted = _convert(image, profile, _SRGB, "RGB")
-    if converted is None:
-        return image, None, [*notes, "its ICC profile cannot be converted from: ignored"]
-    return converted, icc, notes
-
-
-def _from_srgb(image: Image.Image, icc: bytes) -> Image.Image | None:
-    """An image of mode L or RGB in the space of a profile; None where that cannot be."""
-    profile = _profile(icc)
-    if profile is None or (image.mode == "RGB" and _space(profile) != "RGB"):
-        return None
-    if _is_srgb(profile):
-        return image
-    if image.mode == "RGB":
-        return _convert(image, _SRGB, profile, "RGB")
-    if _space(profile) == "GRAY":
-        return _convert(image.convert("RGB"), _SRGB, profile, "L")
-    converted = _convert(image.convert("RGB"), _SRGB, profile, "RGB")
-    return converted and converted.getchannel("G")
-
-
-def _profile(icc: bytes) -> ImageCms.ImageCmsProfile | None:
-    try:
-        return ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    except (OSError, ImageCms.PyCMSError):
-        return None
-
-
-def _space(profile: ImageCms.ImageCmsProfile) -> str:
-    return profile.profile.xcolor_space.strip()
-
-
-def _convert(
-    image: Image.Image, source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile, mode: str
-) -> Image.Image | None:
-    try:
-        return ImageCms.profileToProfile(image, source, target, renderingIntent=_INTENT, outputMode=mode)
-    except (ImageCms.PyCMSError, ValueError, OSError):  # such as a scanner's profile, which has one direction only
-        return None
-
-
-def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    """Whether colours stay as they are: many profiles are sRGB by another name, and converting would only add rounding."""
-    if _space(profile) != "RGB":
-        return False
-    axis = np.arange(0, 256, 51, dtype=np.uint8)
-    colours = np.stack(np.meshgrid(axis, axis, axis), -1).reshape(1, -1, 3)
-    converted = _convert(Image.fromarray(colours), profile, _SRGB, "RGB")
-    return converted is not None and int(np.abs(np.asarray(converted).astype(int) - colours).max()) <= 1
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    """The EXIF block from its TIFF header on, orientation reset."""
-    if image.format == "TIFF":
-        return _tiff_exif(image)
-    exif = image.info.get("exif")
-    if not isinstance(exif, bytes):
-        return None
-    exif = exif.removeprefix(_EXIF_PREFIX)
-    return _reset_orientation(exif) if exif[:2] in (b"II", b"MM") else None
-
-
-def _tiff_exif(image: Image.Image) -> bytes | None:
-    exif = image.getexif()
-    for tag in set(exif) & _TIFF_STRUCTURE:
-        del exif[tag]
-    return exif.tobytes().removeprefix(_EXIF_PREFIX) if len(exif) else None
-
-
-def _reset_orientation(exif: bytes) -> bytes:
-    """Set the orientation tag to 1 in place: writing the block anew would break the offsets that makers' notes hold."""
-    order = "<" if exif[:2] == b"II" else ">"
-    out = bytearray(exif)
-    try:
-        (start,) = struct.unpack_from(order + "I", out, 4)
-        (count,) = struct.unpack_from(order + "H", out, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            if struct.unpack_from(order + "H", out, entry)[0] == _ORIENTATION:
-                struct.pack_into(order + "HIHH", out, entry + 2, 3, 1, 1, 0)  # one SHORT, 1
-    except struct.error:
-        pass  # damaged from here on; no reader finds a tag there either
-    return bytes(out)
-
-
-def _xmp(image: Image.Image) -> bytes | None:
-    xmp = image.info.get("xmp")
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    if not isinstance(xmp, bytes) or not xmp:
-        return None
-    return re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
-
-
 def resized(picture: Picture, width: int, height: int) -> Picture:
     """The picture in another size (Lanczos); its colours are weighted by its alpha."""
     if picture.rgb.shape[:2] == (height, width):
@@ -333,13 +169,17 @@ def resized(picture: Picture, width: int, height: int) -> Picture:
 
 
 def format_of(target: str | os.PathLike[str], format: str | None = None) -> str:
-    """Pillow's name of the format to write: of `format` ("png", "jpg", "JPEG"), or else of the suffix. Raises UsageError."""
+    """Pillow's name of the format to write: of `format` ("png", "jpg", "JPEG"), or else of the suffix.
+
+    Raises UsageError for one that is not in WRITE_FORMATS.
+    """
     suffix = f".{format.lower().lstrip('.')}" if format else Path(target).suffix.lower()
     known = WRITE_FORMATS.get({".jpeg2000": ".jp2"}.get(suffix, suffix))
     if known is None:
         what = f"format '{format}'" if format else f"{target}: suffix '{suffix}'" if suffix else f"{target}: no suffix"
         raise UsageError(
-            f"{what}, and images are written as {', '.join(s[1:] for s in WRITE_FORMATS)}; give one as a suffix or by --format"
+            f"{what}, and images are written as {', '.join(s[1:] for s in WRITE_FORMATS)}; "
+            "give one as a suffix or by --format"
         )
     return known
 
@@ -353,8 +193,8 @@ def write_image(
 ) -> list[str]:
     """Write a picture whole or not at all. Lossless, but for JPEG (quality 95, 4:4:4) and AVIF (quality 95).
 
-    format: "png", "jpeg", ...; None: by the target's suffix. strip: leave ICC, EXIF and XMP out and write sRGB. Returns what the format could not
-    hold, to be told once. Raises UsageError for an unknown format, OutputError.
+    format: "png", "jpeg", ...; None: by the target's suffix. strip: write sRGB without ICC, EXIF and XMP. Returns notes
+    on what the format cannot hold. Raises UsageError for an unknown format, and OutputError.
     """
     path = Path(target) if isinstance(target, str | os.PathLike) else None
     known = format_of(path or "<stream>", format)
@@ -390,27 +230,30 @@ def _save(picture: Picture, buffer: BinaryIO, format: str, strip: bool, path: Pa
 def _add_metadata(
     picture: Picture, image: Image.Image, format: str, options: dict[str, Any], notes: list[str]
 ) -> Image.Image:
-    """Put what the format holds into `options` for Pillow; returns the image in the colours of the profile that it is written with."""
+    """Put the metadata that the format holds into `options` for Pillow.
+
+    Returns the image in the colours of the profile that it is written with.
+    """
     if format not in _HOLD_METADATA:
         if picture.icc or picture.exif or picture.xmp:
             notes.append(f"{format} is written without ICC, EXIF and XMP")
         return image
     if picture.icc:
-        converted = _from_srgb(image, picture.icc)
+        converted = colour.from_srgb(image, picture.icc)
         if converted is None:
             notes.append("its ICC profile cannot be converted to: written as sRGB")
         else:
             image, options["icc_profile"] = converted, picture.icc
-    exif, xmp = (_fitting(data, name, format, notes) for name, data in (("EXIF", picture.exif), ("XMP", picture.xmp)))
+    block, xmp = (_fitting(data, name, format, notes) for name, data in (("EXIF", picture.exif), ("XMP", picture.xmp)))
     if format == "TIFF":
-        options["exif"] = _tiff_tags(exif, xmp)
+        options["exif"] = exif.tiff_tags(block, xmp)
     elif format == "PNG" and xmp:
         info = options["pnginfo"] = PngInfo()
         info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
     elif xmp:
         options["xmp"] = xmp
-    if exif and format != "TIFF":
-        options["exif"] = _EXIF_PREFIX + exif if format == "JPEG" else exif
+    if block and format != "TIFF":
+        options["exif"] = exif.PREFIX + block if format == "JPEG" else block
     return image
 
 
@@ -419,15 +262,3 @@ def _fitting(data: bytes | None, name: str, format: str, notes: list[str]) -> by
         notes.append(f"JPEG holds no more than 64 KB of {name}: left out")
         return None
     return data
-
-
-def _tiff_tags(exif: bytes | None, xmp: bytes | None) -> Image.Exif:
-    """EXIF as the tags of a TIFF file, without those that would contradict how this one stores its pixels."""
-    tags = Image.Exif()
-    if exif:
-        tags.load(_EXIF_PREFIX + exif)
-    for tag in set(tags) & _TIFF_STRUCTURE:
-        del tags[tag]
-    if xmp:
-        tags[_TIFF_XMP] = xmp
-    return tags

@@ -1,4 +1,4 @@
-"""Going through a plan file by file: what `encode` and `decode` have in common."""
+"""Doing the jobs of a plan, file by file: what `encode` and `decode` share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Work(Generic[Loaded, Made]):
-    """What is done with a file, in three steps. Reading and writing run in threads beside the model, which does one file at a time, in order."""
+    """What is done with a file, in three steps.
+
+    Reading and writing run in threads beside the model, which computes one file at a time, in order.
+    """
 
     read: Callable[[Job], Loaded]
     compute: Callable[[Job, Loaded], Made]
@@ -47,8 +50,9 @@ class Result:
 def run(out: Output, command: str, plan: Plan, dry_run: bool, start: Callable[[], Work], ahead: int = 1) -> int:
     """Do the jobs of a plan and say what became of each; returns the exit code.
 
-    start: loads what the work needs and returns the work; called once, and only if there is a job. What it raises ends the command; what the work
-    raises fails that file. ahead: how many files at most are read ahead of the model, and written behind it, at the same time.
+    start: loads what the work needs and returns the work; called once, and only if there is a job. What it raises ends
+    the command; what the work raises fails that file. ahead: how many files at most are read ahead of the model, and
+    written behind it, at the same time. Raises UsageError where an output would go to a terminal.
     """
     if dry_run:
         return _show(out, command, plan)
@@ -65,11 +69,13 @@ def _show(out: Output, command: str, plan: Plan) -> int:
 
 
 class _Batch:
+    """The jobs of one command: what became of them, and the messages about them."""
+
     def __init__(self, out: Output, command: str, plan: Plan):
         self.out, self.command, self.plan = out, command, plan
         self.done = list[Result]()
         self.failed = list[str]()
-        self.said = set[str]()
+        self.noted = set[str]()
         self.seconds = 0.0
 
     def run(self, start: Callable[[], Work], ahead: int) -> int:
@@ -102,17 +108,17 @@ class _Batch:
                             continue
                         written.append((job, writers.submit(_timed, work.write, job, made)))
                         while len(written) > ahead or (written and written[0][1].done()):
-                            bar.advance(self.one(*written.popleft()))
+                            bar.advance(self.collect(*written.popleft()))
                 finally:  # also after Ctrl-C: what is computed is written whole
                     readers.shutdown(cancel_futures=True)
                     while written:
-                        bar.advance(self.one(*written.popleft()))
+                        bar.advance(self.collect(*written.popleft()))
         finally:
             writers.shutdown(cancel_futures=True)
             self.seconds = time.perf_counter() - began
 
-    def one(self, job: Job, written: Future[_Timed]) -> float:
-        """Tell of a file that is written. Returns its megapixels."""
+    def collect(self, job: Job, written: Future[_Timed]) -> float:
+        """Wait for a file to be written and tell of it. Returns its megapixels, 0 if it failed."""
         try:
             timed = written.result()
         except Exception as error:
@@ -141,9 +147,9 @@ class _Batch:
 
     def note(self, job: Job, note: str) -> None:
         """Each kind of note once; with -v for every file."""
-        if note not in self.said or self.out.verbose:
+        if note not in self.noted or self.out.verbose:
             self.out.warn(f"{job.source.name}: {note}")
-        self.said.add(note)
+        self.noted.add(note)
 
     def fail(self, name: str, error: Exception) -> None:
         line = explain(error, name).line

@@ -10,14 +10,16 @@ import typer
 
 from ..errors import UsageError
 from ..files import STDIO
-from . import options, reporting
+from ..options import EncodeOptions
+from . import codecs, options, reporting
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..evaluation.engine import Failure, ImageCodec, Report, Row
+    from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
+    from ..evaluation.results import Failure, Report, Row
 
-FAR = 0.1  # a size that is this far off, as the logarithm of a ratio, is said
+FAR = 0.1  # logarithm of the ratio of sizes from which on a codec counts as not matched
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", show_default=False, help="The image to compare codecs on.")]
 Quality = Annotated[
@@ -29,7 +31,7 @@ Quality = Annotated[
         max=100,
         metavar="1..100",
         show_default=False,
-        help="The quality of vitcodec, whose size the others match. [default: 50]",
+        help=f"The quality of vitcodec, whose size the others match. [default: {EncodeOptions.quality}]",
     ),
 ]
 MatchBpp = Annotated[
@@ -58,6 +60,7 @@ def compare_command(
     baselines: reporting.Baselines = "all",
     output: Html = None,
     overwrite: Overwrite = False,
+    effort: options.Effort = EncodeOptions.effort,
     reps: reporting.Reps = 1,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -89,14 +92,13 @@ def compare_command(
     read = reporting.reader(out, max_pixels)
     picture = read(image)
 
-    from ..codec import DEFAULT_QUALITY, Codec
     from ..evaluation.comparison import Comparison
-    from ..evaluation.engine import colours_of, evaluate
+    from ..evaluation.engine import Entrant, colours_of, evaluate
     from ..evaluation.matching import match_size
     from ..evaluation.provenance import provenance
 
-    codec = Codec.load(model, device, threads)
-    options.say_device(out, codec.name, device)
+    own = Entrant(codecs.load_codec(model, device, threads), EncodeOptions(effort=effort))
+    options.say_device(out, own.name, device)
     pixels = picture.rgb.shape[0] * picture.rgb.shape[1]
     size = None if match_bpp is None else match_bpp * pixels / 8
     bare = colours_of(picture)
@@ -104,17 +106,18 @@ def compare_command(
     renders: dict[str, Render] = {}
     with out.progress(1 + len(chosen), "codec") as progress:
 
-        def measure(name: str, entrant: ImageCodec, setting: float) -> None:
+        def measure(name: str, codec: ImageCodec, setting: float) -> None:
             def advance(result: Row | Failure) -> None:
                 reporting.record(out, result, name)
 
             reports.append(
-                evaluate(entrant, [image], [setting], reps, lambda _: picture, reporting.describe, advance, name)
+                evaluate(codec, [image], [setting], reps, lambda _: picture, reporting.describe, advance, name)
             )
-            renders[name] = reporting.renderer(entrant)
+            renders[name] = reporting.renderer(codec)
             progress.advance(pixels / 1e6)
 
-        measure(reporting.title(codec), codec, match_size(codec, bare, size) if size else quality or DEFAULT_QUALITY)
+        wanted = match_size(own, bare, size) if size else quality or EncodeOptions.quality
+        measure(reporting.title(own), own, wanted)
         for baseline in chosen:
             size = size or next((r.bytes for r in reports[0].rows), None)
             if size:
@@ -126,6 +129,6 @@ def compare_command(
                     f"{report.codec}: comes no nearer to {8 * size / pixels:.3g} bits per pixel than {row.bpp:.3g}"
                 )
     comparison = Comparison(
-        reports, provenance(codec), title=f"{image.name} at {8 * (size or 0) / pixels:.2g} bits per pixel"
+        reports, provenance(own), title=f"{image.name} at {8 * (size or 0) / pixels:.2g} bits per pixel"
     )
     return reporting.finish(out, "compare", comparison, targets, renders, read, 1)

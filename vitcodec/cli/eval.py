@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +9,18 @@ import typer
 
 from ..errors import UsageError
 from ..files import IMAGE_SUFFIXES, STDIO, find_inputs
-from . import options, reporting
+from ..options import QUALITIES, EncodeOptions
+from . import codecs, options, reporting
 from .output import NOTHING, Output, explain
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..evaluation.baselines import Baseline
-    from ..evaluation.engine import Failure, ImageCodec, Report, Row
+    from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
+    from ..evaluation.results import Failure, Report, Row
+    from ..images import Picture
 
 Qualities = Annotated[
     list[str], typer.Option("-q", "--quality", metavar="1..100[,...]", help="One or several, as 10,50,90.")
@@ -61,7 +65,7 @@ def parse_qualities(texts: list[str]) -> list[int]:
     """["10,50", "90"] -> [10, 50, 90], each once, in the order given. Raises UsageError."""
     parts = options.listed(texts)
     for part in parts:
-        if not (part.isascii() and part.isdigit() and 1 <= int(part) <= 100):
+        if not (part.isascii() and part.isdigit() and int(part) in QUALITIES):
             raise UsageError(f"quality '{part}' is no number from 1 to 100; give one or several, as -q 10,50,90")
     return list(dict.fromkeys(map(int, parts)))
 
@@ -73,6 +77,7 @@ def eval_command(
     against: Against = None,
     anchor: Anchor = None,
     recursive: options.Recursive = False,
+    effort: options.Effort = EncodeOptions.effort,
     reps: reporting.Reps = 1,
     csv: Csv = None,
     markdown: Markdown = None,
@@ -89,11 +94,13 @@ def eval_command(
 ) -> int:
     """Encode images for real, decode them again, and report rate, quality and speed, beside other codecs if asked for.
 
-    Two folders, and nothing else, are originals and what any codec made of them, matched by name: these are measured as they are.
+    Two folders, and nothing else, are originals and what any codec made of them, matched by name: these pictures are
+    measured as they are.
 
     \b
     vitcodec eval photos/
     vitcodec eval photos/ -r -q 10,30,50,70,90 --baselines jpeg,webp,avif --html report.html
+    vitcodec eval photos/ --effort 9 --csv effort-9.csv
     vitcodec eval photos/ decoded-by-another-codec/
     """
     out = Output(json=json, quiet=quiet, verbose=verbose)
@@ -104,7 +111,8 @@ def eval_command(
     if len(inputs) == 2 and all(Path(i).is_dir() for i in inputs):
         if baselines or against or anchor:
             raise UsageError(
-                "two folders are measured as they are, without files or rates; leave --baselines, --against and --anchor out"
+                "two folders are measured as they are, without files or rates; "
+                "leave --baselines, --against and --anchor out"
             )
         return _pairs(out, Path(inputs[0]), Path(inputs[1]), recursive, targets, pictures, max_pixels)
     found = find_inputs(inputs, IMAGE_SUFFIXES, recursive)
@@ -117,9 +125,10 @@ def eval_command(
 
     from ..evaluation import baselines as others
     from ..evaluation.comparison import Comparison
-    from ..evaluation.engine import Failure, Report, evaluate
+    from ..evaluation.engine import Entrant, evaluate
     from ..evaluation.provenance import provenance
     from ..evaluation.published import read_published
+    from ..evaluation.results import Failure, Report
 
     chosen = others.choose(options.listed([baselines]))
     published = read_published(against or [])
@@ -132,43 +141,38 @@ def eval_command(
         )
         return reporting.finish(out, "eval", comparison, targets, {}, read, pictures)
 
-    from ..codec import Codec
-
-    codec = Codec.load(model, device, threads)
-    options.say_device(out, codec.name, device)
-    entrants: list[tuple[str, ImageCodec, tuple[float, ...]]] = [(reporting.title(codec), codec, tuple(qualities))]
+    own = Entrant(codecs.load_codec(model, device, threads), EncodeOptions(effort=effort))
+    options.say_device(out, own.name, device)
+    entrants: list[tuple[str, ImageCodec, tuple[float, ...]]] = [(reporting.title(own), own, tuple(qualities))]
     entrants += [(b.name, b, b.settings) for b in chosen]
     with out.progress(len(files) * sum(len(settings) for _, _, settings in entrants)) as progress:
 
-        def measure(name: str, entrant: ImageCodec, settings: tuple[float, ...]) -> Report:
+        def measure(name: str, codec: ImageCodec, settings: tuple[float, ...]) -> Report:
             def advance(result: Row | Failure) -> None:
                 reporting.record(out, result, name)
                 progress.advance(getattr(result, "megapixels", 0.0), len(settings) if _is_unreadable(result) else 1)
 
-            return evaluate(entrant, files, settings, reps, read, reporting.describe, advance, name)
+            return evaluate(codec, files, settings, reps, read, reporting.describe, advance, name)
 
         reports = [measure(*entrant) for entrant in entrants]
-    comparison = Comparison(reports, provenance(codec), published, anchors, unreadable)
-    return reporting.finish(
-        out, "eval", comparison, targets, {name: reporting.renderer(c) for name, c, _ in entrants}, read, pictures
-    )
+    comparison = Comparison(reports, provenance(own), published, anchors, unreadable)
+    renders = {name: reporting.renderer(codec) for name, codec, _ in entrants}
+    return reporting.finish(out, "eval", comparison, targets, renders, read, pictures)
 
 
 def _is_unreadable(result: Row | Failure) -> bool:
-    return not hasattr(result, "psnr") and result.quality is None
+    return not hasattr(result, "values") and result.quality is None
 
 
 def _anchors(names: list[str], baselines: list[Baseline], published: list[tuple[str, str]]) -> list[str]:
-    """The names of the codecs and curves that are meant, by key, id or name. Raises UsageError."""
+    """The codecs and curves that `names` mean by key, id or name. published: (id, name). Raises UsageError."""
     known = [*((b.key, b.name) for b in baselines), *published]
     anchors = []
     for name in names:
-        meant = [full for short, full in known if name.lower() in (short.lower(), full.lower())]
+        meant = [full for key, full in known if name.lower() in (key.lower(), full.lower())]
         if not meant:
-            there = (
-                ", ".join(dict.fromkeys(short for short, _ in known)) or "none, for lack of --baselines and --against"
-            )
-            raise UsageError(f"no anchor '{name}' among the baselines and published curves; there are {there}")
+            keys = ", ".join(dict.fromkeys(key for key, _ in known)) or "none, for lack of --baselines and --against"
+            raise UsageError(f"no anchor '{name}' among the baselines and published curves; there are {keys}")
         anchors += meant
     return list(dict.fromkeys(anchors))
 
@@ -182,10 +186,12 @@ def _pairs(
     pictures: int,
     max_pixels: int | None,
 ) -> int:
+    """Two folders: originals, and what a codec made of them."""
     from ..evaluation import pairs
     from ..evaluation.comparison import Comparison
-    from ..evaluation.engine import Failure, evaluate_decoded
+    from ..evaluation.engine import evaluate_decoded
     from ..evaluation.provenance import provenance
+    from ..evaluation.results import Failure
 
     matched, problems = pairs.match(originals, decoded, recursive)
     targets.check([path for pair in matched for path in pair])
@@ -199,6 +205,10 @@ def _pairs(
         report = evaluate_decoded(name, matched, read, reporting.describe, advance)
     unreadable = [Failure(p.name, None, explain(p.error, p.name).line) for p in problems]
     partners = {str(a): b for a, b in matched}
-    render: Callable[[Path], Render] = lambda _: lambda row, _: read(partners[row.file]).rgb  # noqa: E731
+
+    def render(row: Row, original: Picture) -> np.ndarray:
+        return read(partners[row.file]).rgb
+
     comparison = Comparison([report], provenance(), unreadable=unreadable)
-    return reporting.finish(out, "eval", comparison, targets, {name: render(decoded)}, read, pictures)
+    renders: dict[str, Render] = {name: render}
+    return reporting.finish(out, "eval", comparison, targets, renders, read, pictures)

@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 
 from .. import files
 from ..bitstream import container
+from ..bitstream.chunks import Chunk
+from ..bitstream.header import Header
 from ..errors import VitcodecError
 from . import options
 from .batch import size
@@ -78,12 +80,13 @@ def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[st
         "quality": header.quality,
         "model": header.model,
         "weights": header.weights.hex(),
-        "tiles": header.tiles,
+        "tiles": header.grid.count,
         "bytes": length,
         "bpp": round(bpp, 5),
     }
     colour = "gray, " if header.gray else ""
-    text = f"{name}: {header.width}x{header.height}, {colour}quality {header.quality}, model {header.model}, {size(length)}, {bpp:.3f} bpp"
+    shape = f"{header.width}x{header.height}, {colour}quality {header.quality}, model {header.model}"
+    text = f"{name}: {shape}, {size(length)}, {bpp:.3f} bpp"
     if whole:
         stream.seek(0)
         layout = container.describe(stream, name)
@@ -92,10 +95,9 @@ def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[st
     return text, record
 
 
-def _details(
-    header: container.Header, chunks: Sequence[container.Chunk], level_bytes: dict[int, int], length: int
-) -> str:
-    lines = [f"  weights {header.weights.hex()}, {header.tiles} tile(s) of up to {header.tile}x{header.tile} pixels"]
+def _details(header: Header, chunks: Sequence[Chunk], level_bytes: dict[int, int], length: int) -> str:
+    tiles = f"{header.grid.count} tile(s) of up to {header.tile}x{header.tile} pixels"
+    lines = [f"  weights {header.weights.hex()}, {tiles}"]
     for level, count in level_bytes.items():
         what = f"details of level {level}" if level else "low band"
         lines.append(f"  {what:<18} {count:>10,} bytes  {100 * count / length:5.1f} %")

@@ -1,4 +1,4 @@
-"""The one place that prints: results on stdout, messages on stderr, and every exception as one line with an exit code."""
+"""The one place that prints: results on stdout, messages on stderr, and every exception as one line with a code."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def debugging() -> bool:
 
 
 def explain(error: BaseException, name: str = "", command: str | None = None) -> Explanation:
-    """The line and exit code of an exception. name: the file concerned, put in front unless the message says it; command: whose --help to point to.
+    """The line and exit code of an exception; with VITCODEC_DEBUG=1 the traceback is printed as well.
 
-    With VITCODEC_DEBUG=1 the traceback is printed as well.
+    name: the file concerned, put in front unless the message says it. command: whose --help a usage error points to.
     """
     if debugging():
         traceback.print_exception(error)
@@ -64,7 +64,7 @@ def _describe(error: BaseException, command: str | None) -> tuple[str, int]:
             return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror), FAILED
         case ImportError():
             return f"{error}; reinstall vitcodec with its dependencies", FAILED
-    # these two by what they are like: torch is not imported here, and typer carries or borrows Click, depending on its version
+    # these two by a mark of theirs: torch is not imported here, and typer brings its own Click or not, by its version
     if type(error).__name__ == "OutOfMemoryError":
         return _MEMORY, FAILED
     if hasattr(error, "format_message"):
@@ -99,7 +99,7 @@ class Output:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
-    to_stdout: bool = False  # an image goes to stdout, so that nothing else may
+    to_stdout: bool = False  # stdout is for an image, and messages go to stderr
     _progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -133,7 +133,7 @@ class Output:
             self._message(text)
 
     def warn(self, text: str) -> None:
-        """What went another way than one might think: stderr."""
+        """What the user may not expect: stderr."""
         if not self.quiet:
             self._message(f"note: {text}")
 

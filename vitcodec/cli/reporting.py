@@ -1,4 +1,4 @@
-"""What `eval` and `compare` have in common: reading images, saying results, and writing reports."""
+"""What `eval` and `compare` share: options, reading images, telling of results, and writing reports."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from .output import DONE, FAILED, Output, explain
 
 if TYPE_CHECKING:
     from ..evaluation.comparison import Comparison
-    from ..evaluation.engine import Failure, ImageCodec, Row
+    from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
+    from ..evaluation.results import Failure, Row
     from ..images import Picture
 
 Baselines = Annotated[
@@ -42,7 +43,7 @@ class Targets:
     overwrite: bool = False
 
     def check(self, inputs: Sequence[Path]) -> None:
-        """Before the work, so that none is done in vain. Raises OutputError, UsageError."""
+        """Before any work: that the reports can be written. Raises OutputError, UsageError."""
         taken = {path.resolve() for path in inputs}
         for path in (p for p in (self.csv, self.markdown, self.html) if p is not None):
             if path.resolve() in taken:
@@ -55,31 +56,32 @@ class Targets:
 
 
 def reader(out: Output, max_pixels: int | None) -> Callable[[Path], Picture]:
-    """Reads images; each kind of note is said once, with -v for every file."""
+    """Reads images; each kind of note is printed once, with -v for every file."""
     from ..images import MAX_PIXELS, read_image
 
-    said = set[Any]()
+    noted = set[Any]()
 
     def read(path: Path) -> Picture:
         picture = read_image(path, max_pixels or MAX_PIXELS)
         for note in picture.notes:
             key = (path, note) if out.verbose else note
-            if key not in said:
+            if key not in noted:
                 out.warn(f"{path}: {note}")
-            said.add(key)
+            noted.add(key)
         return picture
 
     return read
 
 
 def describe(error: Exception, file: str) -> str:
+    """The message of a failure, as every command words it."""
     return explain(error, file).line
 
 
 def record(out: Output, result: Row | Failure, codec: str) -> None:
     """A result for --json; failures come at the end."""
-    from ..evaluation.engine import Row
     from ..evaluation.report import row_record
+    from ..evaluation.results import Row
 
     if isinstance(result, Row):
         out.record({"status": "done", **row_record(result, codec)})

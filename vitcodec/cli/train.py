@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
+from ..training.config import TrainingConfig
 from . import options
 from .output import Output
 
@@ -32,19 +33,22 @@ Init = Annotated[
     typer.Option(
         "--init",
         metavar="NAME",
-        help="Where to start: wavelet (untrained), timm (a preset's pretrained encoder), or a model's name, local-dir:PATH or hf-hub:ORG/NAME.",
+        help="What to start from: wavelet (untrained), timm (a preset's pretrained encoder), or a model's name, "
+        "local-dir:PATH or hf-hub:ORG/NAME.",
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")]
 TimeLimit = Annotated[
     str,
     typer.Option(
-        "--time-limit", metavar="TIME", help="Of the whole schedule, as 90m or 2h; the learning rate decays to its end."
+        "--time-limit",
+        metavar="TIME",
+        help="Length of the whole schedule, as 90m or 2h. The learning rate falls to zero at its end.",
     ),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option("--steps", min=1, metavar="N", show_default=False, help="Stop after so many steps at the latest."),
+    typer.Option("--steps", min=1, metavar="N", show_default=False, help="Stop after at most N steps."),
 ]
 Validation = Annotated[
     Path | None,
@@ -53,29 +57,35 @@ Validation = Annotated[
     ),
 ]
 EntropyOnly = Annotated[
-    bool, typer.Option("--entropy-only", help="Train the entropy model alone, on fixed transforms.")
+    bool, typer.Option("--entropy-only", help="Train the entropy model alone, with fixed transforms.")
 ]
 DecoderOnly = Annotated[
-    bool, typer.Option("--decoder-only", help="Train the decoder's network alone, on fixed tokens.")
+    bool, typer.Option("--decoder-only", help="Train the decoder's network alone, with fixed tokens.")
 ]
 RefinedOnly = Annotated[
     bool,
-    typer.Option("--refined", help="Train decoder and entropy model on the tokens that the default effort chooses."),
+    typer.Option(
+        "--refined",
+        help="Train decoder and entropy model on the tokens that the RDO search of the default effort chooses.",
+    ),
 ]
 LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops a step.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops per step.")]
 Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop, a multiple of 32.")]
-Tune = Annotated[str, typer.Option("--tune", metavar="NAME", help="What distortion is: psnr or ms-ssim.")]
+Tune = Annotated[str, typer.Option("--tune", metavar="NAME", help="The distortion to train for: psnr or ms-ssim.")]
 Reduced = Annotated[
-    float, typer.Option("--reduced", metavar="SHARE", min=0, max=1, help="Of batches cut twice as large and halved.")
+    float,
+    typer.Option(
+        "--reduced", metavar="SHARE", min=0, max=1, help="Share of the batches that are cut twice as large and halved."
+    ),
 ]
 Precision = Annotated[
     str, typer.Option("--precision", metavar="NAME", help="float32, or bfloat16 for the matrix products (GPUs).")
 ]
 Compile = Annotated[
-    bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; minutes on a CPU).")
+    bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; takes minutes on a CPU).")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="For crops, steps and noise.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of all random choices: crops, steps and noise.")]
 Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", show_default=False, help="The model's name. [default: the folder's]"),
@@ -86,14 +96,14 @@ With = Annotated[
         "--with", metavar="MODEL", show_default=False, help="Average the run's weights with those of a model."
     ),
 ]
-Share = Annotated[float, typer.Option("--share", min=0, max=1, help="Of the run's weights in that average.")]
-Held = Annotated[
+Share = Annotated[float, typer.Option("--share", min=0, max=1, help="Weight of the run in that average.")]
+Measured = Annotated[
     Path | None,
     typer.Option(
         "--val",
         metavar="PATH",
         show_default=False,
-        help="A folder or tar to code for real with the model, and say how well.",
+        help="A folder or tar of images to code with the model; prints its BD-rate and notes the curve in config.json.",
     ),
 ]
 DeadZone = Annotated[
@@ -104,7 +114,7 @@ DeadZone = Annotated[
         min=0,
         max=0.4,
         show_default=False,
-        help="Of the encoder's rounding. [default: that of the run]",
+        help="Dead zone of the encoder's rounding, in quantisation steps. [default: that of the run]",
     ),
 ]
 
@@ -123,27 +133,28 @@ def train_command(
     output: Folder = Path("runs/new"),
     init: Init = "wavelet",
     resume: Resume = False,
-    time_limit: TimeLimit = "60m",
+    time_limit: TimeLimit = f"{TrainingConfig.minutes:g}m",
     steps: Steps = None,
     val: Validation = None,
     entropy_only: EntropyOnly = False,
     decoder_only: DecoderOnly = False,
     refined: RefinedOnly = False,
-    lr: LearningRate = 1.5e-3,
-    batch: Batch = 4,
-    crop: Crop = 256,
+    lr: LearningRate = TrainingConfig.learning_rate,
+    batch: Batch = TrainingConfig.batch,
+    crop: Crop = TrainingConfig.crop,
     reduced: Reduced = 0.0,
-    tune: Tune = "psnr",
-    seed: Seed = 0,
+    tune: Tune = TrainingConfig.tune,
+    seed: Seed = TrainingConfig.seed,
     device: options.Device = "auto",
     precision: Precision = "float32",
     compile: Compile = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a model. Ctrl-C stops with a checkpoint; --resume goes on.
+    """Train a model. Ctrl-C stops and writes a checkpoint; --resume goes on from it.
 
-    The run's folder gets checkpoint.safetensors, log.jsonl and curve.svg. With several GPUs: torchrun --nproc-per-node N -m vitcodec train ...
+    The run's folder gets checkpoint.safetensors, log.jsonl and curve.svg. With several GPUs: torchrun --nproc-per-node
+    N -m vitcodec train ...
 
     \b
     vitcodec train photos/ shard-*.tar --val val.tar -o runs/a --time-limit 20m --entropy-only
@@ -159,32 +170,29 @@ def train_command(
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
     options.check_tune(tune)
 
-    import copy
     import signal
 
-    import numpy as np
     import torch
 
-    from ..codec import Codec
-    from ..metrics import MS_SSIM_SIDE
-    from ..pretrained import registry
-    from ..training.data import Crops, read_images, validation_crops
+    from ..distortion import TUNINGS
+    from ..training.data import Crops, read_images
     from ..training.engine import engine
-    from ..training.loop import Run, TrainingConfig, initialise_base
-    from ..training.package import load_pretrained_encoder, load_training_model, new_model
-    from ..training.refined import DEAD_ZONE, Refined
-    from ..training.validation import reference_curve
+    from ..training.loop import Run
+    from ..training.package import initial_model
+    from ..training.refined import DEAD_ZONE, RefinedTokens
+    from ..training.validation import ValidationSet
 
-    if tune == "ms-ssim" and crop < MS_SSIM_SIDE:
+    distortion = TUNINGS[tune]
+    if crop < distortion.smallest_side:
         raise UsageError(
-            f"--tune ms-ssim needs crops of at least {MS_SSIM_SIDE} pixels, for five scales; give --crop 192 or 256"
+            f"--tune {tune} needs crops of at least {distortion.smallest_side} pixels; give --crop 192 or 256"
         )
     if threads:
         torch.set_num_threads(threads)
     where = engine(device, precision)
     images = list(read_images(data))
     if val is None:
-        # every 20th image, so that what is validated on was not trained on
+        # every 20th image, so that validation is on images that are not trained on
         held_out, images = images[::20], [image for k, image in enumerate(images) if k % 20]
     else:
         held_out = list(read_images([val]))
@@ -204,23 +212,11 @@ def train_command(
     if not usable:
         raise UsageError(f"no training image has sides of at least {crop} pixels; give larger ones or a smaller --crop")
     torch.manual_seed(seed)
-    if init in ("wavelet", "timm"):
-        trained = new_model(model or registry.DEFAULT_MODEL)
-        initialise_base(trained.context, usable, np.random.default_rng(seed))
-        if init == "timm":
-            load_pretrained_encoder(trained, model or registry.DEFAULT_MODEL)
-    else:
-        trained = load_training_model(registry.find(init), model)
+    trained = initial_model(init, model, usable, seed)
     source = None
     if refined:
-        entropy = Codec.load(init, "cpu" if where.device.type == "cpu" else str(where.device)).entropy
-        source = Refined(
-            copy.deepcopy(trained.autoencoder).to(where.device),
-            entropy,
-            config.dead_zone,
-            tune,
-            precision == "bfloat16",
-        )
+        half = precision == "bfloat16"
+        source = RefinedTokens.of(trained, init, where.device, config.dead_zone, distortion, half)
     run = Run(trained, config, output, where, source)
     if run.checkpoint.exists() and not resume:
         raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")
@@ -230,10 +226,11 @@ def train_command(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stopped.append(number))
     out.say(
-        f"{len(usable)} images, {len(held_out)} for validation, on {where.device} in {precision}, {torch.get_num_threads()} threads"
+        f"{len(usable)} images, {len(held_out)} for validation, on {where.device} in {precision}, "
+        f"{torch.get_num_threads()} threads"
     )
-    held = validation_crops(iter(held_out), 256, 12)
-    crops = Crops(usable, seed + run.steps + 1_000_003 * where.rank, where.device, reduced)
+    validation = ValidationSet.of(held_out, distortion)
+    crops = Crops(usable, run.seed, where.device, reduced)
     del images, usable
     with out.progress(int(60 * minutes), "s") as bar:
         shown = 0
@@ -243,13 +240,10 @@ def train_command(
             bar.advance(steps=int(seconds) - shown)
             shown = int(seconds)
 
-        run.train(
-            crops,
-            (held, reference_curve([image.numpy().astype(np.uint8) for image in held], tune)),
-            out.say,
-            lambda: bool(stopped) or (steps is not None and run.steps >= steps),
-            advance,
-        )
+        def stop() -> bool:
+            return bool(stopped) or (steps is not None and run.steps >= steps)
+
+        run.train(crops, validation, out.say, stop, advance)
     if stopped:
         out.say(f"stopped; go on with --resume -o {output}")
         raise typer.Exit(130)
@@ -264,14 +258,17 @@ def export_command(
     ],
     name: Name = None,
     dead_zone: DeadZone = None,
-    val: Held = None,
+    val: Measured = None,
     with_model: With = None,
     share: Share = 0.5,
     threads: options.Threads = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Turn a training run's averaged weights into a model folder: integer networks, tables fitted to counts on DATA, hash.
+    """Turn a training run into a model folder.
+
+    It holds the run's averaged weights: the entropy model as integer networks, calibrated on DATA, and tables fitted to
+    symbol counts on DATA.
 
     \b
     vitcodec export runs/b shard-*.tar -o my-model --val val.tar
@@ -284,30 +281,22 @@ def export_command(
 
     import torch
 
+    from ..distortion import TUNINGS
     from ..pretrained import registry
     from ..training.data import read_images
-    from ..training.loop import CHECKPOINT, Run, TrainingConfig
-    from ..training.package import CROP, interpolate, load_training_model, measure, model_of_run, write_model
+    from ..training.package import CROP, interpolate, load_run, load_training_model, measure, write_model
     from ..training.validation import REFERENCE
 
     if threads:
         torch.set_num_threads(threads)
-    finished = Run(model_of_run(run / CHECKPOINT), TrainingConfig(), run)
-    finished.resume()
-    finished.model.load_state_dict(finished.average.mean)
+    trained = load_run(run)
     if with_model is not None:
-        interpolate(finished.model, load_training_model(registry.find(with_model)), share)
+        interpolate(trained.model, load_training_model(registry.find(with_model)), share)
     images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]
-    training = {
-        "steps": finished.steps,
-        "minutes": round(finished.seconds / 60, 1),
-        "megapixels": round(finished.pixels / 1e6, 1),
-    }
-    rounding = finished.dead_zone if dead_zone is None else dead_zone
-    write_model(finished.model, output, name or output.resolve().name, images, rounding, training, finished.tune)
+    rounding = trained.dead_zone if dead_zone is None else dead_zone
+    model_name = name or output.resolve().name
+    write_model(trained.model, output, model_name, images, rounding, trained.training, trained.tune)
     out.say(f"{output}: written; use it with -m local-dir:{output}")
     if val is not None:
         change = measure(output, [image for image in read_images([val]) if min(image.shape[:2]) >= CROP])
-        out.say(
-            f"{change:+.2f} % BD-rate against {REFERENCE} in {'PSNR' if finished.tune == 'psnr' else 'MS-SSIM'}, by the sizes of files"
-        )
+        out.say(f"{change:+.2f} % BD-rate against {REFERENCE} in {TUNINGS[trained.tune].title}, by the sizes of files")

@@ -1,8 +1,9 @@
-"""The codecs that people use today, through Pillow, in the shape of vitcodec's own: what reports and benchmarks compare with.
+"""Baselines: the codecs that people use today, through Pillow, which reports and benchmarks compare vitcodec with.
 
-Each runs on one thread and without metadata, in its best setting for PSNR that is still in everyday use; AVIF also as libavif tunes it unasked,
-which aims at the eye. What `quality` means is each codec's own affair; `settings` holds eight values that together cover about 0.1 to 2.5 bits
-per pixel on photographs, and `scale` all that can be searched, both in order of rising rate.
+Each runs on one thread and without metadata, at its best setting for PSNR that is still in everyday use; AVIF also as
+libavif tunes it by default, which aims at the eye. Every codec has its own scale of quality, in order of rising rate:
+`settings` holds eight values that together cover about 0.1 to 2.5 bits per pixel on photographs, and `scale` all values
+that can be searched.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib
 import importlib.util
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -22,32 +23,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A codec of Pillow's; `encode` and `decode` are those of vitcodec's Codec."""
+    """A codec of Pillow's, as an engine.ImageCodec."""
 
     key: str  # what users call it
     name: str
     format: str  # Pillow's name of it
     suffix: str
-    settings: tuple[float, ...]
-    scale: Sequence[float] = field(repr=False)
+    settings: tuple[float, ...]  # eight qualities that make a curve
+    scale: Sequence[float] = field(repr=False)  # all qualities
     options: Callable[[float], dict[str, Any]] = field(repr=False)
     description: str  # how it is run
-    plugin: str | None = None  # a module to import first, of a package that is not required
+    plugin: str | None = None  # a module to import first, of a package that is optional
 
     def encode(self, picture: Picture, quality: float) -> bytes:
-        """The colours of `picture` as a file's bytes; alpha and metadata are left out."""
+        """The colours of `picture` as a file's bytes, without alpha and metadata."""
         from PIL import Image
 
         self._register()
         options = self.options(quality)
-        gray = (
-            picture.gray and "mct" not in options
-        )  # with its colour transform, JPEG 2000 needs next to nothing for colours that are not there
+        # JPEG 2000 with its colour transform needs next to nothing for the colours of a gray picture
+        gray = picture.gray and "mct" not in options
         buffer = io.BytesIO()
         Image.fromarray(picture.rgb[..., 0] if gray else picture.rgb).save(buffer, format=self.format, **options)
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Picture:
+        """The colours alone. Raises what Pillow raises."""
         import numpy as np
         from PIL import Image
 
@@ -81,7 +82,7 @@ def _avif_psnr(quality: float) -> dict[str, Any]:
 
 
 def _jpeg_2000(ratio: float) -> dict[str, Any]:
-    # quality is the ratio of compression, so the rate is about 24 / ratio bits per pixel; irreversible is the 9/7 wavelet
+    # quality is the compression ratio, so the rate is about 24 / ratio bits per pixel; irreversible is the 9/7 wavelet
     return {"quality_mode": "rates", "quality_layers": [ratio], "irreversible": True, "mct": 1, "num_resolutions": 6}
 
 
@@ -98,42 +99,63 @@ def _jpeg_xl(quality: float) -> dict[str, Any]:
 
 
 _RATIOS = tuple(round(400 / 1.02**k, 3) for k in range(250))  # down to about 2.9
-_AVIF = (8, 18, 30, 42, 54, 65, 76, 86)
 
 JPEG = Baseline(
-    "jpeg",
-    "JPEG",
-    "JPEG",
-    ".jpg",
-    (5, 10, 20, 35, 50, 70, 85, 94),
-    range(1, 101),
-    _jpeg,
-    "4:2:0, optimised Huffman tables",
+    key="jpeg",
+    name="JPEG",
+    format="JPEG",
+    suffix=".jpg",
+    settings=(5, 10, 20, 35, 50, 70, 85, 94),
+    scale=range(1, 101),
+    options=_jpeg,
+    description="4:2:0, optimised Huffman tables",
 )
-WEBP = Baseline("webp", "WebP", "WEBP", ".webp", (1, 5, 15, 35, 60, 80, 92, 100), range(101), _webp, "method 6")
+WEBP = Baseline(
+    key="webp",
+    name="WebP",
+    format="WEBP",
+    suffix=".webp",
+    settings=(1, 5, 15, 35, 60, 80, 92, 100),
+    scale=range(101),
+    options=_webp,
+    description="method 6",
+)
 JPEG_2000 = Baseline(
-    "jpeg2000",
-    "JPEG 2000",
-    "JPEG2000",
-    ".jp2",
-    (240, 160, 96, 60, 36, 22, 14, 9),
-    _RATIOS,
-    _jpeg_2000,
-    "9/7 wavelet; quality is the compression ratio",
+    key="jpeg2000",
+    name="JPEG 2000",
+    format="JPEG2000",
+    suffix=".jp2",
+    settings=(240, 160, 96, 60, 36, 22, 14, 9),
+    scale=_RATIOS,
+    options=_jpeg_2000,
+    description="9/7 wavelet; quality is the compression ratio",
 )
-AVIF = Baseline("avif", "AVIF (tune=psnr)", "AVIF", ".avif", _AVIF, range(101), _avif_psnr, "speed 4, 4:4:4, tune=psnr")
-AVIF_DEFAULT = Baseline(
-    "avif",
-    "AVIF (default tuning)",
-    "AVIF",
-    ".avif",
-    _AVIF,
-    range(101),
-    _avif,
-    "speed 4, 4:4:4, tuned as libavif does unasked",
+AVIF = Baseline(
+    key="avif",
+    name="AVIF (tune=psnr)",
+    format="AVIF",
+    suffix=".avif",
+    settings=(8, 18, 30, 42, 54, 65, 76, 86),
+    scale=range(101),
+    options=_avif_psnr,
+    description="speed 4, 4:4:4, tune=psnr",
+)
+AVIF_DEFAULT = replace(
+    AVIF,
+    name="AVIF (default tuning)",
+    options=_avif,
+    description="speed 4, 4:4:4, libavif's default tuning",
 )
 JPEG_XL = Baseline(
-    "jxl", "JPEG XL", "JXL", ".jxl", (1, 10, 30, 60, 75, 85, 92, 95), range(1, 100), _jpeg_xl, "effort 7", "pillow_jxl"
+    key="jxl",
+    name="JPEG XL",
+    format="JXL",
+    suffix=".jxl",
+    settings=(1, 10, 30, 60, 75, 85, 92, 95),
+    scale=range(1, 100),
+    options=_jpeg_xl,
+    description="effort 7",
+    plugin="pillow_jxl",
 )
 
 BASELINES = (JPEG, WEBP, JPEG_2000, AVIF, AVIF_DEFAULT)
@@ -142,16 +164,19 @@ KEYS = tuple(dict.fromkeys(b.key for b in (*BASELINES, *OPTIONAL)))
 
 
 def choose(keys: Sequence[str]) -> list[Baseline]:
-    """The baselines of these keys, in the order of KEYS; "all": those that this installation can run. Raises UsageError."""
+    """The baselines of these keys, in the order of KEYS; "all": those that this installation can run.
+
+    Raises UsageError for an unknown key, and for a baseline that this installation cannot run.
+    """
     known = (*BASELINES, *OPTIONAL)
     for key in keys:
         if key not in (*KEYS, "all"):
             raise UsageError(f"no baseline '{key}'; there are {', '.join(KEYS)} and all")
-        missing = [b for b in known if b.key == key and not b.available()]
-        if missing and missing[0].plugin:
+        unavailable = [b for b in known if b.key == key and not b.available()]
+        if unavailable and unavailable[0].plugin:
             raise UsageError(
                 f"baseline {key} needs Pillow's plugin for it; pip install pillow-jxl-plugin, or leave {key} out"
             )
-        if missing:
+        if unavailable:
             raise UsageError(f"baseline {key} is not in this build of Pillow; leave {key} out")
     return [b for b in known if b.key in keys or ("all" in keys and b.available())]

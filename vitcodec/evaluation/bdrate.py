@@ -9,17 +9,21 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 Curve = Sequence[tuple[float, float]]  # (bits per pixel, quality such as PSNR in dB), in any order
-EVERYTHING = -math.inf, math.inf
+ALL_QUALITIES = -math.inf, math.inf
 
 
 def bd_rate(
-    anchor: Curve, test: Curve, rates: tuple[float, float] = (0, math.inf), qualities: tuple[float, float] = EVERYTHING
+    anchor: Curve,
+    test: Curve,
+    rates: tuple[float, float] = (0, math.inf),
+    qualities: tuple[float, float] = ALL_QUALITIES,
 ) -> float:
     """Mean difference in rate at equal quality, in per cent of the anchor's; negative: `test` needs fewer bits.
 
-    log rate is interpolated over quality by PCHIP and integrated over the range of quality that both curves cover within `rates`, in bits per
-    pixel, and `qualities`. Two results against one anchor can only be compared over the same range of quality. Source: G. Bjontegaard, VCEG-M33,
-    2001, with the interpolation of JCTVC-K0279. Raises ValueError where the curves do not overlap.
+    log rate is interpolated over quality by PCHIP and integrated over the range of quality that both curves cover
+    within `rates`, in bits per pixel, and `qualities`. Two results against one anchor can only be compared over the
+    same range of quality. Source: G. Bjontegaard, VCEG-M33, 2001, with the interpolation of JCTVC-K0279. Raises
+    ValueError where the curves do not overlap.
     """
     low, high = overlap(anchor, test, rates)
     low, high = max(low, qualities[0]), min(high, qualities[1])
@@ -33,7 +37,10 @@ def bd_rate(
 
 
 def overlap(anchor: Curve, test: Curve, rates: tuple[float, float] = (0, math.inf)) -> tuple[float, float]:
-    """The range of quality that both curves cover while their rates lie within `rates`, (low, high); empty if low >= high."""
+    """The range of quality that both curves cover while their rates lie within `rates`: (low, high).
+
+    Empty if low >= high. Raises ValueError for a curve that is none, or cannot be cut at a rate.
+    """
     ends = [_range(*_sorted(curve), rates) for curve in (anchor, test)]
     return max(low for low, _ in ends), min(high for _, high in ends)
 

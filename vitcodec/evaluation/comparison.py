@@ -7,18 +7,19 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..metrics import ms_ssim_decibels
 from .bdrate import bd_rate, overlap
-from .engine import Failure, Report, Row
+from .measures import PLOTTED
 from .published import Published
-
-MEASURES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
+from .results import Failure, Report, Row
 
 
 @dataclass(frozen=True)
 class Point:
+    """A mean over images."""
+
     bpp: float
-    value: float  # PSNR in dB; MS-SSIM as -10 log10(1 - MS-SSIM), in dB, in which its curves are about as straight
+    value: float  # on the axis of the measure; see measures.py
+    mean: float  # the measure itself
     quality: float | None = None  # on the codec's own scale; None on published curves
 
 
@@ -26,9 +27,9 @@ class Point:
 class BdRate:
     codec: str
     anchor: str
-    measure: str  # "psnr" or "ms_ssim"
+    measure: str  # a key of PLOTTED
     percent: float | None  # None: the curves cannot be compared; `reason` says why
-    low: float  # the range of the measure, in dB, over which it is taken
+    low: float  # the range over which it is taken, on the axis of the measure
     high: float
     reason: str = ""
 
@@ -41,7 +42,7 @@ class Comparison:
     provenance: dict[str, str]
     published: list[Published] = field(default_factory=list)
     anchors: Sequence[str] | None = None  # names of codecs and published curves; None: all but the first codec
-    unreadable: list[Failure] = field(default_factory=list)  # inputs that are no files
+    unreadable: list[Failure] = field(default_factory=list)  # inputs that could not even be tried
     title: str = ""  # for a page
 
     def failures(self) -> list[Failure]:
@@ -50,27 +51,28 @@ class Comparison:
         return list({(f.message, f.quality, f.codec if f.quality is not None else ""): f for f in found}.values())
 
     def complete(self) -> list[str]:
-        """The files that every codec did at every quality at which it did any: over these alone are codecs compared."""
+        """The files to compare codecs on: those that every codec did at every quality at which it did any."""
         done = [{(r.file, r.quality) for r in report.rows} for report in self.reports]
         files = dict.fromkeys(r.file for report in self.reports for r in report.rows)
         return [f for f in files if all((f, q) in d for d in done for q in {q for _, q in d})]
 
     def curves(self, measure: str) -> dict[str, list[Point]]:
-        """Mean points by name of codec or published curve, in order of rising rate; codecs and curves without a point are left out.
+        """Mean points by name of codec or published curve, in order of rising rate, for those that have any.
 
-        The means are over the files that are complete and that all have the measure (small ones have no MS-SSIM).
+        measure: a key of PLOTTED. The means are over the files that are complete and that all have the measure (small
+        ones have no MS-SSIM).
         """
         rows = {report.codec: report.rows for report in self.reports}
         files = set(self.complete())
-        files -= {r.file for report in self.reports for r in report.rows if math.isnan(getattr(r, measure))}
+        files -= {r.file for report in self.reports for r in report.rows if math.isnan(r.values[measure])}
         curves = {name: _points([r for r in found if r.file in files], measure) for name, found in rows.items()}
         for entry in self.published:
-            points = [Point(bpp, _decibels(value, measure)) for bpp, value in getattr(entry, measure)]
+            points = [_point(bpp, value, measure) for bpp, value in entry.curves[measure]]
             curves.setdefault(entry.name, _sorted(points))
         return {name: points for name, points in curves.items() if points}
 
     def bd_rates(self, measure: str) -> list[BdRate]:
-        """Every measured codec against every anchor that is another; without those that have one point only."""
+        """Every measured codec against every other that is an anchor, for those with more than one point."""
         curves = {name: points for name, points in self.curves(measure).items() if len(points) > 1}
         anchors = (
             [n for n in curves if n != self.reports[0].codec]
@@ -83,20 +85,22 @@ class Comparison:
 
 def _points(rows: list[Row], measure: str) -> list[Point]:
     groups = {q: [r for r in rows if r.quality == q] for q in dict.fromkeys(r.quality for r in rows)}
-    means = (
-        (statistics.fmean(r.bpp for r in g), statistics.fmean(getattr(r, measure) for r in g), q)
-        for q, g in groups.items()
+    return _sorted(
+        [
+            _point(statistics.fmean(r.bpp for r in g), statistics.fmean(r.values[measure] for r in g), measure, q)
+            for q, g in groups.items()
+        ]
     )
-    return _sorted([Point(bpp, _decibels(value, measure), q) for bpp, value, q in means])
+
+
+def _point(bpp: float, mean: float, measure: str, quality: float | None = None) -> Point:
+    _, axis = PLOTTED[measure]
+    return Point(bpp, axis.place(mean), mean, quality)
 
 
 def _sorted(points: list[Point]) -> list[Point]:
-    """Without those that are no point of a curve: identical images have infinite PSNR, decoded pictures without files no rate."""
+    """Those that are a point of a curve: identical images have infinite PSNR, pictures without files have no rate."""
     return sorted((p for p in points if math.isfinite(p.bpp) and math.isfinite(p.value)), key=lambda p: p.bpp)
-
-
-def _decibels(value: float, measure: str) -> float:
-    return value if measure == "psnr" else ms_ssim_decibels(value)
 
 
 def _bd_rate(codec: str, anchor: str, measure: str, curves: dict[str, list[Point]]) -> BdRate:

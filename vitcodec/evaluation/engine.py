@@ -1,24 +1,35 @@
-"""Measuring a codec on image files: real files on disk, real decoding from them. And pictures that others decoded, in folders."""
+"""Measuring a codec on image files, through real files on disk; and measuring pictures that were decoded elsewhere."""
 
 from __future__ import annotations
 
-import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from .. import metrics
 from ..errors import InputError, VitcodecError
 from ..images import Picture, read_image
+from ..options import QUALITIES, EncodeOptions
+from . import measures
 from .memory import peak_memory
+from .results import Failure, Report, Row
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..codec import Codec
+    from ..pretrained.config import PretrainedConfig
 
 
 class ImageCodec(Protocol):
-    """What can be measured: vitcodec's own Codec, and the baselines."""
+    """What can be measured: the baselines, and vitcodec's own codec as an Entrant.
+
+    It may also have these attributes: device, a torch.device (default: CPU); description, how it is run; suffix, of its
+    files; scale, all its qualities in order of rising rate.
+    """
 
     @property
     def name(self) -> str: ...
@@ -29,95 +40,36 @@ class ImageCodec(Protocol):
 
 
 @dataclass(frozen=True)
-class Row:
-    """One image at one quality. Times are those of encode and decode alone, from and to arrays in memory, without reading or loading anything.
+class Entrant:
+    """vitcodec's own codec as an ImageCodec: under `options`, of which only the quality varies."""
 
-    Of pictures that others decoded there are no quality, bytes, times and memory.
-    """
-
-    file: str
-    quality: float | None  # on the codec's own scale
-    width: int  # of the original, in pixels
-    height: int
-    bytes: int | None  # size of the encoded file on disk, which holds colours only: no metadata, no alpha
-    psnr: float  # dB, 8-bit RGB; inf where the decoded image is identical
-    ssim: float  # NaN where the image is too small for the measure
-    ms_ssim: float
-    encode_seconds: float = math.nan  # the median over the repetitions
-    decode_seconds: float = math.nan
-    # most bytes held at once, above what was held before; None where the machine does not tell
-    encode_memory: int | None = None
-    decode_memory: int | None = None
+    codec: Codec
+    options: EncodeOptions = field(default_factory=EncodeOptions)
+    scale: ClassVar[Sequence[int]] = QUALITIES
 
     @property
-    def megapixels(self) -> float:
-        return self.width * self.height / 1e6
+    def name(self) -> str:
+        return self.codec.name
 
     @property
-    def bpp(self) -> float:
-        return math.nan if self.bytes is None else 8 * self.bytes / (self.width * self.height)
+    def config(self) -> PretrainedConfig:
+        return self.codec.config
 
     @property
-    def encode_mps(self) -> float:
-        """Megapixels per second."""
-        return self.megapixels / self.encode_seconds
+    def device(self) -> torch.device:
+        return self.codec.device
 
     @property
-    def decode_mps(self) -> float:
-        return self.megapixels / self.decode_seconds
+    def description(self) -> str:
+        """How it is run: the effort, and every other option that is not at its default."""
+        chosen = {n: v for n, v in vars(self.options).items() if n == "effort" or v != getattr(EncodeOptions, n)}
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen.items() if name != "quality")
 
+    def encode(self, picture: Picture, quality: int) -> bytes:
+        return self.codec.encode(picture, replace(self.options, quality=quality))
 
-@dataclass(frozen=True)
-class Mean:
-    """One quality over all images that were measured at it.
-
-    Every image counts once, whatever its size, in bpp (the mean of the images' own), PSNR (the mean of per-image values in dB), SSIM and
-    MS-SSIM. Images without a value (identical ones have no finite PSNR, small ones no MS-SSIM) are left out of that mean. Speed is all
-    megapixels by all seconds, memory the largest of any image.
-    """
-
-    quality: float | None
-    images: int
-    identical: int  # images that came back without any difference
-    without_ms_ssim: int
-    bytes: int | None  # of all files together
-    bpp: float
-    psnr: float  # inf if every image is identical
-    ssim: float
-    ms_ssim: float
-    encode_mps: float  # megapixels per second
-    decode_mps: float
-    encode_memory: int | None  # bytes
-    decode_memory: int | None
-
-
-@dataclass(frozen=True)
-class Failure:
-    file: str
-    quality: float | None  # None: the file could not be read
-    message: str
-    codec: str = ""
-
-
-@dataclass
-class Report:
-    """What was measured of one codec."""
-
-    codec: str
-    device: str
-    qualities: Sequence[float | None]
-    reps: int
-    rows: list[Row] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    notes: list[str] = field(
-        default_factory=list
-    )  # what was said about an image on reading, such as "16-bit reduced to 8"
-    description: str = ""  # how the codec is run
-
-    def means(self) -> list[Mean]:
-        """One per quality that has rows, in the order of the qualities."""
-        groups = ((q, [r for r in self.rows if r.quality == q]) for q in self.qualities)
-        return [_mean(q, rows) for q, rows in groups if rows]
+    def decode(self, data: bytes) -> Picture:
+        return self.codec.decode(data)
 
 
 def describe(error: Exception, file: str) -> str:
@@ -138,15 +90,17 @@ def evaluate(
 ) -> Report:
     """Encode every file at every quality into a temporary file, decode it from there, and measure.
 
-    What is encoded are the colours: metadata and alpha, which other codecs than vitcodec's are not given either, are left out. reps: how often
-    encode and decode run for the times, of which the median counts. The first image that can be read runs once, unmeasured, as a warm-up. A file
-    that fails, for whatever reason, is listed and never stops the rest; describe(error, file) is its message. advance: called after every result.
-    name: what the report calls the codec, if not codec.name.
+    Only the colours are encoded, without metadata and alpha, which not every codec keeps. The first image that can be
+    read runs once, unmeasured, as a warm-up. A file that fails, for whatever reason, becomes a Failure and never stops
+    the rest.
+
+    codec: vitcodec's own as Entrant(codec, options). qualities: on the codec's own scale. reps: how often encode and
+    decode run, for the median of their times. read: from a path to a picture. describe: from an error and the file to
+    the failure's message. advance: called with every result. name: what the report calls the codec, if not codec.name.
     """
     description = getattr(codec, "description", "")
-    report = Report(
-        name or codec.name, str(getattr(codec, "device", "cpu")), tuple(qualities), reps, description=description
-    )
+    device = str(getattr(codec, "device", "cpu"))
+    report = Report(name or codec.name, device, tuple(qualities), reps, description=description)
 
     def fail(file: Path, quality: float | None, error: Exception) -> None:
         report.failures.append(Failure(str(file), quality, describe(error, str(file)), report.codec))
@@ -182,7 +136,7 @@ def colours_of(picture: Picture) -> Picture:
 
 
 def measure(codec: ImageCodec, file: Path, picture: Picture, quality: float, folder: Path, reps: int = 1) -> Row:
-    """One image at one quality through a file in `folder`, which is removed again."""
+    """One image at one quality, through a file in `folder`, which is removed again. Raises what the codec raises."""
     target = folder / f"{file.stem}{getattr(codec, 'suffix', '.vitc')}"
     try:
         data, encode_seconds, encode_memory = _repeated(codec, lambda: codec.encode(picture, quality), reps)
@@ -191,10 +145,17 @@ def measure(codec: ImageCodec, file: Path, picture: Picture, quality: float, fol
         decoded, decode_seconds, decode_memory = _repeated(codec, lambda: codec.decode(stored), reps)
     finally:
         target.unlink(missing_ok=True)
-    height, width = picture.rgb.shape[:2]
-    measures = _measures(picture, decoded)
     return Row(
-        str(file), quality, width, height, size, *measures, encode_seconds, decode_seconds, encode_memory, decode_memory
+        file=str(file),
+        quality=quality,
+        width=picture.rgb.shape[1],
+        height=picture.rgb.shape[0],
+        bytes=size,
+        values=measures.compute(picture.rgb, decoded.rgb),
+        encode_seconds=encode_seconds,
+        decode_seconds=decode_seconds,
+        encode_memory=encode_memory,
+        decode_memory=decode_memory,
     )
 
 
@@ -205,29 +166,28 @@ def evaluate_decoded(
     describe: Callable[[Exception, str], str] = describe,
     advance: Callable[[Row | Failure], None] = lambda result: None,
 ) -> Report:
-    """Measure pictures that are decoded already, by whatever codec: (original, decoded) each. `name` is what the report calls that codec."""
+    """Measure pictures that were decoded elsewhere, by whatever codec.
+
+    name: what the report calls that codec. pairs: (original, decoded), as pairs.match finds them. The others are as in
+    evaluate.
+    """
     report = Report(name, "", (None,), 0)
     for original, decoded in pairs:
         result: Row | Failure
         try:
-            a, b = read(original), read(decoded)
-            if a.rgb.shape != b.rgb.shape:
-                sizes = (f"{p.rgb.shape[1]}x{p.rgb.shape[0]}" for p in (b, a))
+            a, b = read(original).rgb, read(decoded).rgb
+            if a.shape != b.shape:
+                sizes = (f"{p.shape[1]}x{p.shape[0]}" for p in (b, a))
                 raise InputError(
                     f"{decoded}: is {' and its original '.join(sizes)} pixels; give pictures of the original's size"
                 )
-            result = Row(str(original), None, a.rgb.shape[1], a.rgb.shape[0], None, *_measures(a, b))
+            result = Row(str(original), None, a.shape[1], a.shape[0], None, measures.compute(a, b))
             report.rows.append(result)
         except Exception as error:
             result = Failure(str(decoded), None, describe(error, str(decoded)), name)
             report.failures.append(result)
         advance(result)
     return report
-
-
-def _measures(original: Picture, decoded: Picture) -> tuple[float, float, float]:
-    a, b = original.rgb, decoded.rgb
-    return metrics.psnr(a, b), metrics.ssim(a, b), metrics.ms_ssim(a, b)
 
 
 def _repeated(codec: ImageCodec, work: Callable[[], Any], reps: int) -> tuple[Any, float, int | None]:
@@ -255,29 +215,3 @@ def _synchronise(device: Any) -> None:
         import torch
 
         torch.cuda.synchronize(device) if device.type == "cuda" else torch.mps.synchronize()
-
-
-def _mean(quality: float | None, rows: list[Row]) -> Mean:
-    pixels = sum(r.megapixels for r in rows)
-    identical = sum(math.isinf(r.psnr) for r in rows)
-    sizes = [r.bytes for r in rows if r.bytes is not None]
-    return Mean(
-        quality=quality,
-        images=len(rows),
-        identical=identical,
-        without_ms_ssim=sum(math.isnan(r.ms_ssim) for r in rows),
-        bytes=sum(sizes) if sizes else None,
-        bpp=statistics.fmean(r.bpp for r in rows),
-        psnr=math.inf if identical == len(rows) else _finite_mean(r.psnr for r in rows),
-        ssim=_finite_mean(r.ssim for r in rows),
-        ms_ssim=_finite_mean(r.ms_ssim for r in rows),
-        encode_mps=pixels / sum(r.encode_seconds for r in rows),
-        decode_mps=pixels / sum(r.decode_seconds for r in rows),
-        encode_memory=max((r.encode_memory for r in rows if r.encode_memory is not None), default=None),
-        decode_memory=max((r.decode_memory for r in rows if r.decode_memory is not None), default=None),
-    )
-
-
-def _finite_mean(values: Iterator[float]) -> float:
-    finite = [v for v in values if math.isfinite(v)]
-    return statistics.fmean(finite) if finite else math.nan

@@ -1,4 +1,4 @@
-"""Finding the setting of a codec that makes a file of a wanted size."""
+"""Finding the quality at which a codec makes a file of a wanted size."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..options import QUALITIES
+
 if TYPE_CHECKING:
     from ..images import Picture
     from .engine import ImageCodec
 
-VITCODEC_SCALE = range(1, 101)
-
 
 def match_size(codec: ImageCodec, picture: Picture, target: float) -> float:
-    """The setting of codec.scale (vitcodec's own qualities if it has none) whose file comes nearest to `target` bytes, in ratio.
+    """The quality of codec.scale (1 to 100 if it has none) whose file comes nearest to `target` bytes, in ratio.
 
-    By bisection, so sizes are taken to rise along the scale: eight encodings, not a hundred. Where no setting is as small or as large as
-    `target`, it is the first or the last.
+    By bisection: sizes are assumed to rise along the scale, so that eight encodings do. Where no file is as small or as
+    large as `target`, it is the first or the last quality.
     """
-    scale: Sequence[float] = getattr(codec, "scale", VITCODEC_SCALE)
+    scale: Sequence[float] = getattr(codec, "scale", QUALITIES)
     sizes: dict[int, int] = {}
 
     def size(index: int) -> int:

@@ -8,22 +8,23 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-_STATUS, _RESET = "/proc/self/status", "/proc/self/clear_refs"
+STATUS, RESET = "/proc/self/status", "/proc/self/clear_refs"  # of Linux; see proc(5)
 
 
 def peak_memory(work: Callable[[], Any], device: Any = None) -> tuple[Any, int | None]:
-    """The result of `work` and the most bytes that it held at once, above what was held before; None where this machine does not tell.
+    """The result of `work`, and the most bytes that it held at once, above what was held before; None: unknown.
 
-    On a CUDA device it is torch's count of the device's memory, elsewhere the resident set of the process, which Linux alone lets one reset.
-    The C library keeps memory that earlier work freed, and would use it again uncounted, so it is asked to give it back first.
+    device: a torch.device. On CUDA it is torch's count of the device's memory, elsewhere the resident set of the
+    process, whose peak only Linux lets one reset. The C library keeps memory that earlier work freed, and would use it
+    again uncounted, so it is asked to give it back first.
     """
     if getattr(device, "type", "cpu") == "cuda":
         return _on_cuda(work, device)
     with contextlib.suppress(AttributeError, OSError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
     try:
-        with open(_RESET, "w", encoding="ascii") as file:
-            file.write("5")  # the high-water mark falls to what is resident now; see proc(5)
+        with open(RESET, "w", encoding="ascii") as file:
+            file.write("5")  # the high-water mark falls to what is resident now
         before = _status("VmRSS")
     except (OSError, TypeError):
         return work(), None
@@ -33,10 +34,10 @@ def peak_memory(work: Callable[[], Any], device: Any = None) -> tuple[Any, int |
 
 def _status(name: str) -> int:
     """A line of /proc/self/status, in bytes."""
-    with open(_STATUS, encoding="ascii", errors="replace") as file:
+    with open(STATUS, encoding="ascii", errors="replace") as file:
         found = re.search(rf"^{name}:\s+(\d+) kB", file.read(), re.MULTILINE)
     if found is None:
-        raise TypeError(f"{_STATUS} has no {name}")
+        raise TypeError(f"{STATUS} has no {name}")
     return int(found[1]) * 1024
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import report
-from .comparison import MEASURES, BdRate, Comparison, Point
-from .engine import Row
+from .columns import Column, columns, quality_text
+from .comparison import Comparison, Point
+from .measures import PLOTTED
 from .pictures import Scene, shown_quality, worst_first
 from .plot import COLOURS, rate_distortion_svg
-
-_AXES = {"psnr": "PSNR of RGB in dB", "ms_ssim": "MS-SSIM in dB"}
+from .results import Mean, Row
 
 
 def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None = None) -> str:
@@ -29,19 +29,20 @@ def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None =
     environment.globals["include_raw"] = lambda name: (
         environment.loader.get_source(environment, name)[0] if environment.loader else ""
     )
+    shown = columns(report.has_files(comparison))
     return environment.get_template("report.html").render(
         title=title or report.title_of(comparison),
         comparison=comparison,
         codecs=[r.codec for r in comparison.reports],
         verdicts=verdicts(comparison),
-        plots=[p for measure in MEASURES if (p := _plot(comparison, measure))],
+        plots=[p for measure in PLOTTED if (p := _plot(comparison, measure))],
         legend=_legend(comparison),
-        matrices=[m for measure, name in MEASURES.items() if (m := _matrix(comparison.bd_rates(measure), name))],
-        rated=report.is_rated(comparison),
-        headings=report.RATED,
-        means=[(r.codec, i, m, report.figures(m)) for i, r in enumerate(comparison.reports) for m in r.means()],
-        rows=_rows(comparison),
-        quality=report.quality_text(shown_quality(comparison)),
+        matrices=[m for measure in PLOTTED if (m := _matrix(comparison, measure))],
+        has_files=report.has_files(comparison),
+        headings=[c.heading for c in shown],
+        means=[(r.codec, i, m, _cells(shown, m)) for i, r in enumerate(comparison.reports) for m in r.means()],
+        rows=_rows(comparison, shown),
+        quality=quality_text(shown_quality(comparison)),
         scenes=scenes,
         numbers=_numbers,
         remarks=report.remarks(comparison),
@@ -58,27 +59,22 @@ def verdicts(comparison: Comparison) -> list[str]:
     ]
 
 
-def _plot(comparison: Comparison, measure: str) -> dict[str, str] | None:
-    curves = comparison.curves(measure)
+def _plot(comparison: Comparison, key: str) -> dict[str, str] | None:
+    measure, axis = PLOTTED[key]
+    curves = comparison.curves(key)
     if not any(len(points) > 1 for points in curves.values()):
         return None
     drawn = {name: [(p.bpp, p.value) for p in curves.get(name, [])] for name in _names(comparison)}
-    labels = {name: [_label(p, measure) for p in curves.get(name, [])] for name in drawn}
-    return {
-        "name": MEASURES[measure],
-        "axis": _AXES[measure],
-        "svg": rate_distortion_svg(drawn, "", None, _AXES[measure], labels, key=False),
-    }
+    labels = {name: [_label(p, key) for p in curves.get(name, [])] for name in drawn}
+    svg = rate_distortion_svg(drawn, "", None, axis.title, labels, key=False)
+    return {"name": measure.title, "axis": axis.title, "svg": svg}
 
 
-def _label(point: Point, measure: str) -> str:
-    value = (
-        f"{point.value:.2f} dB"
-        if measure == "psnr"
-        else f"MS-SSIM {1 - 10 ** (-point.value / 10):.4f} ({point.value:.2f} dB)"
-    )
-    quality = "" if point.quality is None else f"quality {report.quality_text(point.quality)}: "
-    return f"{quality}{point.bpp:.4g} bpp, {value}"
+def _label(point: Point, key: str) -> str:
+    measure, axis = PLOTTED[key]
+    placed = f" ({point.value:.2f} {axis.unit})" if axis.scale else ""
+    quality = "" if point.quality is None else f"quality {quality_text(point.quality)}: "
+    return f"{quality}{point.bpp:.4g} bpp, {measure.text(point.mean)}{placed}"
 
 
 def _names(comparison: Comparison) -> list[str]:
@@ -91,55 +87,45 @@ def _legend(comparison: Comparison) -> list[tuple[str, int, int]]:
     return [(name, i, i % len(COLOURS)) for i, name in enumerate(_names(comparison))]
 
 
-def _matrix(rates: list[BdRate], name: str) -> dict[str, Any] | None:
-    """Codecs down, anchors across."""
+def _matrix(comparison: Comparison, key: str) -> dict[str, Any] | None:
+    """BD-rates with codecs down and anchors across."""
+    measure, axis = PLOTTED[key]
+    rates = comparison.bd_rates(key)
     if not rates:
         return None
     cells = {(r.codec, r.anchor): (report.percent(r), report.overlap_text(r), r.percent) for r in rates}
     codecs, anchors = (list(dict.fromkeys(names)) for names in ([r.codec for r in rates], [r.anchor for r in rates]))
-    return {"name": name, "codecs": codecs, "anchors": anchors, "cells": cells}
+    return {"name": measure.title, "unit": axis.unit, "codecs": codecs, "anchors": anchors, "cells": cells}
 
 
-def _rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """The table of images: all codecs and qualities, and those first that the page shows, the worst on top."""
-    shown = worst_first(comparison)
+def _rows(comparison: Comparison, shown: list[Column]) -> list[dict[str, Any]]:
+    """The table of images: all codecs and qualities; first the rows that the page has pictures of, the worst on top."""
+    worst = worst_first(comparison)
     first = comparison.reports[0]
     names = dict(zip((r.file for r in first.rows), report.shortened([r.file for r in first.rows]), strict=True))
-    order = [(first.codec, 0, row) for row in shown]
-    order += [(r.codec, i, row) for i, r in enumerate(comparison.reports) for row in r.rows if i or row not in shown]
-    numbers = {row.file: i for i, row in enumerate(shown, 1)}
+    order = [(first.codec, 0, row) for row in worst]
+    order += [(r.codec, i, row) for i, r in enumerate(comparison.reports) for row in r.rows if i or row not in worst]
+    numbers = {row.file: i for i, row in enumerate(worst, 1)}
     return [
         {
             "name": names.get(row.file, row.file),
             "codec": codec,
             "index": index,
             "scene": numbers.get(row.file, math.inf),
-            "quality": report.quality_text(row.quality),
-            "cells": list(zip(report.figures(row), _values(row), strict=True)),
+            "quality": quality_text(row.quality),
+            "cells": _cells(shown, row),
         }
         for codec, index, row in order
     ]
 
 
-def _values(r: Row) -> tuple[float | None, ...]:
-    """What the cells of `figures` are sorted by."""
-    values = (
-        r.quality,
-        r.bytes,
-        r.bpp,
-        r.psnr,
-        r.ssim,
-        r.ms_ssim,
-        r.encode_mps,
-        r.decode_mps,
-        r.encode_memory,
-        r.decode_memory,
-    )
-    return tuple(None if v is None or math.isnan(v) else v for v in values)
+def _cells(shown: list[Column], result: Row | Mean) -> list[tuple[str, float | None]]:
+    """The text of every column, and what it is sorted by."""
+    return [(column.text(result), column.sort_key(result)) for column in shown]
 
 
 def _numbers(row: Row) -> str:
     """Beside a picture."""
     rate = "" if row.bytes is None else f"{row.bytes:,} bytes, {row.bpp:.3g} bpp, "
-    psnr = "identical" if math.isinf(row.psnr) else f"{row.psnr:.2f} dB"
-    return f"{rate}{psnr}" + ("" if math.isnan(row.ms_ssim) else f", MS-SSIM {row.ms_ssim:.4f}")
+    shown = [(m, row.values[key]) for key, (m, _) in PLOTTED.items() if not math.isnan(row.values[key])]
+    return rate + ", ".join("identical" if math.isinf(value) else m.text(value) for m, value in shown)

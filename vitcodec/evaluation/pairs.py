@@ -19,11 +19,11 @@ def match(originals: Path, decoded: Path, recursive: bool = False) -> tuple[list
     shared = [name for name in ones if name in others]
     if not shared:
         raise UsageError(
-            f"{originals} and {decoded}: two folders are taken for originals and decoded pictures of the same names, and they share none; "
-            "to measure the images of several folders give globs, such as 'a/*' 'b/*'"
+            f"{originals} and {decoded}: two folders are taken for originals and decoded pictures of the same names, "
+            "and they share none; to measure the images of several folders give globs, such as 'a/*' 'b/*'"
         )
-    for there, missing, folder in ((ones, others, decoded), (others, ones, originals)):
-        lonely = [there[name] for name in there if name not in missing]
+    for own, other, folder in ((ones, others, decoded), (others, ones, originals)):
+        lonely = [own[name] for name in own if name not in other]
         problems += [Problem(str(p), InputError(f"{p}: has no partner of that name in {folder}")) for p in lonely]
     return [(ones[name], others[name]) for name in shared], problems
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from ..images import Picture
+from .columns import quality_text
 from .comparison import Comparison
-from .engine import Row
-from .report import quality_text, shortened
+from .report import shortened
+from .results import Row
 
 SIDE = 1280  # of a picture in the page; of a larger image the part that differs most is shown
 STEP = 32  # pixels by which that part is moved
 
-Render = Callable[
-    [Row, Picture], np.ndarray
-]  # (row, original) -> the decoded picture that the row measured, (H, W, 3) uint8
+# (row, original) -> the decoded picture that the row measured, (H, W, 3) uint8
+Render = Callable[[Row, Picture], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def scenes(
 ) -> list[Scene]:
     """The `count` worst images, each with the first codec's picture and the nearest in rate of every other codec.
 
-    renders: by codec. Pictures are decoded anew, for keeping those of a whole measurement in memory would bound its size.
+    renders: by codec. Pictures are decoded anew: keeping those of a whole measurement in memory would bound its size.
     """
     chosen = worst_first(comparison)[:count]
     names = shortened([r.file for r in comparison.reports[0].rows])
@@ -111,7 +111,10 @@ def _nearest(rows: list[Row], wanted: Row) -> Row | None:
 
 
 def worst_part(original: np.ndarray, decoded: np.ndarray, side: int) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the part of at most side x side pixels with the largest squared difference, in steps of 32 pixels."""
+    """(top, left, height, width) of the part with the largest squared difference.
+
+    The part is at most side x side pixels; its place is found in steps of 32 pixels.
+    """
     height, width = original.shape[:2]
     if max(height, width) <= side:
         return 0, 0, height, width

@@ -1,6 +1,7 @@
 """Rate-distortion plots as SVG text, without a plotting library.
 
-A plot stands alone, light and with a key, or in a page that styles it by its classes: `curve c0`, `c1`, ... in order, `grid`, `tick`, `paper`.
+A plot stands alone, light and with a key, or in a page that styles it by its classes: `curve c0`, `c1`, ... in order,
+`grid`, `tick`, `paper`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ def rate_distortion_svg(
 ) -> str:
     """One line per named curve, quality in dB over bits per pixel; the first curve is drawn boldest.
 
-    rates: the bits per pixel that are drawn, on a linear axis; None: all there are, on a logarithmic one, where equal distances are equal ratios.
-    labels: what to say of each point of a curve, on hovering; key: whether to name the curves in the plot. Raises ValueError where no point is
-    within the rates.
+    rates: the bits per pixel that are drawn, on a linear axis; None: all of them, on a logarithmic one, where equal
+    distances are equal ratios. axis: its title. labels: what to say of each point of a curve, on hovering. key: whether
+    to name the curves in the plot. Raises ValueError where no point is within the rates.
     """
     low_rate, high_rate = rates or (0, math.inf)
     points = {
@@ -43,7 +44,8 @@ def rate_distortion_svg(
     x, ticks = _linear(*rates) if rates else _logarithmic(min(p[0] for p in everything), max(p[0] for p in everything))
     y, levels = _heights(min(p[1] for p in everything), max(p[1] for p in everything))
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'font-family="sans-serif" font-size="12">',
         f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
     if title:
@@ -57,10 +59,12 @@ def rate_distortion_svg(
             f'<text class="tick" x="{x(bpp):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{bpp:.3g}</text>'
         )
     lines.append(
-        f'<text x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">bits per pixel{"" if rates else " (logarithmic)"}</text>'
+        f'<text x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">'
+        f"bits per pixel{'' if rates else ' (logarithmic)'}</text>"
     )
     lines.append(
-        f'<text class="axis" x="14" y="{HEIGHT / 2:.0f}" text-anchor="middle" transform="rotate(-90 14 {HEIGHT / 2:.0f})">{escape(axis)}</text>'
+        f'<text class="axis" x="14" y="{HEIGHT / 2:.0f}" text-anchor="middle" '
+        f'transform="rotate(-90 14 {HEIGHT / 2:.0f})">{escape(axis)}</text>'
     )
     for i, (name, curve) in reversed(list(enumerate(shown.items()))):
         lines += _curve(i, name, [(x(bpp), y(value), text) for bpp, value, text in curve])

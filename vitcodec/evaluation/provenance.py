@@ -1,4 +1,4 @@
-"""Where figures come from: machine, versions, model and command line."""
+"""Where figures come from: command line, machine, versions, model and effort."""
 
 from __future__ import annotations
 
@@ -21,23 +21,30 @@ _PACKAGES = ("torch", "torchmetrics", "numpy", "pillow", "pillow-jxl-plugin")
 def provenance(codec: Any = None, command: str | None = None) -> dict[str, str]:
     """What a report says about how it came about, in the order to show it.
 
-    codec: the vitcodec.Codec that was measured, if any; command: as typed, None for this process's own.
+    codec: the vitcodec.Codec or the Entrant that was measured, if any. command: as typed; None: this process's own.
     """
     import torch
 
     facts = {
         "command": command or shlex.join(["vitcodec", *sys.argv[1:]]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{_processor()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
+        "machine": f"{_processor()}, {_cores()} cores",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "threads": f"{torch.get_num_threads()} for vitcodec, one for each other codec",
         "versions": ", ".join([f"vitcodec {__version__}", *_versions()]),
     }
     if codec is not None:
         facts["device"] = _device(getattr(codec, "device", "cpu"))
-        card = getattr(codec, "card", None)
-        facts["model"] = f"{codec.name}, SHA-256 {card.sha256}" if card else str(codec.name)
+        config, options = getattr(codec, "config", None), getattr(codec, "options", None)
+        facts["model"] = f"{codec.name}, SHA-256 {config.sha256}" if config else str(codec.name)
+        if options is not None:
+            facts["effort"] = str(options.effort)
     return facts
+
+
+def _cores() -> int | None:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _versions() -> list[str]:

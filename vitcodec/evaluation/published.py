@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..files import read_bytes
+from .measures import PLOTTED
 
-_NAMES = {"psnr": ("psnr", "psnr_rgb", "psnr-rgb"), "ms_ssim": ("ms_ssim", "ms-ssim", "ms-ssim-rgb")}
+_NAMES = {key: (key, *measure.aliases) for key, (measure, _) in PLOTTED.items()}
 
 
 @dataclass(frozen=True)
 class Published:
-    """The means of a codec over a set of images, one (bits per pixel, measure) for each of its settings; PSNR in dB, MS-SSIM from 0 to 1."""
+    """The means of a codec over a set of images."""
 
     id: str
     name: str
-    psnr: tuple[tuple[float, float], ...]
-    ms_ssim: tuple[tuple[float, float], ...]
+    curves: Mapping[str, tuple[tuple[float, float], ...]]  # by key of PLOTTED: (bits per pixel, mean) of each setting
+
+    @property
+    def psnr(self) -> tuple[tuple[float, float], ...]:
+        return self.curves["psnr"]
 
 
 def read_published(paths: Sequence[Path]) -> list[Published]:
@@ -38,26 +42,27 @@ def _read(path: Path) -> list[Published]:
         raise InputError(
             f"{path}: no curves in a form that is known ({type(error).__name__}: {error}); see docs/reports.md"
         ) from error
-    if not any(c.psnr or c.ms_ssim for c in curves):
-        raise InputError(f"{path}: its curves have neither PSNR nor MS-SSIM; see docs/reports.md")
+    if not any(any(c.curves.values()) for c in curves):
+        neither = " nor ".join(measure.title for measure, _ in PLOTTED.values())
+        raise InputError(f"{path}: its curves have neither {neither}; see docs/reports.md")
     return curves
 
 
 def _curve(entry: dict[str, Any]) -> Published:
     """{"name": ..., "points": [{"bpp": ..., "psnr": ..., "ms_ssim": ...}, ...]}"""
-    measures = {
+    curves = {
         measure: tuple(
             (float(p["bpp"]), float(p[key])) for p in entry["points"] for key in keys if p.get(key) is not None
         )
         for measure, keys in _NAMES.items()
     }
-    return Published(str(entry.get("id", entry["name"])), str(entry["name"]), **measures)
+    return Published(str(entry.get("id", entry["name"])), str(entry["name"]), curves)
 
 
 def _columns(content: dict[str, Any]) -> Published:
     """{"name": ..., "results": {"bpp": [...], "psnr-rgb": [...], ...}}, as CompressAI publishes its results."""
     columns = content["results"]
-    measures = {
+    curves = {
         measure: tuple(
             (float(b), float(v))
             for key in keys
@@ -66,4 +71,4 @@ def _columns(content: dict[str, Any]) -> Published:
         )
         for measure, keys in _NAMES.items()
     }
-    return Published(str(content["name"]), str(content["name"]), **measures)
+    return Published(str(content["name"]), str(content["name"]), curves)

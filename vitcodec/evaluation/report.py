@@ -10,28 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .comparison import MEASURES, BdRate, Comparison, Point
-from .engine import Mean, Report, Row
+from .columns import columns
+from .comparison import BdRate, Comparison, Point
+from .measures import MEASURES, PLOTTED
+from .results import Mean, Report, Row
 
 _FIELDS = (
-    "file",
-    "quality",
-    "width",
-    "height",
-    "bytes",
-    "bpp",
-    "psnr",
-    "ssim",
-    "ms_ssim",
-    "encode_seconds",
-    "decode_seconds",
-    "encode_mps",
-    "decode_mps",
-    "encode_memory",
-    "decode_memory",
+    *("codec", "file", "quality", "width", "height", "bytes", "bpp", *MEASURES),
+    *("encode_seconds", "decode_seconds", "encode_mps", "decode_mps", "encode_memory", "decode_memory"),
 )
-RATED = ("quality", "bytes", "bpp", "PSNR", "SSIM", "MS-SSIM", "enc MP/s", "dec MP/s", "enc MB", "dec MB")
-_UNRATED = ("PSNR", "SSIM", "MS-SSIM")
 
 
 @dataclass(frozen=True)
@@ -44,33 +31,33 @@ class Section:
     text: int = 1
 
 
-def is_rated(comparison: Comparison) -> bool:
-    """Whether files were measured, and not only pictures that others decoded."""
+def has_files(comparison: Comparison) -> bool:
+    """Whether files were measured, and not only pictures that were decoded elsewhere."""
     return any(r.bytes is not None for report in comparison.reports for r in report.rows)
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """The images of the first codec, the means of all, and the BD-rates; those without rows are left out."""
-    first, rated = comparison.reports[0], is_rated(comparison)
-    headings = RATED if rated else _UNRATED
+    """The images of the first codec, the means of all, and the BD-rates, as far as they have rows."""
+    first, shown = comparison.reports[0], columns(has_files(comparison))
+    headings = [c.heading for c in shown]
     names = shortened([r.file for r in first.rows])
-    images = [(name, *figures(r, rated)) for name, r in zip(names, first.rows, strict=True)]
-    means = [(r.codec, str(m.images), *figures(m, rated)) for r in comparison.reports for m in r.means()]
+    images = [(name, *(c.text(r) for c in shown)) for name, r in zip(names, first.rows, strict=True)]
+    means = [(r.codec, str(m.images), *(c.text(m) for c in shown)) for r in comparison.reports for m in r.means()]
     several = len({r.file for r in first.rows}) > 1
+    title = "Means" if several else ", ".join(dict.fromkeys(names)) or "Means"
     found = [
         *([Section(f"Images, {first.codec}", ("image", *headings), images)] if several else []),
-        Section(
-            "Means" if several else ", ".join(dict.fromkeys(names)) or "Means", ("codec", "images", *headings), means
-        ),
-        *(_bd_section(title, comparison.bd_rates(measure)) for measure, title in MEASURES.items()),
+        Section(title, ("codec", "images", *headings), means),
+        *(_bd_section(measure, comparison.bd_rates(measure)) for measure in PLOTTED),
     ]
     return [s for s in found if s.rows]
 
 
-def _bd_section(title: str, rates: list[BdRate]) -> Section:
-    headings = ("codec", "against", "BD-rate", f"over {title} (dB)")
+def _bd_section(key: str, rates: list[BdRate]) -> Section:
+    measure, axis = PLOTTED[key]
+    headings = ("codec", "against", "BD-rate", f"over {measure.title}" + (f" ({axis.unit})" if axis.unit else ""))
     rows = [(r.codec, r.anchor, percent(r), overlap_text(r)) for r in rates]
-    return Section(f"BD-rate for {title}", headings, rows, 2)
+    return Section(f"BD-rate for {measure.title}", headings, rows, 2)
 
 
 def percent(rate: BdRate) -> str:
@@ -141,47 +128,54 @@ def _origin(comparison: Comparison) -> list[str]:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """How the figures are made, and which of them are missing and why."""
+    """How the figures were made, and why some have no value."""
     means = [m for report in comparison.reports for m in report.means()]
     lines = _of_measures(comparison)
     if identical := max((m.identical for m in means), default=0):
         lines.append(
-            f"PSNR: up to {identical} images came back identical (inf); they are left out of the mean unless all are."
+            f"PSNR: up to {identical} images came back identical (inf); the mean is without them unless all are."
         )
-    if small := max((m.without_ms_ssim for m in means), default=0):
-        lines.append(
-            f"MS-SSIM needs sides of at least 176 pixels (SSIM 11): none for {small} images, which its mean leaves out."
-        )
-    if any(comparison.bd_rates(measure) for measure in MEASURES):
+    for key, measure in MEASURES.items():
+        if small := max((m.without.get(key, 0) for m in means), default=0):
+            lines.append(
+                f"{measure.title} needs sides of at least {measure.smallest_side} pixels: "
+                f"none for {small} images, and the mean is without them."
+            )
+    if any(comparison.bd_rates(measure) for measure in PLOTTED):
         lines += _of_comparison(comparison)
     return lines + [f"{r.codec}: {r.description}." for r in comparison.reports if r.description]
 
 
 def _of_measures(comparison: Comparison) -> list[str]:
-    if not is_rated(comparison):
+    if not has_files(comparison):
         return [
-            "PSNR in dB of 8-bit RGB per image; means count every image once. The pictures were decoded elsewhere: no rate and no times."
+            "PSNR in dB of 8-bit RGB per image; means count every image once. "
+            "The pictures were decoded elsewhere: no rate and no times."
         ]
     first = comparison.reports[0]
     times = f"the median of {first.reps} runs" if first.reps > 1 else "one run"
     kind = "of the device" if first.device.startswith("cuda") else "of the process"
     return [
-        "bpp: 8 x bytes on disk / pixels of the original; files hold colours only, no metadata and no alpha. PSNR in dB of 8-bit RGB per image. "
-        "Means count every image once; bytes are the sum.",
-        f"Times: {first.codec} on {first.device}, {times} after a warm-up, without loading the model or reading image files.",
-        f"Memory: the most that encoding or decoding held at once, above what was held before, {kind} (MB of 10^6 bytes); - where unknown.",
+        "bpp: 8 x bytes on disk / pixels of the original; files hold colours only, no metadata and no alpha. "
+        "PSNR in dB of 8-bit RGB per image. Means count every image once; bytes are the sum.",
+        f"Times: {first.codec} on {first.device}, {times} after a warm-up, "
+        "without loading the model or reading image files.",
+        "Memory: the most that encoding or decoding held at once, above what was held before, "
+        f"{kind} (MB of 10^6 bytes); - where unknown.",
     ]
 
 
 def _of_comparison(comparison: Comparison) -> list[str]:
+    scales = "".join(f" {axis.scale_text}." for _, axis in PLOTTED.values() if axis.scale_text)
     lines = [
-        "BD-rate: how many more or fewer bits a codec needs at equal quality, by PCHIP on log rate, over the range of quality that both mean curves "
-        "cover; negative is better. MS-SSIM as -10 log10(1 - MS-SSIM)."
+        "BD-rate: how many more or fewer bits a codec needs at equal quality, by PCHIP on log rate, "
+        f"over the range of quality that both mean curves cover; negative is better.{scales}"
     ]
     everything = {r.file for report in comparison.reports for r in report.rows}
-    if missing := len(everything) - len(comparison.complete()):
+    if incomplete := len(everything) - len(comparison.complete()):
         lines.append(
-            f"Curves and BD-rates leave out {missing} of {len(everything)} images, which not every codec did at every quality."
+            f"Curves and BD-rates are without {incomplete} of {len(everything)} images, "
+            "which not every codec did at every quality."
         )
     if comparison.published:
         names = ", ".join(p.name for p in comparison.published)
@@ -190,8 +184,8 @@ def _of_comparison(comparison: Comparison) -> list[str]:
 
 
 def row_record(row: Row, codec: str) -> dict[str, Any]:
-    """One image at one quality as a JSON object. PSNR is inf where `identical` is true, SSIM and MS-SSIM are NaN for small images."""
-    return {"codec": codec, **_row(row), "identical": math.isinf(row.psnr)}
+    """One image at one quality as a JSON object: PSNR is inf where `identical`, a measure NaN where it has no value."""
+    return {**_row(row, codec), "identical": row.identical}
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:
@@ -201,9 +195,9 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         "codecs": [_codec(r) for r in comparison.reports],
         "curves": {
             measure: {name: [_point(p) for p in points] for name, points in comparison.curves(measure).items()}
-            for measure in MEASURES
+            for measure in PLOTTED
         },
-        "bd_rates": [vars(rate) for measure in MEASURES for rate in comparison.bd_rates(measure)],
+        "bd_rates": [vars(rate) for measure in PLOTTED for rate in comparison.bd_rates(measure)],
         "remarks": remarks(comparison),
     }
 
@@ -215,8 +209,13 @@ def _codec(report: Report) -> dict[str, Any]:
         "device": report.device,
         "qualities": list(report.qualities),
         "reps": report.reps,
-        "means": [vars(m) for m in report.means()],
+        "means": [_mean(m) for m in report.means()],
     }
+
+
+def _mean(mean: Mean) -> dict[str, Any]:
+    flat = {"values": mean.values, "without": {f"without_{key}": count for key, count in mean.without.items()}}
+    return {k: v for name, value in vars(mean).items() for k, v in flat.get(name, {name: value}).items()}
 
 
 def _point(point: Point) -> dict[str, Any]:
@@ -224,57 +223,32 @@ def _point(point: Point) -> dict[str, Any]:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """A heading and one line per codec, image and quality; inf for the PSNR of identical images, an empty cell for a figure that does not exist.
+    """A heading and one line per codec, image and quality.
 
-    Every line says where it comes from, so that tables of several runs can be put together.
+    PSNR is inf for identical images, and a cell is empty where there is no figure. Every line says where it comes from,
+    so that tables of several runs can be put together.
     """
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, ("codec", *_FIELDS, *comparison.provenance), lineterminator="\n")
+    writer = csv.DictWriter(buffer, (*_FIELDS, *comparison.provenance), lineterminator="\n")
     writer.writeheader()
     for report in comparison.reports:
         for row in report.rows:
-            cells = {k: "" if isinstance(v, float) and math.isnan(v) else v for k, v in _row(row).items()}
-            writer.writerow({"codec": report.codec, **cells, **comparison.provenance})
+            record = _row(row, report.codec)
+            cells = {k: "" if isinstance(v, float) and math.isnan(v) else v for k, v in record.items()}
+            writer.writerow({**cells, **comparison.provenance})
     return buffer.getvalue()
 
 
-def _row(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in _FIELDS}
+def _row(row: Row, codec: str) -> dict[str, Any]:
+    found = {"codec": codec, **row.values}
+    return {name: found[name] if name in found else getattr(row, name) for name in _FIELDS}
 
 
 def shortened(files: list[str]) -> list[str]:
-    """Without the folder that all share."""
+    """Paths without the folder that all share."""
     paths = [os.path.abspath(f) for f in files]
     try:
         folder = os.path.commonpath([os.path.dirname(p) for p in paths])
     except ValueError:  # no file, or several drives
         return files
     return [os.path.relpath(p, folder) for p in paths]
-
-
-def figures(r: Row | Mean, rated: bool = True) -> tuple[str, ...]:
-    """The figures of RATED, or those of them that pictures without files have."""
-    measures = ("inf" if math.isinf(r.psnr) else f"{r.psnr:.2f}", *(_number(v, 4) for v in (r.ssim, r.ms_ssim)))
-    if not rated:
-        return measures
-    rates = (quality_text(r.quality), "-" if r.bytes is None else f"{r.bytes:,}", _number(r.bpp, 4))
-    return (
-        *rates,
-        *measures,
-        _number(r.encode_mps, 2),
-        _number(r.decode_mps, 2),
-        _megabytes(r.encode_memory),
-        _megabytes(r.decode_memory),
-    )
-
-
-def quality_text(quality: float | None) -> str:
-    return "-" if quality is None else f"{quality:.4g}"
-
-
-def _number(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _megabytes(count: int | None) -> str:
-    return "-" if count is None else f"{count / 1e6:.{1 if count < 9.95e6 else 0}f}"

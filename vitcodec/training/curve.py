@@ -1,4 +1,4 @@
-"""A picture of a run: the loss and the validation BD-rate over the minutes trained, as SVG."""
+"""The training curve: loss and validation BD-rate over the minutes trained, as SVG."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..files import write_atomic
 
-WIDTH, HEIGHT, MARGIN = 720, 200, 50
+WIDTH, HEIGHT, MARGIN = 720, 200, 50  # of a panel, and of its left and right edge
 
 
 def training_svg(log: Path, target: Path) -> None:
-    """Draw log.jsonl; nothing is written while it has no two points of anything."""
+    """Draw a run's log.jsonl (see loop.Run.log). Nothing is written before some quantity has two points."""
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     panels = [
         (title, points)
@@ -23,11 +23,14 @@ def training_svg(log: Path, target: Path) -> None:
     drawn = [_panel(title, points, k * HEIGHT) for k, (title, points) in enumerate(panels)]
     size = f'viewBox="0 0 {WIDTH} {len(panels) * HEIGHT + 24}"'
     caption = f'<text x="{WIDTH // 2}" y="{len(panels) * HEIGHT + 14}" text-anchor="middle">minutes</text>'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
-    write_atomic(target, "\n".join([head, *drawn, caption, "</svg>", ""]).encode(), overwrite=True)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
+    background = '<rect width="100%" height="100%" fill="white"/>'
+    svg = "\n".join([head + background, *drawn, caption, "</svg>", ""])
+    write_atomic(target, svg.encode(), overwrite=True)
 
 
 def _panel(title: str, points: list[tuple[float, float]], top: int) -> str:
+    """One quantity over the minutes, `top` pixels down."""
     low, high = (f(value for _, value in points) for f in (min, max))
     first, last = points[0][0], points[-1][0]
     bottom = top + HEIGHT - 24

@@ -24,7 +24,10 @@ def _rgb(source: io.BytesIO | Path) -> np.ndarray:
 
 
 def read_images(paths: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Every image of the tars and folders (folders with their subfolders), in order of name, as (H, W, 3) uint8."""
+    """Every image in tars and folders with their subfolders, each sorted by name, as (H, W, 3) uint8 RGB.
+
+    Raises InputError for a path that is neither.
+    """
     for path in paths:
         if path.is_dir():
             for file in sorted(path.rglob("*")):
@@ -40,9 +43,11 @@ def read_images(paths: Sequence[Path]) -> Iterator[np.ndarray]:
 
 
 class Crops:
-    """Random square crops, mirrored, turned and at times reduced, cut on the device that holds all images as 8-bit values.
+    """Random square crops with augmentation: half of them mirrored, half transposed, some batches at half the scale.
 
-    images: arrays (H, W, 3) uint8. reduced: the share of batches that are cut twice as large and halved, for sharper pictures than the set has.
+    images: (H, W, 3) uint8. All of them lie on the device as one row of 8-bit values, and crops are cut there.
+    reduced: the share of batches, 0 to 1, that are cut twice as large and halved: such crops are sharper than the
+    photographs.
     """
 
     def __init__(
@@ -62,31 +67,35 @@ class Crops:
         return len(self.shortest)
 
     def batch(self, count: int, size: int) -> Tensor:
-        """(count, size, size, 3), float32 in 0..255. Images with a side below `size` are passed over."""
+        """(count, size, size, 3), float32 in 0..255, from images whose sides are at least `size` pixels."""
         if torch.rand(1, generator=self.rng).item() < self.reduced and (self.shortest >= 2 * size).any():
             large = self._cut(count, 2 * size).permute(0, 3, 1, 2)
             return F.avg_pool2d(large, 2).permute(0, 2, 3, 1).contiguous().round()
         return self._cut(count, size)
 
     def _cut(self, count: int, size: int) -> Tensor:
+        """As `batch`, at full scale."""
         eligible = torch.nonzero(self.shortest >= size).flatten()
         chosen = eligible[torch.randint(len(eligible), (count,), generator=self.rng)]
         random = torch.rand(4, count, generator=self.rng).to(self.pixels.device)
         chosen = chosen.to(self.pixels.device)
         height, width, start = self.height[chosen], self.width[chosen], self.start[chosen]
         y, x = ((r * (n - size + 1)).long() for r, n in zip(random[:2], (height, width), strict=True))
-        mirrored, turned = ((r < 0.5)[:, None, None] for r in random[2:])
+        mirrored, transposed = ((r < 0.5)[:, None, None] for r in random[2:])
         line = torch.arange(size, device=self.pixels.device)
         down, across = line[:, None], line[None, :]
-        rows = y[:, None, None] + torch.where(turned, across, down)
-        columns = torch.where(turned, down, across)
+        rows = y[:, None, None] + torch.where(transposed, across, down)
+        columns = torch.where(transposed, down, across)
         columns = x[:, None, None] + torch.where(mirrored, size - 1 - columns, columns)
-        place = start[:, None, None] + (rows * width[:, None, None] + columns) * 3
-        return self.pixels[place[..., None] + torch.arange(3, device=place.device)].float()
+        index = start[:, None, None] + (rows * width[:, None, None] + columns) * 3  # of each pixel's red
+        return self.pixels[index[..., None] + torch.arange(3, device=index.device)].float()
 
 
 def validation_crops(images: Iterator[np.ndarray], size: int, count: int) -> Tensor:
-    """The central crops of the first `count` images that are large enough: (n, size, size, 3), float32."""
+    """The central crops of the first `count` images that are large enough: (n, size, size, 3), float32 in 0..255.
+
+    Raises InputError where none is.
+    """
     crops: list[np.ndarray] = []
     for image in images:
         y, x = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2

@@ -1,4 +1,4 @@
-"""Where training runs: one device, or several processes with a GPU each through accelerate."""
+"""Where training runs: on one device, or in several processes with a device each through accelerate."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from ..devices import choose
 from ..errors import UsageError
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Engine:
-    """One device in this process. precision: of matrix products and convolutions; weights, wavelet and probabilities stay in float32."""
+    """One device in this process.
 
-    first = True  # whether this process writes files and validates
+    precision: a key of PRECISIONS, for matrix products and convolutions. Weights, wavelet and probabilities stay in
+    float32.
+    """
+
+    first = True  # whether this process is the one that writes files and validates
 
     def __init__(self, device: torch.device, precision: str = "float32"):
         self.device, self.precision = device, precision
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The module to call for the loss."""
+        """The module to call in training: the model, or what wraps it."""
         return model
 
     def autocast(self) -> AbstractContextManager[object]:
+        """The context in which the forward pass runs at the precision."""
         return (
             nullcontext()
             if self.precision == "float32"
@@ -33,6 +39,7 @@ class Engine:
         )
 
     def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss to the weights' own."""
         loss.backward()
 
     def agree(self, value: float) -> float:
@@ -41,22 +48,28 @@ class Engine:
 
     @property
     def rank(self) -> int:
+        """This process's number, from 0."""
         return 0
 
     @property
     def processes(self) -> int:
+        """How many processes train together."""
         return 1
 
 
 class AcceleratedEngine(Engine):
-    """This process's share of a run that torchrun or `accelerate launch` started: gradients are averaged over the processes."""
+    """One process of a run that torchrun or `accelerate launch` started: gradients are averaged over the processes.
+
+    cpu: train on the CPU even where there are GPUs. Raises UsageError without accelerate.
+    """
 
     def __init__(self, precision: str = "float32", cpu: bool = False):
         try:
             from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError as error:
             raise UsageError("training in several processes needs accelerate: pip install 'vitcodec[train]'") from error
-        # small crops leave the heads of the low band's sparsest grids without a value, and --entropy-only the transforms without a gradient
+        # some weights may have no gradient: small crops have no values on the low band's sparsest grid, and
+        # --entropy-only fixes the transforms
         self.accelerator = Accelerator(
             cpu=cpu, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
         )
@@ -84,9 +97,10 @@ class AcceleratedEngine(Engine):
 
 
 def engine(device: str = "auto", precision: str = "float32") -> Engine:
-    """device as in devices.choose. Raises DeviceError, UsageError."""
-    from ..devices import choose
+    """The engine of this process: of several if the environment says that there are.
 
+    device: auto, cpu, cuda[:N] or mps. precision: a key of PRECISIONS. Raises DeviceError, UsageError.
+    """
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision '{precision}'; give {' or '.join(PRECISIONS)}")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -1,4 +1,4 @@
-"""Muon for matrices, Adam for the rest."""
+"""The optimisers of training: Muon for matrices, Adam for everything else."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-NEWTON_SCHULZ = 3.4445, -4.775, 2.0315
+NEWTON_SCHULZ = 3.4445, -4.775, 2.0315  # of x, x^3 and x^5, by K. Jordan
 NEWTON_SCHULZ_STEPS = 5
+SMALLEST_SIDE = 6  # of the matrices that Muon trains
 
 
 def orthogonalise(x: Tensor, half: bool = False) -> Tensor:
-    """(N, r, c): about the nearest matrices with all singular values one, by Newton-Schulz steps. half: in bfloat16.
+    """(N, r, c) float32 -> about the nearest matrices with all singular values one, by Newton-Schulz steps.
 
-    In float32 the steps run on the Gram matrix, of the smaller side squared, which costs a third less than running them on x; in bfloat16 that would
-    lose the small singular values.
+    half: in bfloat16. In float32 the steps run on the Gram matrix, whose side is the smaller one of x: a third less
+    work than on x. In bfloat16 that would lose the small singular values, so there they run on x.
     """
     a, b, c = NEWTON_SCHULZ
     tall = x.shape[1] > x.shape[2]
@@ -41,9 +42,11 @@ def orthogonalise(x: Tensor, half: bool = False) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum orthogonalised by Newton-Schulz steps (K. Jordan et al., 2024).
+    """Momentum, orthogonalised by Newton-Schulz steps, for parameters that are matrices.
 
-    half: in bfloat16, as torch.optim.Muon does; for CPUs without instructions for it that is 10 s a step against 0.3 s.
+    lr is multiplied by 0.2 sqrt(longer side), so that updates are about as large as Adam's. half: orthogonalise in
+    bfloat16, as torch.optim.Muon does; on CPUs without instructions for it a step then takes 10 s and not 0.3 s.
+    Source: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
 
     def __init__(
@@ -68,8 +71,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimisers(module: nn.Module, half: bool = False) -> list[torch.optim.Optimizer]:
-    """Muon (half: in bfloat16) for the matrices, Adam for vectors, small tables and convolutions."""
-    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim == 2 and min(p.shape) > 5]
+    """Muon (half: in bfloat16) for matrices with a gradient, Adam for vectors, small tables and convolutions."""
+    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim == 2 and min(p.shape) >= SMALLEST_SIDE]
     ids = {id(p) for p in matrices}
     rest = [p for p in module.parameters() if p.requires_grad and id(p) not in ids]
     return [Muon(matrices, half=half), torch.optim.Adam(rest, betas=(0.9, 0.98))]

@@ -1,84 +1,93 @@
-"""From a training checkpoint to a model folder: export, hash, config.json."""
+"""Model folders in training: what a run starts from, and the folder that its checkpoint is made into."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .. import files
 from ..codec import Codec
+from ..context.config import CURRENT, ContextConfig
 from ..context.integer import log_thresholds
-from ..context.model import NEW, ContextConfig, ContextModel
+from ..context.model import ContextModel
+from ..distortion import TUNINGS
 from ..errors import UsageError, WeightsError
-from ..models import build_autoencoder, tupled, untrained
-from ..models.autoencoder import parameter_count
+from ..models import build_autoencoder, untrained
+from ..models.autoencoder import Autoencoder, parameter_count
 from ..models.backbone import load_pretrained
 from ..models.summary import kmac_per_pixel
-from ..pretrained.hub import part_names
+from ..options import QUALITIES
+from ..pretrained import registry
+from ..pretrained.config import CONFIG, PretrainedConfig, part_names
 from ..pretrained.loading import entropy_tensors, own_name, read_parts, split_parts, stored_name
 from ..pretrained.presets import PRESETS
-from ..pretrained.registry import LOCAL, PretrainedConfig, verify
 from ..quality import step_of
+from . import validation
+from .checkpoint import CHECKPOINT, averaged_model
+from .config import TrainingConfig
 from .data import Crops
 from .export import build_entropy_model
-from .loop import TrainingModel
-from .validation import QUALITIES, REFERENCE, against, coded_curve, reference_curve
+from .model import TrainingModel, initialise_base
+from .validation import REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
 
-CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160
-BATCH, CROP = 4, 256
+FLOAT_CONTEXT = "context-float.safetensors"  # in a model folder: the float context model, to train on from
+CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160  # of the export
+BATCH, CROP = 4, 256  # crops in each of them, and their side in pixels
+MEASURED = 12  # images that `measure` codes
+CURVE_KEYS = {"psnr": "psnr", "ms-ssim": "ms_ssim_db"}  # tuning -> what config.json calls its decibels
 
 
 def new_model(name: str) -> TrainingModel:
-    """An untrained model by a family's or a preset's name: a wavelet codec. Raises WeightsError."""
+    """An untrained model by a family's or a preset's name: a wavelet codec. Raises WeightsError for an unknown name."""
     return TrainingModel(untrained(name), ContextModel())
 
 
-def load_training_model(card: PretrainedConfig, name: str | None = None) -> TrainingModel:
-    """The float model behind a model folder, to train on from. Raises WeightsError where the folder lacks the float context model.
+def initial_model(init: str, name: str | None, images: Sequence[np.ndarray], seed: int) -> TrainingModel:
+    """What a run starts from.
 
-    name: a family or preset to start in place of the folder's. One that has all of its layers and more blocks takes them over, and computes the same
-    at first, as new blocks start as the identity; any other takes the gains and the context model, and starts its transforms from the wavelet.
+    init: "wavelet" for an untrained model, "timm" for one with a pretrained encoder, else a model as registry.find
+    takes it. name: a family or preset; None for that of `init`, or the default.
+    images: (H, W, 3) uint8, some with sides of at least 256 pixels. They tell an untrained context model where its
+    scales start. Raises WeightsError, UsageError.
     """
-    file = card.folder / "context-float.safetensors"
+    if init not in ("wavelet", "timm"):
+        return load_training_model(registry.find(init), name)
+    model = new_model(name or registry.DEFAULT_MODEL)
+    initialise_base(model.context, images, np.random.default_rng(seed))
+    if init == "timm":
+        load_pretrained_encoder(model, name or registry.DEFAULT_MODEL)
+    return model
+
+
+def load_training_model(config: PretrainedConfig, name: str | None = None) -> TrainingModel:
+    """The float model of a model folder.
+
+    Raises WeightsError where the folder lacks the float context model or was made by another version.
+    name: a family or preset in place of the folder's. If it has all of the folder's layers and more blocks, it takes
+    the weights over and computes the same at first, as new blocks start as the identity. Any other takes the gains and
+    the context model; its transforms start from the wavelet.
+    """
+    file = config.folder / FLOAT_CONTEXT
     if not file.is_file():
         raise WeightsError(
-            f"{card.folder}: has no context-float.safetensors, which training starts from; it is in the source repository, not in the wheel"
+            f"{config.folder}: has no {file.name}, which training starts from; "
+            "it is in the source repository, not in the wheel"
         )
-    verify(card)
+    registry.verify(config)
     try:
-        config = ContextConfig(**tupled(card.config["context"]))
-        # links and blocks that a model lacks change nothing at first
-        context = ContextModel(
-            replace(
-                config,
-                conditional=config.conditional or NEW.conditional,
-                extra_blocks=config.extra_blocks if any(config.extra_blocks) else NEW.extra_blocks,
-            )
-        )
-        context.load_state_dict(
-            {own_name(k): v.float() for k, v in load_file(file).items()}, strict=context.config == config
-        )
-        shipped = {
-            k.removeprefix("autoencoder."): v.float()
-            for k, v in read_parts(card).items()
-            if k.startswith("autoencoder.")
-        }
-        trained = build_autoencoder(card.family, card.config["transform"])
-        del shipped["steps"]
-        trained.load_state_dict(shipped)
+        context, trained = _load_context(file, config.context), _load_autoencoder(config)
     except (KeyError, TypeError, RuntimeError) as error:
         raise WeightsError(
-            f"{card.folder}: was made by another version of the program; start from the wavelet, or from newer weights"
+            f"{config.folder}: was made by another version of the program; "
+            "start from the wavelet, or from newer weights"
         ) from error
     fresh = trained if name is None else untrained(name)
     if (fresh.family, fresh.settings) == (trained.family, trained.settings):
@@ -90,39 +99,11 @@ def load_training_model(card: PretrainedConfig, name: str | None = None) -> Trai
     return TrainingModel(fresh, context)
 
 
-@torch.no_grad()
-def interpolate(model: TrainingModel, other: TrainingModel, share: float) -> None:
-    """Make a model's weights `share` of themselves and the rest of another's. Raises WeightsError where the two differ in shape.
-
-    Half of a run and half of what it started from can be better than either: what a learning rate adds as noise is averaged away.
-    """
-    ours, theirs = model.state_dict(), other.state_dict()
-    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
-        raise WeightsError(
-            "the run's model and the one to average it with are not of the same shape; give the model that the run started from"
-        )
-    for name, weight in ours.items():
-        if weight.is_floating_point():
-            weight.lerp_(theirs[name].to(weight), 1 - share)
-
-
-def model_of_run(checkpoint: Path) -> TrainingModel:
-    """The untrained model that a run's checkpoint fits. Raises UsageError where there is none, WeightsError where it does not say."""
-    if not checkpoint.exists():
-        raise UsageError(f"{checkpoint.parent}: holds no {checkpoint.name}; give the folder of a training run")
-    try:
-        with safe_open(checkpoint, "pt") as file:
-            made_of = json.loads(file.metadata()["training"])["model"]
-        context = ContextModel(ContextConfig(**tupled(made_of["context"])))
-        return TrainingModel(build_autoencoder(made_of["family"], made_of["transform"]), context)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f"{checkpoint}: does not say what model it is of; was it made by an earlier vitcodec?"
-        ) from error
-
-
 def load_pretrained_encoder(model: TrainingModel, name: str) -> None:
-    """Fill a preset's encoder with timm's pretrained weights. Raises UsageError for what is no such preset, WeightsError without a network."""
+    """Fill the encoder of a preset, by its name, with timm's pretrained weights.
+
+    Raises UsageError for a preset that has none, WeightsError where they cannot be downloaded.
+    """
     tag = PRESETS[name].pretrained
     if tag is None:
         presets = ", ".join(preset for preset in PRESETS if PRESETS[preset].pretrained)
@@ -131,15 +112,48 @@ def load_pretrained_encoder(model: TrainingModel, name: str) -> None:
     load_pretrained(model.autoencoder.analysis, tag)
 
 
-def _calibration(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    for _ in range(CALIBRATION_BATCHES):
-        yield crops.batch(BATCH, CROP), torch.tensor([step_of(int(q)) for q in rng.integers(1, 101, BATCH)])
+@torch.no_grad()
+def interpolate(model: TrainingModel, other: TrainingModel, share: float) -> None:
+    """Replace a model's weights by share * weights + (1 - share) * those of another model. share: 0 to 1.
+
+    Raises WeightsError where the two differ in shape.
+    Half of a run and half of what it started from can be better than either: the noise that a high learning rate adds
+    is averaged away.
+    """
+    ours, theirs = model.state_dict(), other.state_dict()
+    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
+        raise WeightsError(
+            "the run's model and the one to average it with are not of the same shape; "
+            "give the model that the run started from"
+        )
+    for name, weight in ours.items():
+        if weight.is_floating_point():
+            weight.lerp_(theirs[name].to(weight), 1 - share)
 
 
-def _counting(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, int]]:
-    for k in range(COUNTING_BATCHES):
-        # every part of the range equally often
-        yield crops.batch(BATCH, CROP), 1 + int((k + rng.random()) * 100 / COUNTING_BATCHES)
+@dataclass(frozen=True)
+class TrainedRun:
+    """The averaged weights of a run, and how it trained them."""
+
+    model: TrainingModel
+    dead_zone: float  # of rounding
+    tune: str  # a key of distortion.TUNINGS
+    training: Mapping[str, Any]  # steps, minutes and megapixels, for config.json
+
+
+def load_run(folder: Path) -> TrainedRun:
+    """The run in a folder, from its checkpoint.
+
+    Raises UsageError where there is none, WeightsError where it is of an unknown model.
+    """
+    model, metadata = averaged_model(folder / CHECKPOINT)
+    training = {
+        "steps": metadata["steps"],
+        "minutes": round(metadata["seconds"] / 60, 1),
+        "megapixels": round(metadata["pixels"] / 1e6, 1),
+    }
+    config = metadata["config"]
+    return TrainedRun(model, config["dead_zone"], config["tune"], training)
 
 
 def write_model(
@@ -148,72 +162,110 @@ def write_model(
     name: str,
     images: list[np.ndarray],
     dead_zone: float,
-    training: dict[str, Any],
-    tune: str = "psnr",
+    training: Mapping[str, Any],
+    tune: str = TrainingConfig.tune,
     seed: int = 0,
 ) -> None:
-    """Write config.json, model.safetensors (in parts) and context-float.safetensors into a folder.
+    """Write config.json, model.safetensors (in parts) and the float context model into a folder.
 
-    README.md and metrics are added by hand and by benchmarks.
+    images: (H, W, 3) uint8 with sides of at least CROP pixels, to calibrate on and to fit the tables to.
+    dead_zone: of the encoder's rounding, 0 to 0.4. tune: a key of distortion.TUNINGS.
+    training: how the weights were made, for config.json.
     """
     model.eval()
     autoencoder = model.autoencoder
     crops, rng = Crops(images, seed), np.random.default_rng(seed)
-    # half precision first, so that tables are fitted to what ships
+    # to half precision first, so that the tables are fitted to the weights that are written
     halves = {k: (v if "gain" in k else v.half()) for k, v in autoencoder.state_dict().items()}
     autoencoder.load_state_dict({k: v.float() for k, v in halves.items()})
-    calibration, counting = _calibration(crops, rng), _counting(crops, rng)
-    entropy, narrow, wide = build_entropy_model(autoencoder, model.context, calibration, counting, dead_zone, tune)
+    calibration, counting = _calibration_samples(crops, rng), _counting_samples(crops, rng)
+    entropy, narrow, wide = build_entropy_model(
+        autoencoder, model.context, calibration, counting, dead_zone, TUNINGS[tune]
+    )
     tensors = {f"autoencoder.{k}": v.contiguous() for k, v in halves.items()}
     tensors["autoencoder.steps"] = autoencoder.steps
     tensors |= entropy_tensors(entropy, torch.from_numpy(narrow), torch.from_numpy(wide), log_thresholds())
     parts = split_parts(tensors)
-    config = {
-        "schema_version": 1,
-        "name": name,
-        "family": autoencoder.family,
-        "sha256": hashlib.sha256(b"".join(parts)).hexdigest(),
-        "parts": len(parts),
-        "transform": autoencoder.settings,
-        "context": asdict(model.context.config),
-        "dead_zone": dead_zone,
-        "tune": tune,
-        "parameters": parameter_count(model),
-        "kmac_per_pixel": kmac_per_pixel(autoencoder.family, autoencoder.settings, model.context.config),
-        "licence": "Apache-2.0",
-        "training": training,
-        "metrics": {},
-    }
+    config = PretrainedConfig(
+        name=name,
+        family=autoencoder.family,
+        folder=folder,
+        sha256=hashlib.sha256(b"".join(parts)).hexdigest(),
+        transform=autoencoder.settings,
+        context=model.context.config,
+        dead_zone=dead_zone,
+        parts=len(parts),
+        tune=tune,
+        parameters=parameter_count(model),
+        kmac_per_pixel=kmac_per_pixel(autoencoder.family, autoencoder.settings, model.context.config),
+        licence="Apache-2.0",
+        training=training,
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    names = part_names(config)
+    names = part_names(len(parts))
     for part, data in zip(names, parts, strict=True):
         files.write_atomic(folder / part, data, overwrite=True)
-    for left in folder.glob("model-*.safetensors"):  # of a larger model that was here before
-        if left.name not in names:
-            left.unlink()
-    files.write_atomic(
-        folder / "context-float.safetensors",
-        save({stored_name(k): v.half() for k, v in model.context.state_dict().items()}),
-        overwrite=True,
-    )
-    files.write_atomic(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode(), overwrite=True)
+    for stale in folder.glob("model-*.safetensors"):  # of a larger model that was here before
+        if stale.name not in names:
+            stale.unlink()
+    context = {stored_name(k): v.half() for k, v in model.context.state_dict().items()}
+    files.write_atomic(folder / FLOAT_CONTEXT, save(context), overwrite=True)
+    files.write_atomic(folder / CONFIG, config.to_json().encode(), overwrite=True)
 
 
-def measure(folder: Path, images: Sequence[np.ndarray], count: int = 12) -> float:
-    """Code the first images (H, W, 3) uint8 with the model of a folder, note the curve in its config.json; returns the BD-rate against REFERENCE."""
-    codec = Codec.load(f"{LOCAL}{folder}", "cpu")
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    tune = config.get("tune", "psnr")
-    curve = coded_curve(codec, images[:count], tune)
-    change = against(reference_curve(images[:count], tune), curve, tune)
+def measure(folder: Path, images: Sequence[np.ndarray]) -> float:
+    """Code images with the model of a folder; returns the BD-rate against REFERENCE, in per cent.
+
+    images: (H, W, 3) uint8, of which the first MEASURED are used. The curve goes to `metrics` of the folder's
+    config.json.
+    """
+    codec = Codec.load(f"{registry.LOCAL}{folder}", "cpu")
+    config, images = codec.config, images[:MEASURED]
+    distortion = TUNINGS[config.tune]
+    curve = coded_curve(codec, images, distortion)
+    change = bd_rate_to_reference(reference_curve(images, distortion), curve, distortion)
     points = [
-        {"quality": q, "bpp": round(bpp, 5), "psnr" if tune == "psnr" else "ms_ssim_db": round(db, 3)}
-        for q, (bpp, db) in zip(QUALITIES, curve, strict=True)
+        {"quality": q, "bpp": round(bpp, 5), CURVE_KEYS[config.tune]: round(db, 3)}
+        for q, (bpp, db) in zip(validation.CODED_QUALITIES, curve, strict=True)
     ]
-    config["metrics"]["validation"] = {
-        "images": min(count, len(images)),
-        "bd_rate_percent": {REFERENCE: round(change, 2)},
-        "curve": points,
-    }
-    files.write_atomic(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode(), overwrite=True)
+    measured = {"images": len(images), "bd_rate_percent": {REFERENCE: round(change, 2)}, "curve": points}
+    config = replace(config, metrics={**config.metrics, "validation": measured})
+    files.write_atomic(folder / CONFIG, config.to_json().encode(), overwrite=True)
     return change
+
+
+def _load_context(file: Path, config: ContextConfig) -> ContextModel:
+    """The float context model of weights; parts that older weights lack are added, and change nothing at first."""
+    context = ContextModel(
+        replace(
+            config,
+            conditional=config.conditional or CURRENT.conditional,
+            extra_blocks=config.extra_blocks if any(config.extra_blocks) else CURRENT.extra_blocks,
+        )
+    )
+    weights = {own_name(k): v.float() for k, v in load_file(file).items()}
+    context.load_state_dict(weights, strict=context.config == config)
+    return context
+
+
+def _load_autoencoder(config: PretrainedConfig) -> Autoencoder:
+    """The transforms of a model folder in float32, with this version's quantisation steps."""
+    prefix = "autoencoder."
+    weights = {k.removeprefix(prefix): v.float() for k, v in read_parts(config).items() if k.startswith(prefix)}
+    del weights["steps"]
+    autoencoder = build_autoencoder(config.family, config.transform)
+    autoencoder.load_state_dict(weights)
+    return autoencoder
+
+
+def _calibration_samples(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images (B, H, W, 3) and steps (B,) of random qualities."""
+    for _ in range(CALIBRATION_BATCHES):
+        qualities = rng.integers(QUALITIES[0], QUALITIES[-1] + 1, BATCH)
+        yield crops.batch(BATCH, CROP), torch.tensor([step_of(int(q)) for q in qualities])
+
+
+def _counting_samples(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, int]]:
+    """Images (B, H, W, 3) and a quality, of every part of the range equally often."""
+    for k in range(COUNTING_BATCHES):
+        yield crops.batch(BATCH, CROP), 1 + int((k + rng.random()) * len(QUALITIES) / COUNTING_BATCHES)

@@ -1,107 +1,121 @@
-"""The integers that the encoder writes at its default effort, as samples for the decoder and the entropy model.
+"""Refined tokens: samples with the tokens that the encoder's RDO search chooses, for decoder and context model.
 
-The encoder's search (effort.py) chooses others than rounding would. Trained on what was chosen, the decoder and the entropy model know what they
-get, and the next search starts from there. The encoder's networks stay: trained to propose what was chosen, they lead the next search further
-towards zero, and the cost that the search lowers hides it, as points slide along the curve (docs/training.md). (Kin to expert iteration: T. Anthony,
-Z. Tian, D. Barber, "Thinking fast and slow with deep learning and tree search", NeurIPS 2017.)
+The search (rdo.py) chooses other tokens than rounding does. Decoder and context model that are trained on its choice
+know what they get, and the next search starts from there. The encoder's networks stay fixed: trained to propose what
+was chosen, they would lead each next search further towards zero, and the cost that the search lowers hides that, as
+points slide along the curve (docs/training.md). (Kin to expert iteration: T. Anthony, Z. Tian, D. Barber, "Thinking
+fast and slow with deep learning and tree search", NeurIPS 2017.)
 """
 
 from __future__ import annotations
 
+import copy
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..codec import Codec
 from ..context.coding import EntropyModel
+from ..distortion import Distortion
 from ..models.autoencoder import Autoencoder
-from ..quality import step_of
-from ..rdo import DEFAULT_EFFORT, ROUNDS, RDOSearch, rounded
-from ..wavelet import Subbands
+from ..options import EncodeOptions
+from ..quality import round_tokens, step_of
+from ..rdo import EFFORTS, RDOSearch
+from ..subbands import Subbands
 from .data import Crops
+from .model import TrainingModel
 
-DEAD_ZONE = 0.0  # of the proposals: networks that learned from the search need none (docs/training.md)
-KEPT = 400  # samples that are drawn again, 0.6 MB each with crops of 256 pixels
-TOGETHER = 2  # crops that are coded at once, at one quality: a third cheaper than one by one
-EVERY = 2  # batches: in the others all is drawn again, as coding a crop takes as long as training on three
+DEAD_ZONE = 0.0  # of the rounding before the search: networks that learned from the search need none (docs/training.md)
+POOL = 400  # samples that are kept to be drawn again, 0.6 MB each with crops of 256 pixels
+SEARCHED = 2  # crops that are searched at once, at one quality: a third cheaper than one by one
+INTERVAL = 2  # batches: one of so many has new samples, as a search takes as long as training on three crops
 
 
 class Sample(NamedTuple):
-    """A crop (H, W, 3) uint8, its quality and its integers, int16, a batch of one."""
+    """A crop with the tokens that the search chose for it."""
 
-    image: Tensor
+    image: Tensor  # (H, W, 3) uint8
     quality: int
-    integers: Subbands
+    tokens: Subbands  # int16, a batch of one
 
 
-class Refined:
-    """Codes crops with a model's transforms and its integer entropy model, and draws those that were coded before again.
+class RefinedTokens:
+    """Searches the tokens of crops at the default effort and keeps them to be drawn again.
 
-    half: matrix products in bfloat16, where the processor has them; integers up to 256 are exact in it.
+    autoencoder, entropy: the transforms and the integer entropy model of the search.
+    dead_zone: of the rounding before the search. half: matrix products in bfloat16, where the processor has them; whole
+    numbers up to 256 are exact in it.
     """
 
     def __init__(
-        self, autoencoder: Autoencoder, entropy: EntropyModel, dead_zone: float, tune: str, half: bool = False
+        self,
+        autoencoder: Autoencoder,
+        entropy: EntropyModel,
+        dead_zone: float,
+        distortion: Distortion,
+        half: bool = False,
     ):
         self.autoencoder, self.entropy = autoencoder.requires_grad_(False), entropy
-        self.dead_zone, self.tune, self.half = dead_zone, tune, half
-        self.pools: list[deque[Sample]] = []
-        self.turn = 0
+        self.dead_zone, self.distortion, self.half = dead_zone, distortion, half
+        self.pools: list[deque[Sample]] = []  # one for each stratum
+        self.batches = 0
+
+    @classmethod
+    def of(
+        cls, model: TrainingModel, init: str, device: torch.device, dead_zone: float, distortion: Distortion, half: bool
+    ) -> RefinedTokens:
+        """Refined tokens of the transforms that are to be trained, in a copy.
+
+        init: the model whose entropy model the search uses, as Codec.load takes it. Raises WeightsError.
+        """
+        entropy = Codec.load(init, "cpu" if device.type == "cpu" else str(device)).entropy
+        return cls(copy.deepcopy(model.autoencoder).to(device), entropy, dead_zone, distortion, half)
 
     def batch(self, crops: Crops, size: int, strata: Tensor) -> tuple[Tensor, Subbands, Tensor]:
-        """Images (B, size, size, 3), their integers as float32 and their steps (B,). strata (B,): where each lies, 0..1 from fine to coarse.
+        """Images (B, size, size, 3), their tokens in float32 and their steps (B,).
 
-        In every other batch two crops are coded, for each stratum of qualities in turn; the others are drawn from those that were coded for their
-        strata before.
+        strata (B,): the quality of each image, 0 the finest to 1 the coarsest step. In every other batch one image is
+        new, of each stratum in turn; all others are drawn from those that were searched for their stratum before.
         """
         count = len(strata)
         if len(self.pools) != count:
-            self.pools = [deque(maxlen=max(1, KEPT // count)) for _ in range(count)]
+            self.pools = [deque(maxlen=max(1, POOL // count)) for _ in range(count)]
         samples = []
         for k, (pool, position) in enumerate(zip(self.pools, strata.tolist(), strict=True)):
-            coded = not pool or (self.turn % EVERY == 0 and k == self.turn // EVERY % count)
-            if coded:
-                image = crops.batch(TOGETHER, size)
+            new = not pool or (self.batches % INTERVAL == 0 and k == self.batches // INTERVAL % count)
+            if new:
+                images = crops.batch(SEARCHED, size)
                 quality = min(max(1, round(100 - 99 * position)), 100)
-                chosen = self.choose(image, quality).map(Tensor.short)
-                single = zip(*(t.split(1) for t in (chosen.low, *chosen.details)), strict=True)
-                pool.extend(
-                    Sample(x, quality, Subbands(low, tuple(details)))
-                    for x, (low, *details) in zip(image.byte(), single, strict=True)
-                )
-            samples.append(pool[-1] if coded else pool[int(torch.randint(len(pool), ()))])
-        self.turn += 1
+                tokens = self.search(images, quality).map(Tensor.short)
+                pool.extend(Sample(x, quality, own) for x, own in zip(images.byte(), tokens.split_batch(), strict=True))
+            samples.append(pool[-1] if new else pool[int(torch.randint(len(pool), ()))])
+        self.batches += 1
         images = torch.stack([s.image for s in samples]).float()
-        low, *details = (
-            torch.cat(t).float() for t in zip(*((s.integers.low, *s.integers.details) for s in samples), strict=True)
-        )
-        return (
-            images,
-            Subbands(low, tuple(details)),
-            torch.tensor([step_of(s.quality) for s in samples], device=images.device),
-        )
+        first, *rest = (s.tokens for s in samples)
+        tokens = first.combine(lambda *parts: torch.cat(parts).float(), *rest)
+        return images, tokens, torch.tensor([step_of(s.quality) for s in samples], device=images.device)
 
-    def choose(self, image: Tensor, quality: int) -> Subbands:
-        """Images (B, H, W, 3) in 0..255 -> their integers of the default effort, int32."""
+    def search(self, images: Tensor, quality: int) -> Subbands:
+        """Images (B, H, W, 3) in 0..255 -> their tokens at the default effort, int32."""
+        point = self.entropy.point(quality, self.autoencoder.steps)
         with _half_products(self.half):
             with torch.no_grad():
-                plain = rounded(
-                    self.autoencoder.encode(image, self.autoencoder.steps[quality - 1 : quality]), self.dead_zone
-                )
-            return RDOSearch(self.autoencoder, self.entropy, quality, tune=self.tune)(
-                image, plain, ROUNDS[DEFAULT_EFFORT]
-            )
+                tokens = round_tokens(self.autoencoder.encode(images, point.step), self.dead_zone)
+            config = EFFORTS[EncodeOptions.effort]
+            return RDOSearch(self.autoencoder, self.entropy, point, self.distortion, config).search(images, tokens)
 
-    def follow(self, autoencoder: dict[str, Tensor]) -> None:
-        """Take over the weights of transforms as trained so far."""
+    def update(self, autoencoder: Mapping[str, Tensor]) -> None:
+        """Go on with other weights of the transforms."""
         self.autoencoder.load_state_dict(autoencoder)
 
 
 @contextmanager
 def _half_products(half: bool) -> Iterator[None]:
+    """Let matrix products on the CPU run in bfloat16, if asked to and where torch can."""
     backend = getattr(torch.backends.mkldnn, "matmul", None)  # torch 2.9 and later
     if not half or backend is None:
         yield

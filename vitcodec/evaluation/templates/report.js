@@ -114,8 +114,8 @@ if (one("#by-codec")) {
     one(".filters .count").textContent = `${count} of ${rows.length} rows`;
   };
   const offer = () => {
-    const there = rows.filter((row) => !codec.value || row.dataset.codec === codec.value).map((row) => row.dataset.quality);
-    const sorted = [...new Set(there)].sort((a, b) => a - b);
+    const measured = rows.filter((row) => !codec.value || row.dataset.codec === codec.value).map((row) => row.dataset.quality);
+    const sorted = [...new Set(measured)].sort((a, b) => a - b);
     quality.replaceChildren(new Option("all", ""), ...sorted.map((q) => new Option(q)));
     if (codec.value === quality.dataset.first) quality.value = quality.dataset.quality;
     filter();

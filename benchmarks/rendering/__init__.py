@@ -1,0 +1,66 @@
+"""The generated parts of the documents: `python -m benchmarks docs`, with --check to only list what would change.
+
+A page has its tables between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is one of BLOCKS. README.md and all
+pages in docs/ may have them. docs/results.md is made from results.md beside this file, and the plots are files of
+their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..store import RESULTS
+from . import cost, rates, search
+from .library import Library
+
+ROOT = Path(__file__).parent.parent.parent
+TEMPLATE = Path(__file__).parent / "results.md"
+BLOCKS = rates.BLOCKS | cost.BLOCKS | search.BLOCKS
+MARKED = re.compile(r"(?<=<!-- generated: )([\w-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def filled(text: str, results: Library) -> str:
+    """A page with its blocks made anew. Raises KeyError for a name that is none of BLOCKS."""
+    return MARKED.sub(lambda m: f"{m[1]}{m[2]}{BLOCKS[m[1]](results)}\n", text)
+
+
+def pages(results: Library) -> dict[Path, str]:
+    """What every generated file should hold, plots included."""
+    found = {p: p.read_text("utf-8") for p in (*ROOT.glob("README*.md"), *sorted((ROOT / "docs").glob("*.md")))}
+    found = {path: filled(text, results) for path, text in found.items() if MARKED.search(text)}
+    found[ROOT / "docs" / "results.md"] = filled(TEMPLATE.read_text("utf-8"), results)
+    for name, plot in rates.PLOTS.items():
+        if drawn := plot(results):
+            found[ROOT / "docs" / f"{name}.svg"] = drawn
+    return found
+
+
+def stale(results: Library) -> list[Path]:
+    """The generated files that are not what the results say."""
+    wanted = pages(results)
+    return [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
+
+
+def write(results: Library) -> list[Path]:
+    """Write what is stale, and return it."""
+    wanted, changed = pages(results), stale(results)
+    for path in changed:
+        path.write_text(wanted[path], "utf-8")
+    return changed
+
+
+def main(argv: Sequence[str]) -> int:
+    from .. import layers
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks docs", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file would change")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
+    arguments = parser.parse_args(argv)
+    results = Library(arguments.results)
+    changed = [*(stale if arguments.check else write)(results), *layers.render(arguments.check)]
+    for path in changed:
+        print(f"{path.relative_to(ROOT)}: {'would change' if arguments.check else 'written'}")
+    return 1 if arguments.check and changed else 0

@@ -1,0 +1,36 @@
+"""What the wavelet alone does, without trained transforms, with the entropy model and gains of trained weights.
+
+Every family and preset starts here, as its corrections are zero. Rates are of real files.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from vitcodec.codec import Codec
+from vitcodec.decoder import Decoder
+from vitcodec.encoder import Encoder
+from vitcodec.evaluation.engine import Entrant
+from vitcodec.options import EncodeOptions
+from vitcodec.training.package import load_training_model
+
+from ..harness import one
+from ..images import image_files
+from ..measure import mean_points, point, rows_of
+from ..store import Results
+
+FAMILY = "vit"  # any would do
+QUALITIES = (20, 50, 80)
+
+
+def run(arguments: argparse.Namespace) -> Results:
+    codec = Codec.load(one(arguments.models, None, "model"), "cpu", arguments.threads)
+    start = load_training_model(codec.config, FAMILY).autoencoder.eval()
+    codec.encoder = Encoder(codec.config, start, codec.entropy)
+    codec.decoder = Decoder(start, codec.entropy)
+    effort = one(arguments.effort, EncodeOptions.effort, "effort")
+    with image_files(arguments) as files:
+        report = rows_of(Entrant(codec, EncodeOptions(effort=effort)), files, arguments.qualities or QUALITIES)
+    rows = mean_points([point(r, r.quality or 0, r.bytes or 0) for r in report.rows])
+    print(*rows, sep="\n")
+    return {"images": len(files), "effort": effort, "rows": rows}

@@ -1,0 +1,131 @@
+"""The README's Python example runs, documents are what the results say, benchmarks store results as they should."""
+
+from __future__ import annotations
+
+import json
+import re
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import harness, rendering
+from benchmarks.measure import NARROW, WIDE, curve_of, falls, mean_points
+from benchmarks.rendering.library import Library
+from benchmarks.store import RESULTS, SCHEMA_VERSION, Store, dumps
+from vitcodec.evaluation.bdrate import bd_rate
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_python_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "README.md", "exec"), {})
+    assert (tmp_path / "chelsea-50.png").stat().st_size > 10_000
+    assert "(1, 20, 30, 3)" in capsys.readouterr().out.replace("torch.Size([", "(").replace("])", ")")
+
+
+def test_documents_are_what_the_results_say() -> None:
+    assert rendering.main(["--check"]) == 0, "run make docs"
+    assert "<!-- generated: kodak-rates -->" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_results_are_those_of_their_own_points() -> None:
+    results = json.loads((RESULTS / "kodak.json").read_text("utf-8"))["results"]
+    for entry in results["curves"]["vitcodec"]:
+        points = [p for p in results["points"] if p["setting"] == entry["quality"]]
+        assert len(points) == results["images"]
+        assert entry["bpp"] == pytest.approx(sum(p["bpp"] for p in points) / len(points), abs=1e-5)
+        assert entry["psnr"] == pytest.approx(sum(p["psnr"] for p in points) / len(points), abs=1e-4)
+    curves = {name: curve_of(points) for name, points in results["curves"].items()}
+    assert len(results["bd_rate"]) > 5
+    for row in results["bd_rate"]:
+        anchor, test = curves[row["anchor"]], curves["vitcodec"]
+        assert row["bd_rate"] == pytest.approx(bd_rate(anchor, test, WIDE), abs=0.01)
+        assert row["narrow"] == pytest.approx(bd_rate(anchor, test, qualities=NARROW), abs=0.01)
+
+
+def test_a_changed_figure_is_seen(tmp_path: Path) -> None:
+    document = json.loads((RESULTS / "kodak.json").read_text("utf-8"))
+    document["results"]["bd_rate"][0]["bd_rate"] += 3
+    document["results"]["curves"]["vitcodec"][3]["psnr"] += 1
+    (tmp_path / "kodak.json").write_text(dumps(document), "utf-8")
+    changed = Library(tmp_path)
+    assert {ROOT / "docs" / "results.md", ROOT / "docs" / "kodak.svg"} <= set(rendering.stale(changed))
+    page = "<!-- generated: kodak-rates -->\n<!-- end -->\n"
+    assert rendering.filled(page, changed) != rendering.filled(page, Library())
+
+
+def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
+    for name, block in rendering.BLOCKS.items():
+        assert "ot measured yet" in block(Library(tmp_path)), name
+    with pytest.raises(KeyError):
+        rendering.filled("<!-- generated: nothing -->\n<!-- end -->\n", Library())
+
+
+def test_weights_that_do_not_ship_are_not_shown(tmp_path: Path) -> None:
+    document = json.loads((RESULTS / "kodak.json").read_text("utf-8"))
+    document["provenance"]["model"] = f"swin, SHA-256 {64 * '0'}"
+    (tmp_path / "kodak.json").write_text(dumps(document), "utf-8")
+    assert "Not measured yet" in rendering.BLOCKS["kodak-rates"](Library(tmp_path))
+
+
+def test_falls_are_named() -> None:
+    points = [
+        {"image": "a.png", "setting": 10, "bpp": 0.1, "psnr": 30.0},
+        {"image": "a.png", "setting": 20, "bpp": 0.2, "psnr": 29.9},
+    ]
+    assert mean_points(points)[1] == {"quality": 20, "bpp": 0.2, "psnr": 29.9}
+    assert falls(points) == [
+        "mean: PSNR does not rise from quality 10 to 20 (30.0000 to 29.9000)",
+        "a.png: PSNR does not rise from quality 10 to 20 (30.0000 to 29.9000)",
+    ]
+
+
+def test_suites_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert harness.main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(harness.SUITES)
+    assert all(harness.description(name).endswith((".", "none.")) for name in harness.SUITES)
+    assert harness.main(["no-such-suite"]) == 2
+
+
+def test_results_are_stored_with_where_they_come_from(tmp_path: Path) -> None:
+    command = harness.command("kodak", ["--data", "/somewhere/kodak", "--threads", "1"])
+    assert command == "python -m benchmarks kodak --data kodak --threads 1"
+    store = Store(tmp_path / "results", "kodak", command, [None])
+    assert store.previous() == {}
+    store.save({"points": [{"image": "a.png", "bpp": 0.5}]})
+    document = json.loads(store.path.read_text("utf-8"))
+    assert document["schema_version"] == SCHEMA_VERSION
+    provenance = document["provenance"]
+    assert provenance["command"] == command
+    assert {"date", "machine", "versions", "model"} <= set(provenance)
+    assert Library().is_current(provenance)
+    assert store.previous() == {"points": [{"image": "a.png", "bpp": 0.5}]}
+
+
+def test_a_suite_runs(tmp_path: Path) -> None:
+    """The quickest to run; what the others measure takes minutes."""
+    assert harness.main(["install", "--results", str(tmp_path)]) == 0
+    assert "torch" in rendering.BLOCKS["install-size"](Library(tmp_path))
+
+
+def test_efforts_join_those_that_were_measured_before() -> None:
+    from benchmarks.suites.effort import joined
+
+    curve = [{"quality": q, "bpp": b, "psnr": p} for q, b, p in ((10, 0.1, 27), (50, 0.7, 36), (70, 1.6, 41))]
+    smaller = [{**p, "bpp": 0.9 * p["bpp"]} for p in curve]
+    results = joined({"images": ["a.png"]}, {"3": {"curve": smaller}, "1": {"curve": curve}})
+    assert list(results["efforts"]) == ["1", "3"]
+    assert results["efforts"]["3"]["bd_rate"] == pytest.approx(-10, abs=0.01)
+
+
+def test_one_value_or_an_error() -> None:
+    arguments = Namespace(effort=[3])
+    assert harness.one(arguments.effort, 1, "effort") == 3
+    assert harness.one(None, 1, "effort") == 1
+    with pytest.raises(Exception, match="one effort"):
+        harness.one([1, 2], 1, "effort")

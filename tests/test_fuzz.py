@@ -1,0 +1,19 @@
+"""A short run of fuzz.py, so that the script keeps up with the code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import vitcodec
+
+
+def test_a_short_run_finds_nothing():
+    script = Path(__file__).parent / "fuzz.py"
+    environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
+    counts = ("--container", "500", "--tables", "50", "--entropy", "5", "--codec", "5")
+    result = subprocess.run(
+        [sys.executable, script, *counts], capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.splitlines()[-1] == "0 failures"

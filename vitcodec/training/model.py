@@ -1,0 +1,108 @@
+"""What is trained: the autoencoder together with the float context model, and the moving average of their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import wavelet
+from ..context.arithmetic import FloatArithmetic
+from ..context.density import RateEstimator
+from ..context.model import ContextModel
+from ..models import build_autoencoder
+from ..models.autoencoder import Autoencoder
+from ..pretrained.config import context_config
+from ..quality import round_tokens
+from ..subbands import Subbands
+from .data import Crops
+
+
+class TrainingModel(nn.Module):
+    """Autoencoder and float context model: images -> reconstructions and the bits of their tokens."""
+
+    def __init__(self, autoencoder: Autoencoder, context: ContextModel):
+        super().__init__()
+        self.autoencoder, self.context = autoencoder, context
+
+    @classmethod
+    def build(cls, description: Mapping[str, Any]) -> TrainingModel:
+        """The untrained model of a `description`. Raises KeyError, TypeError and WeightsError for what is none."""
+        context = ContextModel(context_config(description["context"]))
+        return cls(build_autoencoder(description["family"], description["transform"]), context)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Family and sizes, as JSON can hold them: what `build` needs."""
+        return {
+            "family": self.autoencoder.family,
+            "transform": self.autoencoder.settings,
+            "context": asdict(self.context.config),
+        }
+
+    def forward(
+        self,
+        image: Tensor,
+        step: Tensor,
+        dead_zone: float,
+        erased: Tensor | None = None,
+        with_bits: bool = True,
+        tokens: Subbands | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """image (B, H, W, 3) in 0..255 -> reconstructions (B, H, W, 3), not clamped, and the bits of each image (B,).
+
+        step: (B,), in 8-bit levels.
+        dead_zone: of the rounding, 0 to 0.4.
+        erased: (B, H/16, W/16) bool, tokens that the decoder does not get. The bits are those of all tokens
+        nevertheless: erasure must not teach the context model that tokens are often empty.
+        with_bits: whether the context model runs; without it the bits are zero and the analysis gets no gradient.
+        tokens: whole numbers in float32 in place of the image's own; the analysis then gets no gradient.
+        """
+        latents = self.autoencoder.encode(image, step, erased) if tokens is None else tokens
+        rounded = round_tokens(latents, dead_zone).map(Tensor.float)
+        if not with_bits:
+            return self.autoencoder.decode(rounded, step, erased), torch.zeros_like(step)
+        meter = RateEstimator(rounded, latents, self.context.base, step)
+        arithmetic, features = FloatArithmetic(image.device), self.context.step_features(step)
+        self.context.autoregressive_pass(arithmetic, features, *rounded.grid, meter)
+        return self.autoencoder.decode(latents.combine(_straight_through, rounded), step, erased), meter.bits()
+
+
+def _straight_through(latents: Tensor, rounded: Tensor) -> Tensor:
+    """The rounded values with the gradient of the latents."""
+    return latents + (rounded - latents).detach()
+
+
+class Average:
+    """The exponential moving average of a module's weights.
+
+    decay: the share that stays of the average at each update, 0 to 1; less in the first steps.
+    """
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.module, self.decay = module, decay
+        self.mean = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move the average towards the module's weights. step: how many steps have been trained."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        current = self.module.state_dict()
+        floats = [k for k in self.mean if self.mean[k].is_floating_point()]
+        torch._foreach_lerp_([self.mean[k] for k in floats], [current[k] for k in floats], weight)
+
+
+@torch.no_grad()
+def initialise_base(context: ContextModel, images: Sequence[np.ndarray], rng: np.random.Generator) -> None:
+    """Set where the context model's log scales start, from the wavelet coefficients of training crops.
+
+    images: (H, W, 3) uint8, of which those with sides of at least 256 pixels are used.
+    """
+    bands = wavelet.forward(Crops(images, int(rng.integers(1 << 30))).batch(64, 256))
+    context.base[0, :3] = torch.log(bands.low.std((0, 1, 2)) * 0.3)
+    for level in bands.levels:
+        context.base[level] = torch.log(bands[level].abs().mean((0, 1, 2)))
