@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vitcodec.codec import Codec
 from vitcodec.context.arithmetic import FloatArithmetic
-from vitcodec.context.density import RateMeter
+from vitcodec.context.density import RateEstimator
 from vitcodec.distortion import TUNINGS
 from vitcodec.images import read_image
 from vitcodec.options import EncodeOptions
@@ -59,7 +59,7 @@ def _bits(codec: Codec, context: Any, crop: Tensor, quality: int, effort: int) -
         tokens = RDOSearch(codec.autoencoder, codec.entropy, point, distortion, config).search(crop, tokens)
     payloads, tokens = codec.entropy.encode(tokens, point, fit_scales=False)
     values = tokens.map(Tensor.float)
-    meter = RateMeter(values, values, context.base, point.step)
+    estimator = RateEstimator(values, values, context.base, point.step)
     features = context.step_features(point.step)
-    context.autoregressive_pass(FloatArithmetic(), features, *values.grid, meter)
-    return meter.bits().item(), 8.0 * sum(map(len, payloads.values()))
+    context.autoregressive_pass(FloatArithmetic(), features, *values.grid, estimator)
+    return estimator.bits().item(), 8.0 * sum(map(len, payloads.values()))
