@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 
 import numpy as np
 import pytest
@@ -50,4 +51,5 @@ def test_the_command_line_has_the_same_defaults():
     assert defaults["tile"].default == vitcodec.EncodeOptions().tile
     assert defaults["keep_tokens"].default == vitcodec.EncodeOptions().keep_tokens
     assert inspect.signature(decode.decode_command).parameters["reduce"].default == vitcodec.DecodeOptions().reduce
-    assert f"[default: {vitcodec.EncodeOptions().quality}]" in str(encode.options.Quality)
+    _, option = typing.get_args(encode.options.Quality)
+    assert option.help.endswith(f"[default: {vitcodec.EncodeOptions().quality}]")
