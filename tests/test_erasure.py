@@ -11,7 +11,7 @@ import torch
 from vitcodec import wavelet
 from vitcodec.bitstream import container, salvage
 from vitcodec.bitstream.container import Contents
-from vitcodec.bitstream.metadata import encoder_erasures
+from vitcodec.bitstream.metadata import unpack_erasures
 from vitcodec.codec import Codec
 from vitcodec.decoder import Decoder
 from vitcodec.encoder import Encoder
@@ -125,7 +125,7 @@ def test_erased_tokens_of_a_file_are_filled_in(filler, rgb, tile):
     whole = filler.encode(picture, quality=60, effort=1, tile=tile)
     half = filler.encode(picture, quality=60, effort=1, tile=tile, keep_tokens=0.5)
     assert len(half) < 0.95 * len(whole)
-    erased = encoder_erasures(container.unpack(half))
+    erased = unpack_erasures(container.unpack(half)).by_encoder
     assert erased.shape == (14, 16) and erased.sum() == erased.size // 2
     assert psnr(picture.rgb, filler.decode(half).rgb) > 18
     # received tokens are better, though their neighbours' wavelets reach into them
