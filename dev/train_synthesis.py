@@ -27,14 +27,14 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from vitcodec.quantisation import lagrangian, quantise
 
 from vitcodec import Codec
 from vitcodec.layers import zero_init
 from vitcodec.models import unet
+from vitcodec.quality import lagrangian, round_tokens
+from vitcodec.subbands import Subbands
 from vitcodec.training.data import Crops, read_images
 from vitcodec.training.optimiser import optimisers
-from vitcodec.wavelet import Subbands
 
 STEPS = 120.0, 64.0, 32.0, 12.0  # quantisation steps in 8-bit levels that are validated
 DEAD_ZONE = 0.09
@@ -72,8 +72,8 @@ def build(widths: tuple[int, int, int], blocks: tuple[int, int], middle: int) ->
 
 @torch.no_grad()
 def tokens(model: nn.Module, image: Tensor, step: Tensor) -> Subbands:
-    latents = model.encode(image, step).map(Tensor.float)
-    return Subbands(torch.round(latents.low), tuple(quantise(d, DEAD_ZONE) for d in latents.details))
+    """Rounded tokens, as floats."""
+    return round_tokens(model.encode(image, step).map(Tensor.float), DEAD_ZONE).map(Tensor.float)
 
 
 def until(text: str) -> datetime:
@@ -129,7 +129,7 @@ def main() -> None:
             torch.cat(
                 [
                     (model.decode(one, s[:1]).clamp(0, 255) - x).square().mean((1, 2, 3))
-                    for x, one in zip(held.split(1), _split(t), strict=True)
+                    for x, one in zip(held.split(1), t.split_batch(), strict=True)
                 ]
             )
             for s, t in fixed
@@ -215,11 +215,6 @@ def main() -> None:
             validated = time.time()
     save()
     validate()
-
-
-def _split(bands: Subbands) -> list[Subbands]:
-    parts = zip(*(t.split(1) for t in (bands.low, *bands.details)), strict=True)
-    return [Subbands(low, tuple(details)) for low, *details in parts]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Are the files that the encoder writes the same to the byte as before a change?
 
-    python dev/identical.py --write before.json     # before the change
-    python dev/identical.py before.json             # after it: exit code 1 if a file differs
+    python tests/identical.py            # exit code 1 if a file differs from tests/data/encoded-hashes.json
+    python tests/identical.py --write    # note the hashes of the encoder as it is
 
 The five example pictures at qualities 20, 50 and 90 and efforts 1 and 3 with `swin`, and at quality 50, effort 1 with
 the other models. Transforms are computed in floating point, so hashes hold for one kind of processor and one version of
@@ -22,6 +22,7 @@ import torch
 from vitcodec import Codec, read_image
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+HASHES = Path(__file__).parent / "data" / "encoded-hashes.json"
 OTHERS = "swin-ms-ssim", "vit", "beit", "cnn"
 
 
@@ -46,7 +47,7 @@ def hashes(only: str | None = None) -> Iterator[tuple[str, str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="where the hashes are, JSON")
+    parser.add_argument("file", type=Path, nargs="?", default=HASHES, help="where the hashes are, JSON")
     parser.add_argument("--write", action="store_true", help="write them instead of comparing")
     parser.add_argument("--only", help="cases whose name contains this")
     arguments = parser.parse_args()

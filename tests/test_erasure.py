@@ -11,9 +11,8 @@ import torch
 from vitcodec import wavelet
 from vitcodec.bitstream import container, salvage
 from vitcodec.bitstream.container import Contents
-from vitcodec.bitstream.metadata import encoder_erasures
+from vitcodec.bitstream.metadata import unpack_erasures
 from vitcodec.codec import Codec
-from vitcodec.decoder import Decoder
 from vitcodec.encoder import Encoder
 from vitcodec.errors import FormatError, UsageError
 from vitcodec.images import Picture, read_image
@@ -114,8 +113,6 @@ def filler() -> Codec:
     gains = {"gain": codec.autoencoder.gain.detach(), "inverse_gain": codec.autoencoder.inverse_gain.detach()}
     codec.autoencoder = untrained("beit").requires_grad_(False)
     codec.autoencoder.load_state_dict(gains, strict=False)
-    codec.encoder = Encoder(codec.config, codec.autoencoder, codec.entropy)
-    codec.decoder = Decoder(codec.autoencoder, codec.entropy)
     return codec
 
 
@@ -125,7 +122,7 @@ def test_erased_tokens_of_a_file_are_filled_in(filler, rgb, tile):
     whole = filler.encode(picture, quality=60, effort=1, tile=tile)
     half = filler.encode(picture, quality=60, effort=1, tile=tile, keep_tokens=0.5)
     assert len(half) < 0.95 * len(whole)
-    erased = encoder_erasures(container.unpack(half))
+    erased = unpack_erasures(container.unpack(half)).by_encoder
     assert erased.shape == (14, 16) and erased.sum() == erased.size // 2
     assert psnr(picture.rgb, filler.decode(half).rgb) > 18
     # received tokens are better, though their neighbours' wavelets reach into them
@@ -173,7 +170,8 @@ def test_a_mask_of_the_wrong_size_is_refused(filler, rgb):
 def test_a_file_may_say_that_all_tokens_are_erased(kind, request):
     """No encoder writes that; any model decodes it."""
     codec = request.getfixturevalue(kind)
-    header = codec.encoder.header(Picture(np.zeros((40, 70, 3), np.uint8)), EncodeOptions())
+    encoder = Encoder(codec.config, codec.autoencoder, codec.entropy)
+    header = encoder.header(Picture(np.zeros((40, 70, 3), np.uint8)), EncodeOptions())
     nothing = dict.fromkeys(container.token_order(header), b"")
     decoded = codec.decode(container.pack(Contents(header, {"MASK": b"\xff" * 3}, nothing))).rgb
     assert decoded.shape == (40, 70, 3) and 100 < decoded.mean() < 156

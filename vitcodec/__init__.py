@@ -38,6 +38,7 @@ _SOURCES = {
     "Subbands": "subbands",
     "Target": "target",
     "TargetResult": "target",
+    "Encodes": "target",
     "encode_to_target": "target:encode",
     "Contents": "bitstream.container",
     "Layout": "bitstream.container",
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from .options import EncodeOptions as EncodeOptions
     from .pretrained.config import PretrainedConfig as PretrainedConfig
     from .subbands import Subbands as Subbands
+    from .target import Encodes as Encodes
     from .target import Target as Target
     from .target import TargetResult as TargetResult
     from .target import encode as encode_to_target  # noqa: F401

@@ -40,8 +40,6 @@ class Codec:
     def __init__(self, config: PretrainedConfig, device: torch.device):
         self.name, self.config, self.device = config.name, config, device
         self.autoencoder, self.entropy = loading.load(config, device)
-        self._encoder = Encoder(config, self.autoencoder, self.entropy)
-        self._decoder = Decoder(self.autoencoder, self.entropy)
         self._lock = threading.Lock()
 
     @classmethod
@@ -115,6 +113,14 @@ class Codec:
         Raises FormatError, UnsupportedError, LimitError.
         """
         return container.describe(source, name)
+
+    @property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.config, self.autoencoder, self.entropy)
+
+    @property
+    def _decoder(self) -> Decoder:
+        return Decoder(self.autoencoder, self.entropy)
 
     def _check(self, header: Header) -> None:
         if header.weights != self.config.identity:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .bitstream.container import Contents
 from .bitstream.header import Header
-from .bitstream.metadata import all_erasures, encoder_erasures, unpack_picture
+from .bitstream.metadata import unpack_erasures, unpack_picture
 from .context.coding import EntropyModel
 from .devices import in_parallel, workers
 from .images import Picture
@@ -91,9 +91,9 @@ class Decoder:
         size = SITE >> plan.reduce  # pixels along a side of a site
         shown = plan.region.reduced(plan.reduce)
         rgb = np.empty((shown.height, shown.width, 3), np.uint8)
-        erasures = all_erasures(contents)
-        for block, tokens in self._blocks(contents, plan, point):
-            erased = None if erasures is None else self._tensor(erasures, block.context)
+        erasures = unpack_erasures(contents)
+        for block, tokens in self._blocks(contents, plan, point, erasures.by_encoder):
+            erased = self._tensor(erasures.to_fill, block.context)
             image = self.synthesise(tokens, point, plan.reduce, erased)
             if contents.header.gray:
                 image = image.mean(-1, keepdim=True).expand(-1, -1, 3)
@@ -108,9 +108,12 @@ class Decoder:
         """
         grid = contents.header.grid
         point = self.entropy.point(contents.header.quality, self.autoencoder.steps)
-        return assemble(self._read_tiles(contents, range(grid.count), point, reduce + 1), grid, grid.whole)
+        erasures = unpack_erasures(contents).by_encoder
+        return assemble(self._read_tiles(contents, range(grid.count), point, reduce + 1, erasures), grid, grid.whole)
 
-    def _blocks(self, contents: Contents, plan: Plan, point: QualityPoint) -> Iterator[tuple[Block, Subbands]]:
+    def _blocks(
+        self, contents: Contents, plan: Plan, point: QualityPoint, erasures: np.ndarray | None
+    ) -> Iterator[tuple[Block, Subbands]]:
         """Every block with the tokens of its context.
 
         Tiles are read once, and kept as long as a row of blocks needs them.
@@ -119,15 +122,15 @@ class Decoder:
         for row in plan.rows:
             needed = sorted({tile for block in row for tile in block.tiles})
             parts = {tile: parts[tile] for tile in needed if tile in parts}
-            parts |= self._read_tiles(contents, [tile for tile in needed if tile not in parts], point, plan.finest)
+            tiles = [tile for tile in needed if tile not in parts]
+            parts |= self._read_tiles(contents, tiles, point, plan.finest, erasures)
             for block in row:
                 yield block, assemble(parts, plan.grid, block.context)
 
     def _read_tiles(
-        self, contents: Contents, tiles: Sequence[int], point: QualityPoint, finest: int
+        self, contents: Contents, tiles: Sequence[int], point: QualityPoint, finest: int, erasures: np.ndarray | None
     ) -> dict[int, Subbands]:
-        """The tokens of tiles, zero where contents.erased says so."""
-        erasures = encoder_erasures(contents)
+        """The tokens of tiles, zero where contents.erased says so. erasures: those of the encoder, of all tokens."""
 
         def read(tile: int) -> Subbands:
             return self._read_tile(contents, tile, point, finest, erasures)
@@ -143,7 +146,7 @@ class Decoder:
         received = list(itertools.takewhile(lambda level: (level, tile) not in contents.erased, levels))
         if received:
             payloads = {level: contents.tokens[level, tile] for level in received}
-            erased = None if erasures is None else self._tensor(erasures, area)
+            erased = self._tensor(erasures, area)
             read = self.entropy.decode(payloads, point, area.h, area.w, received[-1] or LEVELS + 1, erased)
         else:
             low = torch.zeros(1, area.h, area.w, 3, dtype=torch.int32, device=self._device)
@@ -167,8 +170,10 @@ class Decoder:
             return self.autoencoder.decode_reduced(latents, point.step, reduce, erased)[0]
         return self.autoencoder.decode(latents, point.step, erased)[0]
 
-    def _tensor(self, mask: np.ndarray, area: Area) -> Tensor:
-        """The part of a mask of the whole picture that belongs to an area, (1, h, w) bool."""
+    def _tensor(self, mask: np.ndarray | None, area: Area) -> Tensor | None:
+        """The part of a mask of the whole picture that belongs to an area, (1, h, w) bool; None for none."""
+        if mask is None:
+            return None
         part = mask[area.y : area.y + area.h, area.x : area.x + area.w]
         return torch.from_numpy(part).to(self._device)[None]
 

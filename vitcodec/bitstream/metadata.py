@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -41,8 +42,28 @@ def unpack_picture(contents: Contents, rgb: np.ndarray, region: Region, reduce: 
     return Picture(rgb, alpha, contents.header.gray, found.get(ICC), found.get(EXIF), found.get(XMP), [])
 
 
-def encoder_erasures(contents: Contents) -> np.ndarray | None:
-    """(rows, columns) bool: the tokens that the encoder erased; None for none. Raises FormatError."""
+@dataclass(frozen=True)
+class Erasures:
+    """Which tokens are erased; each (rows, columns) bool, or None for none."""
+
+    by_encoder: np.ndarray | None  # their values are in no payload
+    to_fill: np.ndarray | None  # these, and those of tiles whose low band was not received
+
+
+def unpack_erasures(contents: Contents) -> Erasures:
+    """Which tokens of a file are erased. Raises FormatError where the mask does not fit the picture."""
+    by_encoder = _unpack_mask(contents)
+    to_fill = by_encoder
+    if tiles := [tile for level, tile in contents.erased if level == 0]:
+        whole = contents.header.grid.whole
+        to_fill = np.zeros((whole.h, whole.w), bool) if by_encoder is None else by_encoder.copy()
+        for tile in tiles:
+            y, x, h, w = contents.header.grid.area(tile)
+            to_fill[y : y + h, x : x + w] = True
+    return Erasures(by_encoder, to_fill)
+
+
+def _unpack_mask(contents: Contents) -> np.ndarray | None:
     packed = contents.metadata.get(ERASED)
     if packed is None:
         return None
@@ -54,21 +75,6 @@ def encoder_erasures(contents: Contents) -> np.ndarray | None:
         )
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=whole.h * whole.w)
     return bits.astype(bool).reshape(whole.h, whole.w)
-
-
-def all_erasures(contents: Contents) -> np.ndarray | None:
-    """(rows, columns) bool: the tokens to fill in, as the encoder erased them or their tile's low band was not
-    received; None for none.
-    """
-    erased = encoder_erasures(contents)
-    for level, tile in contents.erased:
-        if level == 0:
-            if erased is None:
-                whole = contents.header.grid.whole
-                erased = np.zeros((whole.h, whole.w), bool)
-            y, x, h, w = contents.header.grid.area(tile)
-            erased[y : y + h, x : x + w] = True
-    return erased
 
 
 def _pack_alpha(alpha: np.ndarray) -> bytes:

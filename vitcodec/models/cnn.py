@@ -1,6 +1,6 @@
 """The `cnn` family: the U-Net of `swin` with convolutions in place of attention.
 
-It is the control that tells what attention is worth.
+It is the control that tells what attention gains.
 """
 
 from __future__ import annotations

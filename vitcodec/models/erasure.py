@@ -1,4 +1,4 @@
-"""Filling in erased tokens: those that the encoder left out on purpose, and those of damaged parts of a file.
+"""Filling in erased tokens: those that the encoder erased on purpose, and those of damaged parts of a file.
 
 An erased token is first filled in roughly: no details, and a low band interpolated from the tokens that were received.
 A family that understands erasure (`supports_erasure`, as `beit`) then corrects this by what it has learned.
