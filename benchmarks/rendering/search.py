@@ -28,7 +28,7 @@ def effort(results: Library) -> str:
     longest = EFFORTS[max(EFFORTS)]
     lines += [
         "",
-        f"From round {longest.skip_after + 1} on {100 * longest.skip_share:.0f} % of the updates, at random, are skipped.",
+        f"From round {longest.skip_after + 1} on {100 * longest.skip_share:.0f} % of the updates are randomly skipped.",
     ]
     if len(measured) < len(configs):
         left = ", ".join(str(n) for n in configs if str(n) not in measured)
