@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import harness, rendering
 from benchmarks.measure import NARROW, WIDE, curve_of, falls, mean_points
-from benchmarks.rendering.library import Library
+from benchmarks.rendering.library import Library, source
 from benchmarks.store import RESULTS, SCHEMA_VERSION, Store, dumps
 from vitcodec.evaluation.bdrate import bd_rate
 
@@ -129,3 +129,16 @@ def test_one_value_or_an_error() -> None:
     assert harness.one(None, 1, "effort") == 1
     with pytest.raises(Exception, match="one effort"):
         harness.one([1, 2], 1, "effort")
+
+
+def test_a_table_names_command_machine_and_dates() -> None:
+    runs = [
+        {"command": "python -m benchmarks memory", "machine": machine, "date": date}
+        for machine, date in (("one", "2026-01-02"), ("other", "2026-01-02"), ("one", "2026-01-01"))
+    ]
+    assert source(*runs) == [
+        "",
+        "`python -m benchmarks memory`: one, 2026-01-01 to 2026-01-02.",
+        "",
+        "`python -m benchmarks memory`: other, 2026-01-02.",
+    ]
