@@ -17,6 +17,7 @@ from vitcodec.errors import InputError, UsageError
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 QUICK_SIDE = 192  # pixels: a multiple of 32 that has MS-SSIM
+LARGE = "4000x3000"  # pixels of the picture of 12 megapixels
 CELL = 400  # pixels: the side of a part of the mosaic; the photographs have at least that
 SMALL = "chelsea.png"  # the example that is smaller than a cell
 

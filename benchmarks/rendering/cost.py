@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vitcodec.options import EncodeOptions
 
-from ..suites.memory import SIZE
+from ..images import LARGE
 from .library import Block, Library, Lines, Results, block, source, table
 
 
@@ -24,10 +24,10 @@ def _entries(results: Library, document: Results) -> list[Results]:
 @block("memory", any_weights=True)
 def speed_12mp(results: Library, document: Results) -> Lines | None:
     """Whole commands on the picture of 12 megapixels, one row for each effort."""
-    entries = [e for e in _entries(results, document) if e["size"] == SIZE]
+    entries = [e for e in _entries(results, document) if e["size"] == LARGE]
     if not entries:
         return None
-    width, height = map(int, SIZE.split("x"))
+    width, height = map(int, LARGE.split("x"))
     rows = [
         (
             effort_name(e["effort"]),

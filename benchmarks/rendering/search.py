@@ -26,8 +26,10 @@ def effort(results: Library) -> str:
     headings = ("effort", "the encoder", "BD-rate against effort 1 (%)", "encode (s per megapixel)")
     lines = table(headings, rows, 2)
     longest = EFFORTS[max(EFFORTS)]
-    share, after = 100 * longest.skip_share, longest.skip_after
-    lines += ["", f"From round {after + 1} on {share:.0f} % of the updates, at random, are skipped."]
+    lines += [
+        "",
+        f"From round {longest.skip_after + 1} on {100 * longest.skip_share:.0f} % of the updates are randomly skipped.",
+    ]
     if len(measured) < len(configs):
         left = ", ".join(str(n) for n in configs if str(n) not in measured)
         lines += ["", f"Not measured yet with the weights that ship: effort {left}; `python -m benchmarks effort`."]

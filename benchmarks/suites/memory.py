@@ -17,15 +17,13 @@ from PIL import Image
 from vitcodec.options import EFFORTS, EncodeOptions
 
 from ..harness import one
-from ..images import mosaic
+from ..images import LARGE, mosaic
 from ..process import measured
 from ..store import Results
 
-SIZE = "4000x3000"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", nargs="+", metavar="WxH", help=f"pixels of the picture; several [default: {SIZE}]")
+    parser.add_argument("--size", nargs="+", metavar="WxH", help=f"pixels of the picture; several [default: {LARGE}]")
 
 
 def run(arguments: argparse.Namespace) -> Results:
@@ -34,7 +32,7 @@ def run(arguments: argparse.Namespace) -> Results:
     store, kept = arguments.store, arguments.store.previous()
     entries = {(e["size"], e["effort"]): e for e in kept.get("entries", []) if e["quality"] == quality}
     alone = {**measured("-c", "import torch"), "provenance": store.provenance()}
-    for size in arguments.size or (["256x192"] if arguments.quick else [SIZE]):
+    for size in arguments.size or (["256x192"] if arguments.quick else [LARGE]):
         for effort in efforts:
             entry = _measure(arguments, size, quality, effort)
             entries[size, effort] = {**entry, "provenance": store.provenance()}

@@ -72,7 +72,7 @@ Fit = Annotated[
     ),
 ]
 Salvage = Annotated[
-    bool, typer.Option("--salvage", help="Decode what is intact of damaged files, and say what is missing.")
+    bool, typer.Option("--salvage", help="Decode what is intact of damaged files, and say what is not.")
 ]
 DEFAULT_FORMAT = "png"
 

@@ -15,7 +15,7 @@ from typing import Any
 from .. import __version__
 
 _LIBRARIES = {"libjpeg_turbo": "libjpeg-turbo", "webp": "libwebp", "jpg_2000": "OpenJPEG", "avif": "libavif"}
-_PACKAGES = ("torch", "torchmetrics", "numpy", "pillow", "pillow-jxl-plugin")
+_PACKAGES = ("torch", "numpy", "pillow", "pillow-jxl-plugin")
 
 
 def provenance(codec: Any = None, command: str | None = None) -> dict[str, str]:
