@@ -83,8 +83,9 @@ class Codec:
             return self._decoder.decode(contents, chosen)
 
     def read(self, source: Source, options: DecodeOptions | None = None, name: str = "<bytes>") -> Contents:
-        """The parts of a .vitc file that `decode` needs for the same options, and no others. name: how messages call
-        it. Raises as decode does.
+        """The parts of a .vitc file that `decode` needs for the same options, and no others.
+
+        name: how messages call the file. Raises as decode does.
         """
         options = options or DecodeOptions()
         if options.region is None:
@@ -97,8 +98,9 @@ class Codec:
         return container.unpack(stream, plan.finest, name, plan.tiles)
 
     def tokens(self, data: Source | Contents, reduce: int = 0) -> Subbands:
-        """The tokens of a file, exact on every device: int32, a batch of one; `reduce` leaves out that many of the
-        finest levels. Raises as decode.
+        """The tokens of a file, exact on every device: int32, a batch of one.
+
+        `reduce` leaves out that many of the finest levels. Raises as decode does.
         """
         options = DecodeOptions(reduce)
         contents = data if isinstance(data, Contents) else self.read(data, options)

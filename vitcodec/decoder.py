@@ -183,8 +183,9 @@ class Decoder:
 
 
 def _paste(part: np.ndarray, rgb: np.ndarray, block: Block, size: int, shown: Region) -> None:
-    """Copy a block's pixels, of its context, to where they belong. size: pixels along a side of a site; shown: the
-    region that rgb holds.
+    """Copy a block's pixels out of those of its context to where they belong.
+
+    size: pixels along a side of a site; shown: the region that rgb holds.
     """
     inner = block.area.within(block.context)
     y, x = block.area.y * size - shown.y, block.area.x * size - shown.x  # where the block begins in rgb

@@ -129,10 +129,9 @@ class Encoder:
     def latents(
         self, rgb: np.ndarray, grid: TileGrid, block: Area, point: QualityPoint, erased: Tensor | None = None
     ) -> Subbands:
-        """(H, W, 3) uint8, the whole picture -> the latents of a block before rounding, a batch of one: analysis with a
-        halo around it.
+        """The latents of a block before rounding, a batch of one: analysis with a halo around the block.
 
-        erased: (1, h, w) bool, the block's tokens that will not be coded.
+        rgb: (H, W, 3) uint8, the whole picture. erased: (1, h, w) bool, the block's tokens that will not be coded.
         """
         context = block.grown(self.autoencoder.halo // SITE, grid.whole)
         image = torch.from_numpy(pixels(rgb, context)).to(self._device)[None].float()

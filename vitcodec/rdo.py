@@ -1,11 +1,11 @@
-"""Rate-distortion optimisation: the encoder spends time on integers that make a smaller file. The format and the
-decoder stay the same.
+"""Rate-distortion optimisation (RDO): the encoder spends time on tokens that make a smaller file.
 
-The cost of a picture is J = lambda D + R, with D the distortion after the whole decoder and R the bits of all values.
-Rounding settles each value by itself. The search computes the gradient of J over all integers, through the synthesis
-and through every context that a value is part of: it tells what a change of a value by one costs elsewhere. The bits of
-the changed value itself are computed, not linearised. In each round, updates by one that lower J are made where no
-neighbour's lowers it more; of all rounds the integers with the lowest true J are kept.
+The format and the decoder stay the same. The cost of a picture is J = lambda D + R, with D the distortion after the
+whole decoder and R the bits of all values. Rounding settles each value by itself. The search computes the gradient of J
+over all integers, through the synthesis and through every context that a value is part of: it tells what a change of a
+value by one costs elsewhere. The bits of the changed value itself are computed, not linearised. In each round, updates
+by one that lower J are made where no neighbour's lowers it more; of all rounds the tokens with the lowest true J are
+kept.
 
 Related to the refinement of latents by Y. Yang, R. Bamler, S. Mandt, "Improving inference for neural image
 compression", NeurIPS 2020, but over the integers themselves. EFFORTS says what each --effort does; docs/effort.md shows
@@ -162,10 +162,9 @@ class RDOSearch:
         return out
 
     def search(self, image: Tensor, tokens: Subbands) -> Subbands:
-        """Images (B, H, W, 3) in 0..255 and their tokens -> better tokens, int32; of several images the sum of costs
-        counts.
+        """Images (B, H, W, 3) in 0..255 and their tokens -> better tokens, int32.
 
-        Pictures that are too small for the distortion keep their tokens.
+        Of several images the sum of costs counts. Pictures that are too small for the distortion keep their tokens.
         """
         if min(image.shape[1:3]) < self.distortion.smallest_side:
             return tokens
@@ -188,8 +187,9 @@ class RDOSearch:
         return self.evaluate(image, tokens, gradient=False).cost
 
     def _needs_no_check(self, cost: float, pixels: int) -> bool:
-        """Whether one more round lowers the cost for certain: updates raise that of flat pictures and coarse steps
-        alone, and of long searches.
+        """Whether one more round is certain to lower the cost.
+
+        Updates raised it for flat pictures, at coarse steps and in long searches alone.
         """
         return (
             self.config.rounds <= self.config.unchecked_rounds
@@ -237,12 +237,11 @@ def _gradient(t: Tensor) -> Tensor:
 
 
 def best_updates(change: Tensor, side: int, outer: float) -> Tensor:
-    """Which updates to make, (B, h, w, C) bool: of those that lower the cost the luma and the chroma ones that no
-    neighbour's exceeds.
+    """The updates to make, (B, h, w, C) bool: those that lower the cost and are the best of their neighbourhood.
 
-    Neighbouring updates would count the same gain twice. change: what each update adds to the cost. side: of the square
-    of neighbours, odd. outer: the factor, 0 to 1, on the gains of neighbours beyond the four next ones; at 0 only these
-    count.
+    Luma and chroma apart. Neighbouring updates would count the same gain twice. change: what each update adds to the
+    cost. side: of the square of neighbours, odd. outer: the factor, 0 to 1, on the gains of neighbours beyond the four
+    next ones; at 0 only these count.
     """
     chosen = []
     for c in (c for c in (change[..., LUMA], change[..., CHROMA]) if c.numel()):

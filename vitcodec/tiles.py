@@ -52,8 +52,9 @@ class Area(NamedTuple):
         return Area(self.y - outer.y, self.x - outer.x, self.h, self.w)
 
     def blocks(self, side: int) -> list[Area]:
-        """This area in squares of `side` sites whose corners are multiples of `side`, in raster order; smaller where it
-        ends.
+        """This area in squares of `side` sites, in raster order.
+
+        Their corners are multiples of `side`; they are smaller where the area ends.
         """
         rows, columns = (range(a // side * side, a + n, side) for a, n in ((self.y, self.h), (self.x, self.w)))
         return [Area(y, x, side, side).overlap(self) for y in rows for x in columns]

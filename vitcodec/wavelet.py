@@ -101,8 +101,9 @@ def forward(image: Tensor) -> Subbands:
 
 
 def inverse(bands: Subbands, reduce: int = 0) -> Tensor:
-    """Subbands in 8-bit levels -> (B, H, W, 3) in about 0..255. reduce = N leaves the N finest levels out and halves
-    the size N times.
+    """Subbands in 8-bit levels -> (B, H, W, 3) in about 0..255.
+
+    reduce = N leaves the N finest levels out and halves the size N times.
     """
     x = bands.low
     for level in reversed(range(reduce + 1, bands.levels.stop)):

@@ -102,8 +102,9 @@ class Reader:
         return payload
 
     def refuse(self, chunk: Chunk, known: Collection[str]) -> NoReturn:
-        """Say why a chunk cannot stand here; the checksum first, as the type itself may be damaged. known: types that
-        have a place elsewhere.
+        """Raise the error that says why a chunk cannot stand here.
+
+        The checksum first, as the type itself may be damaged. known: types that have a place elsewhere.
         """
         self.payload(chunk)
         if chunk.type in known or not is_critical(chunk.type):

@@ -18,8 +18,9 @@ ICC, EXIF, XMP, ALPHA, ERASED = "ICCP", "EXIF", "XMP ", "ALPH", "MASK"  # keys o
 
 
 def pack_metadata(picture: Picture, erased: np.ndarray | None) -> dict[str, bytes]:
-    """What Contents.metadata holds of a picture. erased: (rows, columns) bool, the tokens that the encoder erased, or
-    None.
+    """What Contents.metadata holds of a picture.
+
+    erased: (rows, columns) bool, the tokens that the encoder erased, or None.
     """
     found = {
         ICC: picture.icc,
@@ -32,10 +33,10 @@ def pack_metadata(picture: Picture, erased: np.ndarray | None) -> dict[str, byte
 
 
 def unpack_picture(contents: Contents, rgb: np.ndarray, region: Region, reduce: int) -> Picture:
-    """The picture around decoded colours. rgb: (H, W, 3) uint8, a region in pixels of the whole picture, halved
-    `reduce` times.
+    """The picture around decoded colours.
 
-    Raises FormatError where the alpha channel is damaged.
+    rgb: (H, W, 3) uint8, a region in pixels of the whole picture, halved `reduce` times. Raises FormatError where the
+    alpha channel is damaged.
     """
     found = contents.metadata
     alpha = _unpack_alpha(found[ALPHA], contents.header, region, reduce) if ALPHA in found else None

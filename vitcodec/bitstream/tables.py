@@ -1,5 +1,4 @@
-"""From the parameters that the integer networks predict to a static table, and from an integer to the symbols of that
-table.
+"""From predicted parameters to a static probability table, and from an integer to the symbols of that table.
 
 A value's table is chosen by three whole numbers: the shape class (of the mixture logit), the mean class and the scale
 index. Tables are fitted to counts after training; they hold 16-bit frequencies, so nothing is computed in floating

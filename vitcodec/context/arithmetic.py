@@ -1,5 +1,6 @@
-"""How decoded integers enter the context model's networks: in floating point for training, in integers for coding
-(integer.py, relaxed.py).
+"""How decoded integers enter the context model's networks.
+
+In floating point for training; in integers for coding (integer.py, relaxed.py).
 """
 
 from __future__ import annotations

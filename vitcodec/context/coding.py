@@ -1,5 +1,6 @@
-"""Entropy coding of one tile's tokens: context model, tables and range coder together, through coder callbacks that
-write or read a payload per level.
+"""Entropy coding of one tile's tokens: context model, tables and range coder together.
+
+Coder callbacks write or read a payload for each level.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ class EntropyModel:
     def predicted(
         self, point: QualityPoint, group: CodingGroup, parameters: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The networks' answer for a group, (1, h, w, 3n) -> mean, scale and shape of its values in raster order,
-        int32, (h * w, n) each.
+        """What the networks predict for a group: mean, scale and shape of its values, int32, (h * w, n) each.
+
+        parameters: (1, h, w, 3n). Values are in raster order.
         """
         integers = parameters.clamp(-(2**22), 2**22).int().cpu().chunk(3, -1)
         mean, scale, shape = (p.numpy().reshape(-1, p.shape[-1]) for p in integers)
@@ -60,8 +62,9 @@ class EntropyModel:
     def index(
         self, point: QualityPoint, group: CodingGroup, parameters: Tensor, offsets: np.ndarray = NO_OFFSETS
     ) -> TableIndex:
-        """The tables of a group's values in raster order, (h * w * n,). offsets: (5, 9), added to the scales of each
-        level and channel.
+        """The tables of a group's values in raster order, (h * w * n,).
+
+        offsets: (5, 9), added to the scales of each level and channel.
         """
         mean, scale, shape = self.predicted(point, group, parameters)
         return table_index(mean.ravel(), (scale + group.per_channel(offsets)).ravel(), shape.ravel())
@@ -127,9 +130,7 @@ def _clipped(q: Tensor) -> np.ndarray:
 
 
 class OffsetFitter:
-    """The coder callback that measures by how much the predicted scales of each channel are off, over all values of a
-    tile.
-    """
+    """The coder callback that measures by how much the predicted scales of each channel are off in a tile."""
 
     def __init__(self, model: EntropyModel, point: QualityPoint, tokens: Subbands, received: Subbands | None):
         self.model, self.point, self.tokens, self.received = model, point, tokens, received

@@ -1,5 +1,6 @@
-"""The probability of an integer under the float model, for training: a mixture of a Laplace and a Gauss distribution
-with one scale.
+"""The probability of an integer under the float model, for training.
+
+It is a mixture of a Laplace and a Gauss distribution with one scale.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ PROBABILITY_FLOOR = 2.0**-20
 
 
 def probability(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Tensor:
-    """Mass of the unit interval around q (any real number). log_scale is clamped to LOG_SCALE_RANGE; sigmoid(logit) is
-    the Gauss share.
+    """Mass of the unit interval around q (any real number).
+
+    log_scale is clamped to LOG_SCALE_RANGE; sigmoid(logit) is the Gauss share.
     """
     inverse = torch.exp(-log_scale.clamp(*LOG_SCALE_RANGE))
     # by symmetry both edges are looked at from the left, where differences of small tails keep their precision
@@ -36,10 +38,10 @@ def bits(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Tensor:
 
 
 class RateEstimator:
-    """The coder callback of training: returns the known integers and collects the parameters, so that the rate is
-    computed once, of all groups.
+    """The coder callback of training: returns the known integers and collects the parameters.
 
-    integers, soft: the latents after and before rounding; base (5, 9), see ContextModel; step (B,) in 8-bit levels.
+    The rate is then computed once, of all groups. integers, soft: the latents after and before rounding; base (5, 9),
+    see ContextModel; step (B,) in 8-bit levels.
     """
 
     def __init__(self, integers: Subbands, soft: Subbands, base: Tensor, step: Tensor):

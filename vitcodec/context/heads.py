@@ -1,5 +1,4 @@
-"""The layers of the context model: dense layers, and the heads that turn a context into the parameters of a coding
-group's values.
+"""The layers of the context model: dense layers, and heads that predict the parameters of a coding group's values.
 
 Only matrix products, ReLU, neighbourhoods and look-ups occur, so that the float model has an exact integer twin
 (integer.py).
@@ -21,8 +20,9 @@ from .groups import PHASES, Coder, CodingGroup
 
 
 def neighbourhood(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1) -> Tensor:
-    """The size x size neighbourhoods of the sites (i::stride, j::stride), zero outside: (B, h, w, size, size, C), as a
-    view.
+    """The size x size neighbourhoods of the sites (i::stride, j::stride), zero outside.
+
+    x (B, H, W, C) -> (B, h, w, size, size, C), as a view.
     """
     p = size // 2
     x = F.pad(x, (0, 0, p - j, p + j - stride + 1, p - i, p + i - stride + 1))
@@ -66,8 +66,9 @@ def extra_blocks(width: int, count: int) -> nn.Sequential:
 
 
 class Head(nn.Module):
-    """A context -> the parameters of each value, (..., parameters * n): all means, then all log scales, then all
-    mixture logits.
+    """A context -> the parameters of each value, (..., parameters * n).
+
+    All means come first, then all log scales, then all mixture logits.
     """
 
     def __init__(self, inputs: int, width: int, outputs: int, extra: int = 0):
@@ -83,8 +84,9 @@ class Head(nn.Module):
 
 
 class ChannelCondition(nn.Module):
-    """A head's hidden layer and the channel groups decoded so far -> what is added to the parameters of the next
-    channel group.
+    """What conditions a group of channels on those decoded before it.
+
+    A head's hidden layer and those channels -> what is added to the parameters of the group.
     """
 
     def __init__(self, inputs: int, width: int, outputs: int):
@@ -96,8 +98,7 @@ class ChannelCondition(nn.Module):
 
 
 class ChannelConditionalHead(Head):
-    """A head whose channels are coded in groups, one after the other, each conditioned on those before it at the same
-    place.
+    """A head whose channels are coded in groups, each conditioned on those before it at the same place.
 
     channels: of each group; places: for how many the head speaks. Values and parameters are in the order of places,
     then channels.

@@ -125,8 +125,9 @@ class IntegerResidual(nn.Module):
 
 
 def skeleton(config: ContextConfig) -> ContextModel:
-    """A context model with integer layers in place of the float ones, all zero: to be filled by load_state_dict or by
-    the export.
+    """A context model with integer layers in place of the float ones, all zero.
+
+    It is filled by load_state_dict or by the export.
     """
     with torch.device("meta"):
         model = ContextModel(config)

@@ -42,11 +42,11 @@ NEAREST = F.pad(torch.ones(3, 3), (1, 1, 1, 1)).view(LOW_SIZE**2, 1)  # 1 for th
 
 
 class InterlacedLowBand(nn.Module):
-    """The low band from a sparse grid to the whole: at each scale the grid's 2x2 blocks are filled in the order of
-    PHASES, luma before chroma.
+    """The low band, coded from a sparse grid to the whole.
 
-    Neighbours enter relative to the mean of those that are known, and so does the predicted mean: a constant added to
-    the low band changes nothing. Only the sparsest grid's first sites are coded without neighbours.
+    At each scale the grid's 2x2 blocks are filled in the order of PHASES, luma before chroma. Neighbours enter relative
+    to the mean of those that are known, and so does the predicted mean: a constant added to the low band changes
+    nothing. Only the sparsest grid's first sites are coded without neighbours.
     """
 
     def __init__(self, features: int, width: int, scales: int, parameters: int):
@@ -96,8 +96,9 @@ class InterlacedLowBand(nn.Module):
 
 
 class DetailLevel(nn.Module):
-    """One level's details: features on the grid of 2x2 blocks, luma heads, chroma heads, and features for the next
-    finer level.
+    """One level's details: features on the grid of 2x2 blocks, luma heads, chroma heads.
+
+    Also makes the features that the next finer level inherits.
     """
 
     def __init__(self, level: int, inherited: int, config: ContextConfig):
@@ -141,8 +142,9 @@ class DetailLevel(nn.Module):
 
 
 class ContextModel(nn.Module):
-    """The whole pass. base (5, 9): log mean magnitude of each level and channel in 8-bit levels, where the predicted
-    log scales start.
+    """The whole pass.
+
+    base (5, 9): log mean magnitude of each level and channel in 8-bit levels, where the predicted log scales start.
     """
 
     def __init__(self, config: ContextConfig = CURRENT):
