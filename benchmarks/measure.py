@@ -95,7 +95,12 @@ def compare(test: Curve, anchors: Mapping[str, Curve]) -> list[dict[str, Any]]:
 def _compared(name: str, anchor: Curve, test: Curve) -> dict[str, Any] | None:
     try:
         low, high = overlap(anchor, test, WIDE)
-        row = {"anchor": name, "bd_rate": bd_rate(anchor, test, WIDE), "psnr_from": low, "psnr_to": high}
+        row: dict[str, Any] = {
+            "anchor": name,
+            "bd_rate": bd_rate(anchor, test, WIDE),
+            "psnr_from": low,
+            "psnr_to": high,
+        }
         low, high = overlap(anchor, test)
         row |= {"narrow": bd_rate(anchor, test, qualities=NARROW)}
         row |= {"narrow_from": max(low, NARROW[0]), "narrow_to": min(high, NARROW[1])}

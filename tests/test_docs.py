@@ -12,6 +12,7 @@ import pytest
 from benchmarks import harness, rendering
 from benchmarks.measure import NARROW, WIDE, curve_of, falls, mean_points
 from benchmarks.rendering.library import Library, source
+from benchmarks.rendering.spanish import translated
 from benchmarks.store import RESULTS, SCHEMA_VERSION, Store, dumps
 from vitcodec.evaluation.bdrate import bd_rate
 
@@ -142,3 +143,10 @@ def test_a_table_names_command_machine_and_dates() -> None:
         "",
         "`python -m benchmarks memory`: other, 2026-01-02.",
     ]
+
+
+def test_the_spanish_page_has_spanish_tables() -> None:
+    page = "<!-- generated: kodak-rates -->\n<!-- end -->\n"
+    text = rendering.filled(page, Library(), translated)
+    assert "BD-rate frente a" in text and "0.1 a 2.5 bits por píxel" in text
+    assert "tune=psnr" in text and text.startswith("<!-- generated: kodak-rates -->\n")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..store import RESULTS
 from . import cost, rates, search
 from .library import Library
+from .spanish import translated
 
 ROOT = Path(__file__).parent.parent.parent
 TEMPLATE = Path(__file__).parent / "results.md"
@@ -22,20 +23,24 @@ BLOCKS = rates.BLOCKS | cost.BLOCKS | search.BLOCKS
 MARKED = re.compile(r"(?<=<!-- generated: )([\w-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def filled(text: str, results: Library) -> str:
+def filled(text: str, results: Library, translate: Callable[[str], str] = str) -> str:
     """A page with its blocks made anew. Raises KeyError for a name that is none of BLOCKS."""
-    return MARKED.sub(lambda m: f"{m[1]}{m[2]}{BLOCKS[m[1]](results)}\n", text)
+    return MARKED.sub(lambda m: f"{m[1]}{m[2]}{translate(BLOCKS[m[1]](results))}\n", text)
 
 
 def pages(results: Library) -> dict[Path, str]:
     """What every generated file should hold, plots included."""
     found = {p: p.read_text("utf-8") for p in (*ROOT.glob("README*.md"), *sorted((ROOT / "docs").glob("*.md")))}
-    found = {path: filled(text, results) for path, text in found.items() if MARKED.search(text)}
+    found = {p: filled(t, results, _language(p)) for p, t in found.items() if MARKED.search(t)}
     found[ROOT / "docs" / "results.md"] = filled(TEMPLATE.read_text("utf-8"), results)
     for name, plot in rates.PLOTS.items():
         if drawn := plot(results):
             found[ROOT / "docs" / f"{name}.svg"] = drawn
     return found
+
+
+def _language(page: Path) -> Callable[[str], str]:
+    return translated if page.suffixes[:-1] == [".es"] else str
 
 
 def stale(results: Library) -> list[Path]:

@@ -19,8 +19,8 @@ def run(arguments: argparse.Namespace) -> Results:
     packages = {name: sum(_sizes(name)) for name in sorted(_needed("vitcodec") - {"vitcodec"})}
     code = sum(f.stat().st_size for f in Path(vitcodec.__file__).parent.rglob("*.py"))
     weights = {c.name: sum(f.stat().st_size for f in c.files) for c in registry.available()}
-    rows = [{"package": name, "version": metadata.version(name), "bytes": size} for name, size in packages.items()]
-    rows.sort(key=lambda row: -row["bytes"])
+    largest = sorted(packages.items(), key=lambda item: -item[1])
+    rows = [{"package": name, "version": metadata.version(name), "bytes": size} for name, size in largest]
     print(*rows, sep="\n")
     return {"code": code, "weights": weights, "packages": rows}
 
