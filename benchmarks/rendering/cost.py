@@ -8,6 +8,9 @@ from ..images import LARGE
 from .library import Block, Library, Lines, Results, block, source, table
 
 
+TORCH = "torch", "nvidia", "triton", "cuda"  # how the packages of PyTorch and of its GPU libraries begin
+
+
 def seconds(value: float) -> str:
     """Three digits: 0.00251, 0.482, 12.3, 148."""
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
@@ -101,13 +104,16 @@ def startup(results: Library, document: Results) -> Lines:
 
 @block("install", any_weights=True)
 def install_size(results: Library, document: Results) -> Lines:
-    """The largest packages by name, the others as one row."""
+    """vitcodec, PyTorch with its GPU libraries, the largest of the other packages by name, and the rest."""
     found = document["results"]
-    large = [p for p in found["packages"] if p["bytes"] >= 10e6]
-    small = [p for p in found["packages"] if p["bytes"] < 10e6]
     weights = sum(found["weights"].values())
+    torch = [p for p in found["packages"] if p["package"].startswith(TORCH)]
+    others = [p for p in found["packages"] if p not in torch]
+    large = [p for p in others if p["bytes"] >= 30e6]
+    small = [p for p in others if p["bytes"] < 30e6]
     sizes = [
         (f"vitcodec, of that weights {weights / 1e6:.0f}", found["code"] + weights),
+        ("PyTorch with its GPU libraries", sum(p["bytes"] for p in torch)),
         *((f"{p['package']} {p['version']}", p["bytes"]) for p in large),
         (f"{len(small)} smaller packages", sum(p["bytes"] for p in small)),
     ]
