@@ -7,7 +7,6 @@ from vitcodec.options import EncodeOptions
 from ..images import LARGE
 from .library import Block, Library, Lines, Results, block, source, table
 
-
 TORCH = "torch", "nvidia", "triton", "cuda"  # how the packages of PyTorch and of its GPU libraries begin
 
 
