@@ -24,8 +24,8 @@ SSIM_SIDE = 11  # the least side in pixels: that of the Gaussian window
 MS_SSIM_SIDE = 176  # the least side in pixels: 16 * 11, since the window has to fit the fifth scale
 
 _RADIUS = SSIM_SIDE // 2
-_WINDOW = [math.exp(-((k / 1.5) ** 2) / 2) for k in range(_RADIUS + 1)]  # sigma 1.5: centre, then outwards on each side
-_WINDOW = [w / (2 * sum(_WINDOW) - _WINDOW[0]) for w in _WINDOW]
+_WINDOW = [math.exp(-((k / 1.5) ** 2) / 2) for k in range(-_RADIUS, _RADIUS + 1)]  # Gaussian of sigma 1.5 pixels
+_WINDOW = [weight / sum(_WINDOW) for weight in _WINDOW]
 _C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2  # constants of luminance and of contrast and structure
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of MS-SSIM, finest first
 _STRIP = 1 << 18  # pixels of one colour measured at once on a CPU: their temporaries, of 1 MB each, stay in its cache
@@ -52,12 +52,15 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     Source: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural
     similarity", 2004; mirrored edges as in torchmetrics.
     """
+    import torch
+
     _check(a, b)
     if min(a.shape[:2]) < SSIM_SIDE:
         return math.nan
     margin = ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0))
     a, b = np.pad(a, margin, mode="reflect"), np.pad(b, margin, mode="reflect")
-    return 1 - _loss(_tensor(a), _tensor(b), luminance=True).item()
+    with torch.inference_mode():
+        return 1 - _loss(_tensor(a), _tensor(b), luminance=True).item()
 
 
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -69,10 +72,13 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     Source: Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality assessment", 2003. The first
     four scales measure contrast and structure where the window lies inside the picture, the fifth is its whole SSIM.
     """
+    import torch
+
     _check(a, b)
     if min(a.shape[:2]) < MS_SSIM_SIDE:
         return math.nan
-    return ms_ssim_tensor(_tensor(a), _tensor(b)).item()
+    with torch.inference_mode():
+        return ms_ssim_tensor(_tensor(a), _tensor(b)).item()
 
 
 def ms_ssim_tensor(a: Tensor, b: Tensor) -> Tensor:
@@ -81,6 +87,7 @@ def ms_ssim_tensor(a: Tensor, b: Tensor) -> Tensor:
     For float32 or float64 on any device; b is converted to a's type. A pair with a scale that is not positive has 0 and
     no gradient. Raises ValueError if the shapes differ or a side is below 176 pixels.
     """
+    import torch
     from torch.nn import functional as F
 
     if a.shape != b.shape or a.ndim != 4 or min(a.shape[2:]) < MS_SSIM_SIDE:
@@ -92,14 +99,18 @@ def ms_ssim_tensor(a: Tensor, b: Tensor) -> Tensor:
         losses.append(_loss(a, b, luminance=False))
         a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)  # an odd last row or column is dropped
     margin = (_RADIUS,) * 4
-    losses.append(_loss(F.pad(a, margin, mode="reflect"), F.pad(b, margin, mode="reflect"), luminance=True))
+    x, y = F.pad(a, margin, mode="reflect"), F.pad(b, margin, mode="reflect")
+    if a.device.type != "mps":  # which has no float64
+        # of flat opposites, black and white, luminance is 1e-4 and 1 minus it too coarse in float32: to the power of
+        # 0.13 that shows; this scale is small
+        x, y = x.double(), y.double()
+    losses.append(_loss(x, y, luminance=True))
 
-    result, opposite = a.new_zeros(len(a)), a.new_zeros(len(a)).bool()
-    for exponent, loss in zip(_SCALES, losses, strict=True):
-        # a power of 0 has an infinite gradient, which would make that of the whole batch NaN
-        result = result + exponent * (-loss.masked_fill(loss >= 1, 0)).log1p()
-        opposite = opposite | (loss >= 1)
-    return result.exp().masked_fill(opposite, 0)
+    # logarithms, since a power of 0 has an infinite gradient, which would make that of the whole batch NaN
+    opposite = [loss >= 1 for loss in losses]
+    logarithms = [(-loss.masked_fill(zero, 0)).log1p() for loss, zero in zip(losses, opposite, strict=True)]
+    result = sum((e * x for e, x in zip(_SCALES, logarithms, strict=True)), torch.zeros_like(losses[-1])).exp()
+    return result.masked_fill(torch.stack(opposite).any(0), 0).to(a.dtype)
 
 
 def ms_ssim_decibels(value: float) -> float:
@@ -203,25 +214,23 @@ def _moments() -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 
 
 def _average(x: Tensor, axis: int) -> Tensor:
-    """Weighted mean of the 11 values in each window along an axis, which gets shorter by 10."""
+    """Weighted mean in each window of 11 along an axis, which gets shorter by 10."""
     size = x.shape[axis] - 2 * _RADIUS
-    result = x.narrow(axis, _RADIUS, size) * _WINDOW[0]
-    for k in range(1, _RADIUS + 1):  # sums of slices: faster than torch's convolutions on a CPU, and no TF32 on a GPU
-        for start in (_RADIUS - k, _RADIUS + k):
-            result.add_(x.narrow(axis, start, size), alpha=_WINDOW[k])
+    result = x.narrow(axis, 0, size) * _WINDOW[0]
+    for k in range(1, SSIM_SIDE):  # sums of slices: faster than torch's convolutions on a CPU, and no TF32 on a GPU
+        result.add_(x.narrow(axis, k, size), alpha=_WINDOW[k])
     return result
 
 
 def _add_variance(x: Tensor, axis: int, variance: Tensor) -> Tensor:
-    """Add the variance in each window along an axis to the tensor given, of the result's shape; return the mean."""
+    """Add the variance in each window of 11 along an axis to `variance`, and return the mean, of the same shape."""
     size = x.shape[axis] - 2 * _RADIUS
+    centre = x.narrow(axis, _RADIUS, size)
     mean = variance.new_zeros(variance.shape)
-    for k in range(1, _RADIUS + 1):
-        length = x.shape[axis] - k
-        difference = x.narrow(axis, k, length) - x.narrow(axis, 0, length)
-        after = difference.narrow(axis, _RADIUS, size)  # x[i + k] - x[i]
-        before = difference.narrow(axis, _RADIUS - k, size)  # x[i] - x[i - k]
-        mean.add_(after, alpha=_WINDOW[k]).sub_(before, alpha=_WINDOW[k])
-        variance.addcmul_(after, after, value=_WINDOW[k]).addcmul_(before, before, value=_WINDOW[k])
+    for k, weight in enumerate(_WINDOW):
+        if k != _RADIUS:
+            difference = x.narrow(axis, k, size) - centre
+            mean.add_(difference, alpha=weight)
+            variance.addcmul_(difference, difference, value=weight)
     variance.addcmul_(mean, mean, value=-1)
-    return mean.add_(x.narrow(axis, _RADIUS, size))
+    return mean.add_(centre)
