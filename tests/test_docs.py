@@ -111,7 +111,7 @@ def test_results_are_stored_with_where_they_come_from(tmp_path: Path) -> None:
 def test_a_suite_runs(tmp_path: Path) -> None:
     """The quickest to run; what the others measure takes minutes."""
     assert harness.main(["install", "--results", str(tmp_path)]) == 0
-    assert "torch" in rendering.BLOCKS["install-size"](Library(tmp_path))
+    assert "PyTorch" in rendering.BLOCKS["install-size"](Library(tmp_path))
 
 
 def test_efforts_join_those_that_were_measured_before() -> None:
