@@ -21,8 +21,11 @@ MAGIC = b"\x89VTC\r\n\x1a\n"
 VERSION = 0
 
 TOKENS = {0: "TOKL", 4: "TOKD", 3: "TOKC", 2: "TOKB", 1: "TOKA"}
-METADATA = {"ICCP": "iCCP", "EXIF": "eXIF", "XMP ": "xMPD", "ALPH": "ALPH", "MASK": "MASK"}  # key -> chunk type
-STORED = {"ALPH"}  # the others are deflated
+METADATA = {  # key -> chunk type
+    **{"NAME": "iNAM", "CICP": "cICP", "DPI ": "dPIX"},
+    **{"ICCP": "iCCP", "EXIF": "eXIF", "XMP ": "xMPD", "ALPH": "ALPH", "MASK": "MASK"},
+}
+STORED = {"NAME", "CICP", "DPI ", "ALPH"}  # the others are deflated
 HEAD, INDEX = "HEAD", "INDX"
 
 MAX_METADATA = 64 << 20  # bytes of all chunks between HEAD and the index
@@ -35,7 +38,7 @@ _KNOWN = {HEAD, INDEX, *TOKENS.values(), *KEYS}
 class Contents:
     """A whole file, or its coarse levels.
 
-    metadata: keys among "ICCP", "EXIF", "XMP ", "ALPH" and "MASK".
+    metadata: keys of METADATA.
     tokens: (level, tile) -> payload, with a level of CODING_ORDER and the tile's index in row-major order.
     erased: (level, tile) of payloads that are damaged or cut off; only salvage.unpack leaves any.
     """
