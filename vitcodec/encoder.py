@@ -20,6 +20,7 @@ from .bitstream.container import Contents
 from .bitstream.header import Header, check_limits
 from .bitstream.metadata import pack_metadata
 from .context.coding import EntropyModel
+from .correction import correct
 from .devices import in_parallel, workers
 from .distortion import TUNINGS
 from .errors import UsageError
@@ -93,13 +94,14 @@ class Encoder:
         distortion = TUNINGS[self.config.tune]
         search = RDOSearch(self.autoencoder, self.entropy, point, distortion, effort, options.distortion_weight)
         dead_zone = self._dead_zone(options)
+        loss = search.curvature.cpu().numpy()
         # a block is at least one tile
         side = max(self.autoencoder.tile // header.tile, 1) * header.tile // SITE
         blocks, together = grid.whole.blocks(side), workers(self._device)
 
         def code(work: tuple[int, Subbands, Tensor | None]) -> EncodedTile:
             index, tokens, erased = work
-            payloads, coded = self.entropy.encode(tokens, point, erased, effort.fit_scales)
+            payloads, coded = self.entropy.encode(tokens, point, erased, effort.fit_scales, loss)
             return EncodedTile(index, payloads, coded, erased)
 
         for some in (blocks[i : i + together] for i in range(0, len(blocks), together)):
@@ -114,13 +116,18 @@ class Encoder:
                     waiting.append((index, crop(tokens, tile), mask))
             yield from in_parallel(code, waiting, together)
 
+    @torch.no_grad()
     def _rounded(
         self, rgb: np.ndarray, grid: TileGrid, block: Area, point: QualityPoint, dead_zone: float, keep: float
     ) -> tuple[Subbands, Tensor | None]:
         """A block's tokens before the search, and which of them are erased, (1, h, w) bool, or None if all are kept."""
-        tokens = round_tokens(self.latents(rgb, grid, block, point), dead_zone)
         if keep == 1:
-            return tokens, None
+            # with the surroundings, as the decoder will see them
+            context = block.grown(self.autoencoder.halo // SITE, grid.whole)
+            image = self._image(rgb, context)
+            tokens = round_tokens(self.autoencoder.encode(image, point.step), dead_zone)
+            return crop(correct(self.autoencoder, image, tokens, point.step), block.within(context)), None
+        tokens = round_tokens(self.latents(rgb, grid, block, point), dead_zone)
         erased = cheapest_to_erase(self.autoencoder, tokens.map(Tensor.float), point.step, keep)
         # a model that knows what is erased makes other latents of the rest
         return round_tokens(self.latents(rgb, grid, block, point, erased), dead_zone), erased
@@ -134,12 +141,15 @@ class Encoder:
         rgb: (H, W, 3) uint8, the whole picture. erased: (1, h, w) bool, the block's tokens that will not be coded.
         """
         context = block.grown(self.autoencoder.halo // SITE, grid.whole)
-        image = torch.from_numpy(pixels(rgb, context)).to(self._device)[None].float()
         inner = block.within(context)
         if erased is not None:
             right, bottom = context.w - inner.x - inner.w, context.h - inner.y - inner.h
             erased = F.pad(erased, (inner.x, right, inner.y, bottom))
-        return crop(self.autoencoder.encode(image, point.step, erased), inner)
+        return crop(self.autoencoder.encode(self._image(rgb, context), point.step, erased), inner)
+
+    def _image(self, rgb: np.ndarray, area: Area) -> Tensor:
+        """The pixels of an area, (1, 16 h, 16 w, 3), float."""
+        return torch.from_numpy(pixels(rgb, area)).to(self._device)[None].float()
 
     def _dead_zone(self, options: EncodeOptions) -> float:
         """Of rounding: the model's, wider where distortion weighs less, so that effort 1 follows the weight too."""

@@ -27,10 +27,11 @@ LOG_SCALE_UNIT = (SCALE_HIGH - SCALE_LOW) / (SCALES - 1) / SCALE_UNIT
 NARROW, WIDE = 7, 31  # largest magnitude in a table; beyond it the escape symbol, the last
 NARROW_SCALES = 20  # scale indices below this have narrow tables
 PRECISION = 16  # bits of a frequency
-# A value whose table gives zero at least this frequency is a certain zero: it is not coded. By level. At coarse levels
-# all are coded: that costs next to nothing, and the finer ones are predicted from what is coded there, so that whole
-# lines would vanish
+# A value whose table gives zero at least this frequency is a certain zero: a payload may leave it out. By level. At
+# coarse levels all are coded: that costs next to nothing, and the finer ones are predicted from what is coded there, so
+# that whole lines would vanish
 CERTAIN_ZERO = (1 << PRECISION) - np.array([0, 1 << 7, 1 << 5, 0, 0])
+OMITTING = 1, 2  # the levels whose payloads may leave certain zeros out
 ESCAPE_BITS = 20  # of the longest escape
 ESCAPE_SIGN_BITS = 1 + math.log2(ESCAPE_BITS)  # of every escape: its sign and its length
 
@@ -99,10 +100,13 @@ class Tables:
         self.certain_zero = certain.reshape(len(CERTAIN_ZERO), -1)  # by level and table
         self._bits = [PRECISION - np.log2(t) for t in (self.narrow, self.wide)]
 
-    def bits(self, index: TableIndex, residuals: np.ndarray, level: int) -> np.ndarray:
-        """About what coding each value takes, (N,). A value that a certain zero replaces counts as PRECISION bits."""
+    def bits(self, index: TableIndex, residuals: np.ndarray, coded: np.ndarray | bool = True) -> np.ndarray:
+        """About what coding each value takes, (N,).
+
+        coded: (N,) bool; the others take nothing, or PRECISION bits if they are not zero and so are lost.
+        """
         out = np.where(residuals == 0, 0, PRECISION).astype(np.float32)
-        for (place, _, rows, largest), cost in zip(self.split(index, level), self._bits, strict=True):
+        for (place, _, rows, largest), cost in zip(self.split(index, coded), self._bits, strict=True):
             part = index.select(place)
             high, symbol = symbols(part, residuals[place], largest)
             excess = np.maximum(np.abs(high) - largest, 0)
@@ -111,17 +115,16 @@ class Tables:
         return out
 
     def split(
-        self, index: TableIndex, level: int, received: np.ndarray | bool = True
+        self, index: TableIndex, coded: np.ndarray | bool = True
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         """Values are coded in two parts, those with narrow tables first: (positions, tables, rows, largest magnitude)
         of each.
 
-        received: (N,) bool, the values of tokens that are not erased.
+        coded: (N,) bool, which values are in the payload.
         """
         scale, rest = index.table % SCALES, index.table // SCALES
         narrow = scale < NARROW_SCALES
-        certain = self.certain_zero[level, index.table]
-        near, far = np.flatnonzero(narrow & ~certain & received), np.flatnonzero(~narrow & received)
+        near, far = np.flatnonzero(narrow & coded), np.flatnonzero(~narrow & coded)
         near_rows = rest[near] * NARROW_SCALES + scale[near]
         far_rows = rest[far] * (SCALES - NARROW_SCALES) + scale[far] - NARROW_SCALES
         return [(near, self.narrow, near_rows, NARROW), (far, self.wide, far_rows, WIDE)]

@@ -5,6 +5,7 @@ Coder callbacks write or read a payload for each level.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..bitstream.range_coder import IMPOSSIBLE, Decoder, Encoder
-from ..bitstream.tables import ESCAPE_BITS, TableIndex, Tables, symbols, table_index
+from ..bitstream.tables import ESCAPE_BITS, OMITTING, TableIndex, Tables, symbols, table_index
 from ..errors import FormatError
 from ..quality import QualityPoint
 from ..subbands import CHANNELS, CODING_ORDER, LEVELS, Subbands
@@ -27,6 +28,7 @@ OFFSET_UNIT = 2
 _OFFSET_TABLE = (3.0 ** (4 - np.abs(OFFSETS))).astype(np.float32)[None]  # 1, 3, 9, 27, 81, 27, 9, 3, 1
 _OFFSET_BITS = -np.log2(_OFFSET_TABLE[0] / _OFFSET_TABLE.sum())
 NO_OFFSETS = np.zeros((LEVELS + 1, 9), np.int32)
+NO_LOSS = np.full((LEVELS + 1, 9), np.inf)
 
 
 @dataclass(frozen=True)
@@ -75,21 +77,32 @@ class EntropyModel:
 
     @torch.no_grad()
     def encode(
-        self, tokens: Subbands, point: QualityPoint, erased: Tensor | None = None, fit_scales: bool = True
+        self,
+        tokens: Subbands,
+        point: QualityPoint,
+        erased: Tensor | None = None,
+        fit_scales: bool = True,
+        loss: np.ndarray | None = None,
     ) -> tuple[dict[int, bytes], Subbands]:
         """tokens: int32, a batch of one -> (payload of each level, the tokens as the decoder will read them).
 
-        erased: (1, h, w) bool, tokens to leave out of the payloads. Their values, and certain zeros, come back as what
-        is most probable. fit_scales: first fit the scale offsets, which takes one more pass.
+        erased: (1, h, w) bool, tokens to leave out of the payloads; their values come back as what is most probable.
+        fit_scales: first fit the scale offsets, which takes one more pass. loss: (5, 9), what a squared error of one in
+        a value of each level and channel costs, in bits. A level's certain zeros are left out where that saves more
+        bits than what is lost with them costs; None: only where nothing is lost.
         """
         received, offsets = _received(erased), NO_OFFSETS
         if fit_scales:
             fitter = OffsetFitter(self, point, tokens, received)
             self.run(point, *tokens.grid, fitter)
             offsets = fitter.offsets()
-        writer = PayloadWriter(self, point, tokens, received, offsets)
-        coded = self.run(point, *tokens.grid, writer)
-        return writer.finish(), coded
+        omitting = frozenset(OMITTING)
+        while True:
+            writer = PayloadWriter(self, point, tokens, received, offsets, omitting)
+            coded = self.run(point, *tokens.grid, writer)
+            if not (costly := writer.costly(NO_LOSS if loss is None else loss)):
+                return writer.finish(), coded
+            omitting -= costly
 
     @torch.no_grad()
     def decode(
@@ -100,12 +113,13 @@ class EntropyModel:
         columns: int,
         finest: int = 1,
         erased: Tensor | None = None,
+        native: bool = True,
     ) -> Subbands:
         """The mirror of encode; rows and columns are the low band's. Levels below `finest` are not read.
 
-        Raises FormatError.
+        native: as in the file's header: whether payloads say if they leave certain zeros out. Raises FormatError.
         """
-        reader = PayloadReader(self, point, payloads, _received(erased))
+        reader = PayloadReader(self, point, payloads, _received(erased), native)
         tokens = self.run(point, rows, columns, reader, finest)
         reader.finish()
         return tokens
@@ -140,15 +154,17 @@ class OffsetFitter:
         q, tables = group.gather(self.tokens), self.model.tables
         mean, scale, shape = self.model.predicted(self.point, group, parameters)
         top = table_index(mean.ravel(), (scale + OFFSET_UNIT * OFFSETS[-1]).ravel(), shape.ravel())
+        certain = tables.certain_zero[group.level]
         # most values are certain zeros whatever the offset
-        counted = ~tables.certain_zero[group.level, top.table] & _mask(self.received, group)
+        counted = ~certain[top.table] & _mask(self.received, group)
         residuals = top.select(counted).residual(_clipped(q)[counted])
         counted = counted.reshape(mean.shape)
         channels = group.channels.stop - group.channels.start
         channel = np.nonzero(counted)[1] % channels
         mean, scale, shape = mean[counted], scale[counted], shape[counted]
         for k, offset in enumerate(OFFSETS):
-            bits = tables.bits(table_index(mean, scale + OFFSET_UNIT * offset, shape), residuals, group.level)
+            index = table_index(mean, scale + OFFSET_UNIT * offset, shape)
+            bits = tables.bits(index, residuals, ~certain[index.table])
             self.bits[group.level, group.channels, k] += np.bincount(channel, bits, channels)
         return q
 
@@ -164,14 +180,28 @@ class OffsetFitter:
 
 
 class PayloadWriter:
-    """The coder callback that range-codes a tile's tokens; certain zeros and erased tokens come back as decoded."""
+    """The coder callback that range-codes a tile's tokens and returns them as they will be decoded.
+
+    omitting: the levels whose certain zeros are left out. What that saves and loses is counted on the way.
+    """
 
     def __init__(
-        self, model: EntropyModel, point: QualityPoint, tokens: Subbands, received: Subbands | None, offsets: np.ndarray
+        self,
+        model: EntropyModel,
+        point: QualityPoint,
+        tokens: Subbands,
+        received: Subbands | None,
+        offsets: np.ndarray,
+        omitting: Collection[int],
     ):
         self.model, self.point, self.tokens, self.received, self.offsets = model, point, tokens, received, offsets
+        self.omitting = omitting
+        self.saved = np.zeros(LEVELS + 1)  # bits
+        self.lost = np.zeros((LEVELS + 1, 9))  # the sum of squared errors
         self.encoders = {level: Encoder() for level in CODING_ORDER}
         for level, encoder in self.encoders.items():
+            if level in OMITTING:
+                encoder.write_uniform(np.array([level in omitting], np.int32), np.array([2]))
             own = offsets[level, : CHANNELS[level]]
             encoder.write_uniform(np.array([own.any()], np.int32), np.array([2]))
             if own.any():
@@ -182,11 +212,29 @@ class PayloadWriter:
         q = group.gather(self.tokens)
         residuals = index.residual(_clipped(q))
         coded = np.zeros_like(residuals)
-        encoder, received = self.encoders[group.level], _mask(self.received, group)
-        for place, tables, rows, largest in self.model.tables.split(index, group.level, received):
+        encoder, mask = self.encoders[group.level], _mask(self.received, group)
+        if group.level in self.omitting:
+            certain = self.model.tables.certain_zero[group.level, index.table] & mask
+            self._count(group, index, residuals, certain)
+            mask = mask & ~certain
+        for place, tables, rows, largest in self.model.tables.split(index, mask):
             coded[place] = residuals[place]
             self._write(encoder, index.select(place), residuals[place], tables, rows, largest)
         return torch.from_numpy(index.restore(coded)).view(q.shape).to(q.device)
+
+    def _count(self, group: CodingGroup, index: TableIndex, residuals: np.ndarray, certain: np.ndarray) -> None:
+        """Add up what leaving certain zeros out saves and loses."""
+        left_out = residuals[certain]
+        self.saved[group.level] += self.model.tables.bits(index.select(certain), left_out).sum()
+        place = np.flatnonzero(certain)[left_out != 0]
+        channels = group.channels.stop - group.channels.start
+        squares = residuals[place].astype(np.float64) ** 2
+        self.lost[group.level, group.channels] += np.bincount(place % channels, squares, channels)
+
+    def costly(self, loss: np.ndarray) -> frozenset[int]:
+        """The levels at which leaving certain zeros out saves less than it loses. loss: as in EntropyModel.encode."""
+        cost = np.where(self.lost > 0, loss, 0) * self.lost
+        return frozenset(level for level in self.omitting if cost[level].sum() > self.saved[level])
 
     @staticmethod
     def _write(
@@ -213,12 +261,22 @@ class PayloadWriter:
 class PayloadReader:
     """The coder callback that decodes a tile's payloads, the mirror of PayloadWriter. Raises FormatError."""
 
-    def __init__(self, model: EntropyModel, point: QualityPoint, payloads: dict[int, bytes], received: Subbands | None):
+    def __init__(
+        self,
+        model: EntropyModel,
+        point: QualityPoint,
+        payloads: dict[int, bytes],
+        received: Subbands | None,
+        native: bool = True,
+    ):
         self.model, self.point, self.received = model, point, received
         self.decoders = {level: Decoder(data) for level, data in payloads.items()}
         self.offsets = NO_OFFSETS.copy()
+        self.omitting = set(OMITTING)
         try:
             for level, decoder in self.decoders.items():
+                if native and level in OMITTING and not decoder.read_uniform(np.array([2]))[0]:
+                    self.omitting.remove(level)
                 if decoder.read_uniform(np.array([2]))[0]:
                     read = decoder.read(_OFFSET_TABLE, np.zeros(CHANNELS[level], int))
                     self.offsets[level, : len(read)] = OFFSET_UNIT * (read + OFFSETS[0])
@@ -228,9 +286,11 @@ class PayloadReader:
     def __call__(self, group: CodingGroup, parameters: Tensor) -> Tensor:
         index = self.model.index(self.point, group, parameters, self.offsets)
         residuals = np.zeros(len(index.table), np.int32)
-        decoder, received = self.decoders[group.level], _mask(self.received, group)
+        decoder, mask = self.decoders[group.level], _mask(self.received, group)
+        if group.level in self.omitting:
+            mask = mask & ~self.model.tables.certain_zero[group.level, index.table]
         try:
-            for place, tables, rows, largest in self.model.tables.split(index, group.level, received):
+            for place, tables, rows, largest in self.model.tables.split(index, mask):
                 residuals[place] = self._read(decoder, index.select(place), tables, rows, largest)
         except IMPOSSIBLE as error:
             raise FormatError("token data are damaged") from error

@@ -59,7 +59,7 @@ class SymbolCounts:
 
     def add(self, index: TableIndex, residuals: np.ndarray, tables: Tables) -> None:
         """Count N values by their tables and residuals, (N,). tables: the model's, which split them."""
-        parts = tables.split(index, 0)
+        parts = tables.split(index)
         for counts, (place, _, rows, largest) in zip((self.narrow, self.wide), parts, strict=True):
             _, symbol = symbols(index.select(place), residuals[place], largest)
             width = 2 * largest + 2
