@@ -179,7 +179,7 @@ def entropy_feed() -> Feed:
     contents = container.unpack(data)
 
     def feed(rng: Random) -> str:
-        payloads = {level: contents.tokens[level, 0] for level in CODING_ORDER}
+        payloads = {level: contents.payloads[level, 0] for level in CODING_ORDER}
         level = rng.choice(CODING_ORDER)
         payloads[level] = mutate(payloads[level], rng) if rng.randrange(2) else rng.randbytes(rng.randrange(200))
         quality = 60 if rng.randrange(4) else rng.randrange(1, 101)

@@ -62,9 +62,9 @@ class StoringCodec:
     def decode(self, data, options=None, **changes):
         options = replace(options or DecodeOptions(), **changes)
         contents = data if isinstance(data, Contents) else self.read(data, options)
-        received_or_erased = contents.tokens.keys() | contents.erased
+        received_or_erased = contents.payloads.keys() | contents.erased
         assert received_or_erased == {(level, 0) for level in CODING_ORDER if level == 0 or level > options.reduce}
-        image = Image.open(io.BytesIO(contents.tokens[0, 0]))
+        image = Image.open(io.BytesIO(contents.payloads[0, 0]))
         rgb = np.asarray(image.reduce(2**options.reduce) if options.reduce else image)
         return Picture(rgb, None, contents.header.gray, contents.metadata.get("ICCP"), contents.metadata.get("EXIF"))
 

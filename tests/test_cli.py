@@ -181,7 +181,7 @@ def test_a_header_that_claims_much_is_refused_at_once(photos):
     call("encode", "photos/a.png", "-o", "a.vitc")
     contents = container.unpack(Path("a.vitc").read_bytes())
     contents.header = replace(contents.header, width=13_500, height=13_500, tile=1024)
-    contents.tokens = dict.fromkeys(container.token_order(contents.header), b"")
+    contents.payloads = dict.fromkeys(container.payload_order(contents.header), b"")
     Path("large.vitc").write_bytes(container.pack(contents))
     one_line(call("decode", "large.vitc"), 1, "large.vitc: 13500x13500", "--max-pixels")
 

@@ -189,11 +189,11 @@ def test_pack_refuses_what_no_file_can_hold() -> None:
     complete = sample()
     for key in [(0, 0), (1, 5)]:
         with pytest.raises(ValueError, match="tokens"):
-            pack(Contents(TILED, {}, {k: v for k, v in complete.tokens.items() if k != key}))
+            pack(Contents(TILED, {}, {k: v for k, v in complete.payloads.items() if k != key}))
     with pytest.raises(ValueError, match="tokens"):
-        pack(Contents(TILED, {}, complete.tokens | {(5, 0): b""}))
+        pack(Contents(TILED, {}, complete.payloads | {(5, 0): b""}))
     with pytest.raises(ValueError, match="XMP"):
-        pack(Contents(TILED, {"XMP": b""}, complete.tokens))
+        pack(Contents(TILED, {"XMP": b""}, complete.payloads))
     wrong: list[dict[str, Any]] = [
         {"width": 0},
         {"height": -1},
@@ -305,7 +305,7 @@ def test_mutated_files_are_refused_or_whole(position: int, removed: int, inserte
         contents = unpack(mutated)
     except REFUSALS:
         return
-    assert contents.tokens == tokens_of(header)  # nothing was changed, or a chunk of metadata is gone
+    assert contents.payloads == tokens_of(header)  # nothing was changed, or a chunk of metadata is gone
 
 
 TYPES = [
@@ -369,7 +369,7 @@ def test_finer_levels_are_neither_read_nor_checked(header: Header, finest: int) 
     stream = CountingStream(data)
     contents = unpack(stream, finest)
     assert stream.total == needed
-    assert contents == replace(whole, tokens={k: v for k, v in whole.tokens.items() if k[0] == 0 or k[0] >= finest})
+    assert contents == replace(whole, payloads={k: v for k, v in whole.payloads.items() if k[0] == 0 or k[0] >= finest})
     if finest > 1:
         assert unpack(data[:needed], finest) == unpack(data[:needed] + b"\0" * 99, finest) == contents
     with pytest.raises(FormatError):
@@ -385,14 +385,14 @@ def test_finest_out_of_range(finest: int) -> None:
 def test_tiles_that_are_not_asked_for_are_neither_read_nor_checked() -> None:
     whole = Contents(TILED, {"EXIF": b"e"}, tokens_of(TILED, size=200))
     data = pack(whole)
-    where = dict(zip(whole.tokens, (c for c in describe(data).chunks if c.type in TOKENS.values()), strict=True))
+    where = dict(zip(whole.payloads, (c for c in describe(data).chunks if c.type in TOKENS.values()), strict=True))
     for tiles, finest in (({4}, 1), ({0, 5}, 3), (set[int](), 1)):
         broken = bytearray(data)
         for (level, tile), c in where.items():
             if tile not in tiles or 0 < level < finest:
                 broken[c.offset : c.offset + c.size] = bytes(c.size)
         stream = CountingStream(bytes(broken))
-        wanted = {k: v for k, v in whole.tokens.items() if k[1] in tiles and (k[0] == 0 or k[0] >= finest)}
+        wanted = {k: v for k, v in whole.payloads.items() if k[1] in tiles and (k[0] == 0 or k[0] >= finest)}
         assert unpack(stream, finest, tiles=tiles).tokens == wanted
         assert stream.total == where[0, 0].offset + sum(where[key].size for key in wanted)
         with pytest.raises(FormatError):
@@ -415,7 +415,7 @@ def test_the_index_leads_to_any_tile_and_level() -> None:
     while byte := fields.read(1):
         sizes.append(byte[0] if byte[0] < 128 else byte[0] - 128 + 128 * fields.read(1)[0])
     start = position + length + 4
-    for k, ((level, _), payload) in enumerate(contents.tokens.items()):
+    for k, ((level, _), payload) in enumerate(contents.payloads.items()):
         offset = start + sum(8 + len(varint(size)) + size for size in sizes[:k])
         expected = chunk(TOKENS[level].encode(), payload)
         assert data[offset : offset + len(expected)] == expected
@@ -429,7 +429,7 @@ def test_describe_accounts_for_every_byte() -> None:
     for c, following in zip(layout.chunks, layout.chunks[1:], strict=False):
         assert data[c.offset : c.offset + 4].decode() == c.type and c.offset + c.size == following.offset
     assert layout.level_bytes == {
-        level: sum(len(v) for k, v in sample().tokens.items() if k[0] == level) for level in CODING_ORDER
+        level: sum(len(v) for k, v in sample().payloads.items() if k[0] == level) for level in CODING_ORDER
     }
     unknown = describe(head() + chunk(b"note", b"hello") + TOKEN_CHUNKS).chunks[1]
     assert (unknown.type, unknown.length, unknown.size) == ("note", 5, 14)

@@ -172,7 +172,7 @@ def test_a_file_may_say_that_all_tokens_are_erased(kind, request):
     codec = request.getfixturevalue(kind)
     encoder = Encoder(codec.config, codec.autoencoder, codec.entropy)
     header = encoder.header(Picture(np.zeros((40, 70, 3), np.uint8)), EncodeOptions())
-    nothing = dict.fromkeys(container.token_order(header), b"")
+    nothing = dict.fromkeys(container.payload_order(header), b"")
     decoded = codec.decode(container.pack(Contents(header, {"MASK": b"\xff" * 3}, nothing))).rgb
     assert decoded.shape == (40, 70, 3) and 100 < decoded.mean() < 156
 

@@ -16,7 +16,7 @@ def test_the_tokens_of_the_golden_file_are_coded_in_the_same_bytes(codec):
     contents = container.unpack((DATA / "golden-0.vitc").read_bytes())
     point = codec.entropy.point(contents.header.quality, codec.autoencoder.steps)
     payloads, _ = codec.entropy.encode(codec.tokens(contents), point)
-    assert {(level, 0): data for level, data in payloads.items()} == contents.tokens
+    assert {(level, 0): data for level, data in payloads.items()} == contents.payloads
 
 
 @pytest.mark.parametrize("case", ["chelsea.png swin q20 e1", "chelsea.png swin q90 e1", "rocket.jpg vit q50 e1"])

@@ -92,7 +92,7 @@ def test_reduced_sizes(codec, reduce):
     assert np.abs(out.rgb - smaller.numpy()).mean() < 4
     contents = container.unpack(data, reduce + 1)
     assert (codec.decode(contents, reduce=reduce).rgb == out.rgb).all()
-    assert not any(level and level <= reduce for level, _ in contents.tokens)
+    assert not any(level and level <= reduce for level, _ in contents.payloads)
 
 
 def test_tiles_decode_on_their_own(codec, monkeypatch):
@@ -123,9 +123,9 @@ def test_damaged_tokens_behind_a_right_checksum(codec, level):
     """A hostile file has right checksums: any payload gives an image or a VitcodecError."""
     rng = np.random.default_rng(level)
     contents = container.unpack(codec.encode(make_picture(64, 64), quality=50))
-    good = contents.tokens[level, 0]
+    good = contents.payloads[level, 0]
     for payload in (b"", b"\xff" * 40, good[: len(good) // 2], good + b"\x01\x02\x03\x04\x05", rng.bytes(200)):
-        contents.tokens[level, 0] = payload
+        contents.payloads[level, 0] = payload
         with contextlib.suppress(VitcodecError):
             assert codec.decode(container.pack(contents)).rgb.shape == (64, 64, 3)
 

@@ -22,7 +22,7 @@ TINY = (ONE_TILE, TILED)
 def chunks(data: bytes) -> dict[tuple[int, int], Chunk]:
     found = iter(c for c in describe(data).chunks if c.type in TOKENS.values())
     header = container.read_header(data)
-    return {key: next(found) for key in container.token_order(header)}
+    return {key: next(found) for key in container.payload_order(header)}
 
 
 def spoil(data: bytes, position: int) -> bytes:
@@ -49,7 +49,7 @@ def test_every_truncation_keeps_all_chunks_before_it(header: Header) -> None:
                 salvage.unpack(data[:end])
             continue
         found = salvage.unpack(data[:end])
-        assert found.contents.tokens == {key: sample(header).tokens[key] for key in kept}
+        assert found.contents.payloads == {key: sample(header).payloads[key] for key in kept}
         assert found.contents.erased == where.keys() - kept
         assert found.damage
 
@@ -70,7 +70,7 @@ def test_any_one_flipped_bit_behind_the_header_loses_at_most_one_chunk(header: H
                 continue
             found = salvage.unpack(flipped)
             assert found.contents.erased == ({hit} if hit else set())
-            assert found.contents.tokens == {key: value for key, value in contents.tokens.items() if key != hit}
+            assert found.contents.payloads == {key: value for key, value in contents.payloads.items() if key != hit}
             assert all(contents.metadata[key] == value for key, value in found.contents.metadata.items())
             assert found.damage
 
@@ -82,8 +82,8 @@ def test_without_an_index_a_level_with_a_gap_keeps_what_comes_before_it() -> Non
     gap = where[3, 2]
     found = salvage.unpack(spoil(spoil(data, index.offset + 6), gap.offset + gap.size - 1))
     assert found.contents.erased == {(3, tile) for tile in range(2, 6)}
-    assert found.contents.tokens == {
-        key: value for key, value in sample().tokens.items() if key not in found.contents.erased
+    assert found.contents.payloads == {
+        key: value for key, value in sample().payloads.items() if key not in found.contents.erased
     }
     assert "the details of level 3 in 4 of 6 tiles" in found.damage[-1] and "chunk INDX is damaged" in found.damage
 
@@ -94,7 +94,7 @@ def test_lost_metadata_is_named_and_the_rest_kept() -> None:
     found = salvage.unpack(spoil(data, exif.offset + 8))
     assert set(found.contents.metadata) == {"ICCP", "XMP ", "ALPH"} and found.damage == ["chunk eXIF is damaged"]
     length_lost = salvage.unpack(data[: exif.offset + 4] + b"\x7f" + data[exif.offset + 5 :])
-    assert length_lost.contents.tokens == sample(ONE_TILE).tokens and length_lost.damage
+    assert length_lost.contents.payloads == sample(ONE_TILE).payloads and length_lost.damage
 
 
 def test_the_header_has_to_be_intact() -> None:
@@ -117,7 +117,7 @@ def test_searching_ends(hostile: bytes) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(salvage.ChunkSearch, "payload", counting)
-        assert salvage.unpack(data).contents.tokens[0, 0] == b"abc"
+        assert salvage.unpack(data).contents.payloads[0, 0] == b"abc"
     assert sum(searched) <= 17 * len(data)
 
 
@@ -135,8 +135,8 @@ def test_mutated_files_are_salvaged_or_refused(data: st.DataObject) -> None:
     except REFUSALS:
         return
     if found.contents.header == header:
-        payloads = set(whole.tokens.values())
-        assert all(payload in payloads for payload in found.contents.tokens.values())
+        payloads = set(whole.payloads.values())
+        assert all(payload in payloads for payload in found.contents.payloads.values())
 
 
 READERS: list[Callable[[bytes], object]] = [salvage.unpack, lambda data: salvage.unpack(data, 4)]
@@ -154,4 +154,4 @@ def test_random_bytes(data: bytes, read: Callable[[bytes], object]) -> None:
 
 def test_level_order_is_the_containers() -> None:
     contents = Contents(ONE_TILE, {}, tokens_of(ONE_TILE))
-    assert list(salvage.unpack(pack(contents)).contents.tokens) == [(level, 0) for level in CODING_ORDER]
+    assert list(salvage.unpack(pack(contents)).contents.payloads) == [(level, 0) for level in CODING_ORDER]

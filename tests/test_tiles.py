@@ -166,8 +166,8 @@ def test_a_region_reads_only_the_tiles_it_needs(tiny: Codec, rgb: np.ndarray) ->
     data = tiny.encode(Picture(np.tile(rgb[:128, :128], (3, 4, 1))), quality=80)  # 4 x 3 tiles
     stream = Counting(data)
     contents = tiny.read(stream, DecodeOptions(region=Region(0, 0, 100, 100)))
-    assert {tile for _, tile in contents.tokens} == {0, 1, 4, 5}
-    wanted = sum(len(payload) for payload in contents.tokens.values())
+    assert {tile for _, tile in contents.payloads} == {0, 1, 4, 5}
+    wanted = sum(len(payload) for payload in contents.payloads.values())
     assert wanted < stream.total < wanted + 600 < len(data) / 2
     # what lies elsewhere may be damaged
     layout = [c for c in container.describe(data).chunks if c.type == "TOKA"]
@@ -218,7 +218,7 @@ def test_a_lost_tile_stays_local(tiny: Codec, rgb: np.ndarray, level: int) -> No
     assert np.abs(out - good)[:128, :128].max() == 0
     if level == 0:  # the colour of what is around it
         assert np.abs(out[256:, 256:].mean((0, 1)) - good[128:].mean((0, 1))).max() < 60
-        assert found.contents.tokens.keys() & {(1, 8)}  # there, and of no use without the coarser ones
+        assert found.contents.payloads.keys() & {(1, 8)}  # there, and of no use without the coarser ones
 
 
 def test_the_limits_of_a_tile_are_checked_before_encoding(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:

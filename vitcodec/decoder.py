@@ -145,9 +145,11 @@ class Decoder:
         # a level is predicted from the coarser ones: without one of them it cannot be read
         received = list(itertools.takewhile(lambda level: (level, tile) not in contents.erased, levels))
         if received:
-            payloads = {level: contents.tokens[level, tile] for level in received}
+            payloads = {level: contents.payloads[level, tile] for level in received}
             erased = self._tensor(erasures, area)
-            read = self.entropy.decode(payloads, point, area.h, area.w, received[-1] or LEVELS + 1, erased)
+            read = self.entropy.decode(
+                payloads, point, area.h, area.w, received[-1] or LEVELS + 1, erased, contents.header.native
+            )
         else:
             low = torch.zeros(1, area.h, area.w, 3, dtype=torch.int32, device=self._device)
             read = Subbands(low, (), LEVELS + 1)

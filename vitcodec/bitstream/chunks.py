@@ -24,6 +24,10 @@ _CRC_SIZE = 4
 Source = bytes | bytearray | memoryview | BinaryIO
 
 
+class Truncated(FormatError):
+    """The file ends too early."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Where a chunk lies in the file."""
@@ -46,8 +50,8 @@ class Reader:
     def damaged(self, what: str) -> FormatError:
         return damaged(self.name, what)
 
-    def truncated(self) -> FormatError:
-        return FormatError(
+    def truncated(self) -> Truncated:
+        return Truncated(
             f"{self.name}: truncated: it ends too early, after {self.position + self.remaining} bytes; {ADVICE}"
         )
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from .. import __version__
 from ..errors import FormatError, LimitError, UnsupportedError
-from ..subbands import CODING_ORDER
-from .chunks import MAX_VARINT, Chunk, Reader, Source, chunk_size, damaged, is_critical, pack_chunk, varint
+from ..subbands import CODING_ORDER, LEVELS
+from .chunks import MAX_VARINT, Chunk, Reader, Source, Truncated, chunk_size, damaged, is_critical, pack_chunk, varint
 from .header import MAX_HEAD, Header, check_limits, pack_header, parse_header
 
 # a byte above 127, a CR LF, a Ctrl-Z and an LF: each kind of text-mode transfer changes one of them
@@ -21,32 +21,38 @@ MAGIC = b"\x89VTC\r\n\x1a\n"
 VERSION = 0
 
 TOKENS = {0: "TOKL", 4: "TOKD", 3: "TOKC", 2: "TOKB", 1: "TOKA"}
-METADATA = {  # key -> chunk type
-    **{"NAME": "iNAM", "CICP": "cICP", "DPI ": "dPIX"},
-    **{"ICCP": "iCCP", "EXIF": "eXIF", "XMP ": "xMPD", "ALPH": "ALPH", "MASK": "MASK"},
-}
+PIXELS = LEVELS + 1  # stands for a level: the pixels of a lossless file
+PAYLOADS = TOKENS | {PIXELS: "PIXL"}
+# Key -> chunk type of what belongs to the picture, which comes before it, and of what comes after it, so that half a
+# file is half a picture however much else it holds
+FRONT = {"NAME": "iNAM", "CICP": "cICP", "ALPH": "ALPH", "MASK": "MASK"}
+BACK = {"ICCP": "iCCP", "DPI ": "dPIX", "EXIF": "eXIF", "XMP ": "xMPD"}
+METADATA = FRONT | BACK
 STORED = {"NAME", "CICP", "DPI ", "ALPH"}  # the others are deflated
-HEAD, INDEX = "HEAD", "INDX"
+HEAD, INDEX, DONE = "HEAD", "INDX", "DONE"
 
-MAX_METADATA = 64 << 20  # bytes of all chunks between HEAD and the index
+MAX_METADATA = 64 << 20  # bytes of all metadata
 
 KEYS = {type: key for key, type in METADATA.items()}
-_KNOWN = {HEAD, INDEX, *TOKENS.values(), *KEYS}
+_KNOWN = {HEAD, INDEX, DONE, *PAYLOADS.values(), *KEYS}
 
 
 @dataclass
 class Contents:
-    """A whole file, or its coarse levels.
+    """A whole file, or a part of it.
 
     metadata: keys of METADATA.
-    tokens: (level, tile) -> payload, with a level of CODING_ORDER and the tile's index in row-major order.
+    payloads: (level, tile) -> payload, with a level of CODING_ORDER, or PIXELS in a lossless file, and the tile's index
+    in row-major order.
     erased: (level, tile) of payloads that are damaged or cut off; only salvage.unpack leaves any.
+    cut: whether the file ends within what was not wanted, so that the metadata after the picture are not known.
     """
 
     header: Header
     metadata: dict[str, bytes] = field(default_factory=dict)
-    tokens: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    payloads: dict[tuple[int, int], bytes] = field(default_factory=dict)
     erased: frozenset[tuple[int, int]] = frozenset()
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,33 +69,39 @@ class Layout:
 
     @property
     def level_bytes(self) -> dict[int, int]:
-        """Level -> bytes of token payload, all tiles together, in coding order."""
-        return {level: sum(c.length for c in self.chunks if c.type == TOKENS[level]) for level in CODING_ORDER}
+        """Level -> bytes of payload, all tiles together, in coding order."""
+        levels = levels_of(self.header)
+        return {level: sum(c.length for c in self.chunks if c.type == PAYLOADS[level]) for level in levels}
 
 
 def pack(contents: Contents) -> bytes:
     """The bytes of a .vitc file.
 
-    Raises LimitError if the image, the number of tiles or the metadata are too large, ValueError if the tokens of a
-    level and tile are missing or too many, or a metadata key is unknown.
+    Raises LimitError if the image, the number of tiles or the metadata are too large, ValueError if the payload of a
+    level and tile is missing or too many, or a metadata key is unknown.
     """
-    header, metadata, tokens = contents.header, contents.metadata, contents.tokens
+    header, metadata, payloads = contents.header, contents.metadata, contents.payloads
     check_limits(header, "the image")
     if unknown := metadata.keys() - METADATA.keys():
         raise ValueError(f"unknown metadata {sorted(unknown)}; known are {list(METADATA)}")
     _check_metadata(sum(map(len, metadata.values())), "the image")
-    keys = list(token_order(header))
-    if tokens.keys() != set(keys):
+    keys = list(payload_order(header))
+    if payloads.keys() != set(keys):
         raise ValueError(
-            f"tokens for {len(tokens)} pairs of level and tile, not exactly those of {len(CODING_ORDER)} levels and "
-            f"{header.grid.count} tiles"
+            f"payloads for {len(payloads)} pairs of level and tile, not exactly those of {len(levels_of(header))} "
+            f"levels and {header.grid.count} tiles"
         )
 
-    parts = [MAGIC, bytes([VERSION]), pack_chunk(HEAD, pack_header(header))]
-    parts += [pack_chunk(type, _deflate(key, metadata[key])) for key, type in METADATA.items() if key in metadata]
+    def chunks(types: dict[str, str]) -> list[bytes]:
+        return [pack_chunk(type, _deflate(key, metadata[key])) for key, type in types.items() if key in metadata]
+
+    back = chunks(BACK)
+    parts = [MAGIC, bytes([VERSION]), pack_chunk(HEAD, pack_header(header, bool(back))), *chunks(FRONT)]
     if header.grid.count > 1:
-        parts.append(pack_chunk(INDEX, b"".join(varint(len(tokens[key])) for key in keys)))
-    parts += [pack_chunk(TOKENS[level], tokens[level, tile]) for level, tile in keys]
+        parts.append(pack_chunk(INDEX, b"".join(varint(len(payloads[key])) for key in keys)))
+    parts += [pack_chunk(PAYLOADS[level], payloads[level, tile]) for level, tile in keys]
+    if back:
+        parts += [*back, pack_chunk(DONE, b"")]
     return b"".join(parts)
 
 
@@ -98,11 +110,11 @@ def unpack(source: Source, finest: int = 1, name: str = "<bytes>", tiles: Collec
 
     source: the bytes, or a seekable binary stream, read from where it stands to its end. finest: 1..5; detail levels
     below it are neither read nor checked (2 leaves out level 1; 5 reads the low band alone). name: how messages call
-    the file. tiles: which tiles to read, None for all; the tokens of the others are neither read nor checked.
+    the file. tiles: which tiles to read, None for all; the payloads of the others are neither read nor checked.
 
     Raises FormatError, UnsupportedError or LimitError; OSError only where the stream itself does.
     """
-    return _read(source, finest, name, tiles)[0]
+    return _FileReader(source, name).read(finest, tiles).contents
 
 
 def read_header(source: Source, name: str = "<bytes>") -> Header:
@@ -112,40 +124,97 @@ def read_header(source: Source, name: str = "<bytes>") -> Header:
 
 def describe(source: Source, name: str = "<bytes>") -> Layout:
     """Where every chunk lies, unknown ones too; the whole file is checked. Raises as unpack does."""
-    contents, chunks = _read(source, 1, name, None)
-    return Layout(contents.header, chunks)
+    read = _FileReader(source, name).read(1, None)
+    return Layout(read.contents.header, read.chunks)
 
 
-def _read(source: Source, finest: int, name: str, tiles: Collection[int] | None) -> tuple[Contents, list[Chunk]]:
-    if finest not in range(1, 6):
-        raise ValueError(f"the finest level to read is {finest}, not in 1..5")
-    reader = Reader(source, name)
-    header, chunk = read_head(reader)
-    contents, chunks = Contents(header), [chunk]
-    sizes, first = _read_until_tokens(reader, contents, chunks)
-    for number, (level, tile) in enumerate(token_order(header)):
-        if 0 < level < finest:
-            break
-        if tiles is not None and tile not in tiles and sizes:
-            reader.skip(chunk_size(sizes[number]))
-            continue
-        chunk, first = first or reader.chunk(), None
-        if chunk.type != TOKENS[level]:
-            reader.refuse(chunk, _KNOWN)
-        if sizes and chunk.length != sizes[number]:
-            raise reader.damaged(
-                f"chunk {chunk.type} at byte {chunk.offset} has {chunk.length} bytes, the index says {sizes[number]}"
+class _FileReader:
+    """A file that is being read: what was found so far, and what its metadata have taken."""
+
+    def __init__(self, source: Source, name: str):
+        self.reader = Reader(source, name)
+        header, self.more, chunk = read_head(self.reader)
+        self.contents, self.chunks = Contents(header), [chunk]
+        self.spent = self.inflated = 0  # bytes of metadata in the file, and as inflated
+
+    def read(self, finest: int, tiles: Collection[int] | None) -> _FileReader:
+        if finest not in range(1, 6):
+            raise ValueError(f"the finest level to read is {finest}, not in 1..5")
+        order = list(payload_order(self.contents.header))
+        last = INDEX if self.contents.header.grid.count > 1 else PAYLOADS[order[0][0]]
+        first: Chunk | None = self.metadata(last)
+        sizes: list[int] = []
+        if first and last == INDEX:
+            sizes, first = read_index(self.reader, first, len(order)), None
+        wanted = [key for key in order if key[0] == 0 or key[0] >= finest]
+        for number, (level, tile) in enumerate(wanted):
+            if tiles is not None and tile not in tiles and sizes:
+                self.reader.skip(chunk_size(sizes[number]))
+                continue
+            chunk, first = first or self.reader.chunk(), None
+            self.payload(chunk, level, tile, sizes[number] if sizes else None)
+        if wanted == order:
+            self.back()
+        elif self.more:
+            try:
+                self.skip(len(order) - len(wanted), sizes[len(wanted) :])
+                self.back()
+            except Truncated:
+                self.contents.cut = True
+        return self
+
+    def metadata(self, last: str) -> Chunk:
+        """Read metadata up to a chunk of type `last`, of which type and length are read."""
+        while (chunk := self.reader.chunk()).type != last:
+            key = KEYS.get(chunk.type)
+            if key in self.contents.metadata or (key is None and is_critical(chunk.type)):
+                self.reader.refuse(chunk, _KNOWN)
+            self.spent += chunk.length
+            _check_metadata(self.spent, self.reader.name)
+            payload = self.reader.payload(chunk)
+            if key is not None:
+                limit = MAX_METADATA - self.inflated
+                self.contents.metadata[key] = read_metadata(key, payload, limit, self.reader.name, chunk)
+                self.inflated += len(self.contents.metadata[key])
+            self.chunks.append(chunk)
+        self.chunks += [chunk] if last in (INDEX, DONE) else []
+        return chunk
+
+    def payload(self, chunk: Chunk, level: int, tile: int, size: int | None) -> None:
+        """Read a payload. size: what the index says of it."""
+        if chunk.type != PAYLOADS[level]:
+            self.reader.refuse(chunk, _KNOWN)
+        if size not in (None, chunk.length):
+            raise self.reader.damaged(
+                f"chunk {chunk.type} at byte {chunk.offset} has {chunk.length} bytes, the index says {size}"
             )
-        contents.tokens[level, tile] = reader.payload(chunk)
-        chunks.append(chunk)
-    else:
-        if reader.remaining:
-            raise reader.damaged(f"{reader.remaining} bytes too many at its end")
-    return contents, chunks
+        self.contents.payloads[level, tile] = self.reader.payload(chunk)
+        self.chunks.append(chunk)
+
+    def skip(self, count: int, sizes: list[int]) -> None:
+        """Go past payloads that are not wanted. sizes: theirs, or empty if there is no index."""
+        for number in range(count):
+            if sizes:
+                self.reader.skip(chunk_size(sizes[number]))
+                continue
+            chunk = self.reader.chunk()
+            if chunk.type not in PAYLOADS.values():
+                self.reader.refuse(chunk, _KNOWN)
+            self.reader.skip(chunk.offset + chunk.size - self.reader.position)
+
+    def back(self) -> None:
+        """Read what follows the picture, up to the file's end."""
+        if self.more and self.reader.payload(self.metadata(DONE)):
+            raise self.reader.damaged(f"chunk {DONE} is not empty")
+        if self.reader.remaining:
+            raise self.reader.damaged(f"{self.reader.remaining} bytes too many at its end")
 
 
-def read_head(reader: Reader) -> tuple[Header, Chunk]:
-    """Signature, version and header, and where the header's chunk lies. Raises as unpack does."""
+def read_head(reader: Reader) -> tuple[Header, bool, Chunk]:
+    """Signature, version and header, whether metadata follow the picture, and where the header's chunk lies.
+
+    Raises as unpack does.
+    """
     name, magic = reader.name, reader.read(min(len(MAGIC), reader.remaining))
     if magic != MAGIC:
         if MAGIC.startswith(magic):
@@ -163,34 +232,9 @@ def read_head(reader: Reader) -> tuple[Header, Chunk]:
     chunk = reader.chunk()
     if chunk.type != HEAD or chunk.length > MAX_HEAD:
         raise reader.damaged("it does not begin with a header")
-    header = parse_header(Reader(reader.payload(chunk), f"{name}: header"))
+    header, more = parse_header(Reader(reader.payload(chunk), f"{name}: header"))
     check_limits(header, name)
-    return header, chunk
-
-
-def _read_until_tokens(reader: Reader, contents: Contents, chunks: list[Chunk]) -> tuple[list[int], Chunk | None]:
-    """Read what stands between HEAD and the tokens.
-
-    Returns the index, or, if there is one tile only, an empty one and the first token chunk, of which type and length
-    have been read.
-    """
-    spent, inflated, tiles = 0, 0, contents.header.grid.count
-    last = INDEX if tiles > 1 else TOKENS[CODING_ORDER[0]]
-    while (chunk := reader.chunk()).type != last:
-        key = KEYS.get(chunk.type)
-        if key in contents.metadata or (key is None and is_critical(chunk.type)):
-            reader.refuse(chunk, _KNOWN)
-        spent += chunk.length
-        _check_metadata(spent, reader.name)
-        payload = reader.payload(chunk)
-        if key is not None:
-            contents.metadata[key] = read_metadata(key, payload, MAX_METADATA - inflated, reader.name, chunk)
-            inflated += len(contents.metadata[key])
-        chunks.append(chunk)
-    if tiles == 1:
-        return [], chunk
-    chunks.append(chunk)
-    return read_index(reader, chunk, tiles), None
+    return header, more, chunk
 
 
 def read_metadata(key: str, payload: bytes, limit: int, name: str, chunk: Chunk) -> bytes:
@@ -198,9 +242,8 @@ def read_metadata(key: str, payload: bytes, limit: int, name: str, chunk: Chunk)
     return payload if key in STORED else _inflate(payload, limit, name, chunk)
 
 
-def read_index(reader: Reader, chunk: Chunk, tiles: int) -> list[int]:
-    """The sizes of all token payloads, in the order of token_order. Raises FormatError."""
-    count = len(CODING_ORDER) * tiles
+def read_index(reader: Reader, chunk: Chunk, count: int) -> list[int]:
+    """The sizes of so many payloads, all of the file's, in the order of payload_order. Raises FormatError."""
     if not count <= chunk.length <= MAX_VARINT * count:
         raise reader.damaged(f"its index of {chunk.length} bytes cannot hold {count} sizes")
     fields = Reader(reader.payload(chunk), f"{reader.name}: index")
@@ -210,9 +253,14 @@ def read_index(reader: Reader, chunk: Chunk, tiles: int) -> list[int]:
     return sizes
 
 
-def token_order(header: Header) -> Iterator[tuple[int, int]]:
-    """(level, tile) of every token chunk, in the file's order."""
-    return ((level, tile) for level in CODING_ORDER for tile in range(header.grid.count))
+def levels_of(header: Header) -> tuple[int, ...]:
+    """The levels of a file's payloads, in coding order."""
+    return (PIXELS,) if header.lossless else CODING_ORDER
+
+
+def payload_order(header: Header) -> Iterator[tuple[int, int]]:
+    """(level, tile) of every payload, in the file's order."""
+    return ((level, tile) for level in levels_of(header) for tile in range(header.grid.count))
 
 
 def _check_metadata(size: int, name: str) -> None:

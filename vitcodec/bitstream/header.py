@@ -18,7 +18,8 @@ MAX_TILE_PIXELS = 1 << 22  # what a decoder has to hold of the context model at 
 MAX_MODEL = 64
 HASH_SIZE = 8
 MAX_HEAD = 2 * MAX_VARINT + 4 + MAX_MODEL + HASH_SIZE  # the 4: quality, flags, tile, length of the model id
-_GRAY = 1
+LOSSLESS = 0  # in place of a quality
+_GRAY, _NATIVE, _MORE = 1, 2, 4  # flags
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,25 @@ class Header:
 
     width: int  # pixels, at least 1
     height: int
-    quality: int  # 1..100
+    quality: int  # 1..100, or LOSSLESS: the file holds pixels in place of tokens
     gray: bool
     model: str  # 1..64 ASCII letters, digits, dots, hyphens and underscores; the first is a letter or digit
     weights: bytes  # the first 8 bytes of the SHA-256 of the model's weights
-    tile: int  # side of a token tile in pixels, a multiple of 128 up to 255 * 128
+    tile: int  # side of a tile in pixels, a multiple of 128 up to 255 * 128
+    # False in files of early drafts: values are sRGB whatever the profile, and every payload leaves certain zeros out
+    native: bool = True
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"the size is {self.width}x{self.height}")
+        if self.tile % TILE_UNIT or not 1 <= self.tile // TILE_UNIT <= 255:
+            raise ValueError(
+                f"tiles of {self.tile} pixels are not a multiple of {TILE_UNIT} in 1..255 times {TILE_UNIT}"
+            )
+        if self.lossless:
+            if self.model or self.weights or not self.native:
+                raise ValueError("it is lossless and names a model")
+            return
         if self.quality not in QUALITIES:
             raise ValueError(f"quality {self.quality} is outside 1..100")
         if not 1 <= len(self.model) <= MAX_MODEL:
@@ -50,36 +61,39 @@ class Header:
             raise ValueError(f"the model id {self.model!a} has characters other than letters, digits, '.', '-' and '_'")
         if len(self.weights) != HASH_SIZE:
             raise ValueError(f"the hash of the weights has {len(self.weights)} bytes, not {HASH_SIZE}")
-        if self.tile % TILE_UNIT or not 1 <= self.tile // TILE_UNIT <= 255:
-            raise ValueError(
-                f"tiles of {self.tile} pixels are not a multiple of {TILE_UNIT} in 1..255 times {TILE_UNIT}"
-            )
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the file holds pixels, which no model is needed for, in place of tokens."""
+        return self.quality == LOSSLESS
 
     @property
     def grid(self) -> TileGrid:
         return TileGrid(self.width, self.height, self.tile)
 
 
-def pack_header(header: Header) -> bytes:
-    """The payload of HEAD."""
-    fixed = bytes([header.quality, _GRAY * header.gray, header.tile // TILE_UNIT, len(header.model)])
+def pack_header(header: Header, more: bool = False) -> bytes:
+    """The payload of HEAD. more: whether metadata follow after the picture."""
+    flags = _GRAY * header.gray + _NATIVE * header.native + _MORE * more
+    fixed = bytes([header.quality, flags, header.tile // TILE_UNIT, len(header.model)])
     return varint(header.width) + varint(header.height) + fixed + header.model.encode("ascii") + header.weights
 
 
-def parse_header(fields: Reader) -> Header:
+def parse_header(fields: Reader) -> tuple[Header, bool]:
     """The inverse of pack_header. Raises FormatError, UnsupportedError."""
     width, height = fields.varint(), fields.varint()
     quality, flags, tile, model_length = fields.read(4)
-    model, weights = fields.read(model_length), fields.read(HASH_SIZE)
-    if fields.remaining:
-        raise fields.damaged("it is too long")
-    if flags & ~_GRAY:
+    if flags & ~(_GRAY | _NATIVE | _MORE):
         raise UnsupportedError(
             f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; "
             "upgrade vitcodec"
         )
+    model, weights = fields.read(model_length), b"" if quality == LOSSLESS else fields.read(HASH_SIZE)
+    if fields.remaining:
+        raise fields.damaged("it is too long")
+    gray, native, more = (bool(flags & flag) for flag in (_GRAY, _NATIVE, _MORE))
     try:
-        return Header(width, height, quality, bool(flags & _GRAY), model.decode("latin-1"), weights, tile * TILE_UNIT)
+        return Header(width, height, quality, gray, model.decode("latin-1"), weights, tile * TILE_UNIT, native), more
     except ValueError as error:
         raise FormatError(f"{fields.name}: invalid: {error}; {ADVICE}") from None
 

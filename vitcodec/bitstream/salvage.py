@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import FormatError, LimitError
-from ..subbands import CODING_ORDER
 from . import container
 from .chunks import Chunk, Reader, Source, chunk_size
-from .container import INDEX, KEYS, MAX_METADATA, TOKENS, Contents
+from .container import BACK, DONE, INDEX, KEYS, MAX_METADATA, PAYLOADS, PIXELS, Contents
 from .header import Header
 
 # times the file's size that checksums are computed over at most, so that a hostile file cannot make the search endless
@@ -37,25 +36,29 @@ def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Salvaged:
     Raises FormatError where the header is damaged or no tile's low band is intact, UnsupportedError, LimitError.
     """
     reader = Reader(source, name)
-    header, _ = container.read_head(reader)
+    header, more, _ = container.read_head(reader)
     found = Salvaged(Contents(header))
     search = ChunkSearch(reader.read(reader.remaining), name)
-    start, sizes = _read_metadata(search, found)
+    start, sizes = _read_front(search, found)
     if _damaged_chunk("MASK") in found.damage:
         raise FormatError(
             f"{name}: damaged: nothing can be salvaged, as the mask of erased tokens is; "
             "get a complete and undamaged copy"
         )
-    wanted = [(level, tile) for level, tile in container.token_order(header) if level == 0 or level >= finest]
-    found.contents.tokens = _by_index(search, start, wanted, sizes) if sizes else _by_search(search, start, wanted)
-    found.contents.erased = frozenset(wanted) - found.contents.tokens.keys()
-    if not any(level == 0 for level, _ in found.contents.tokens):
+    order = list(container.payload_order(header))
+    wanted = [(level, tile) for level, tile in order if level == 0 or level >= finest]
+    found.contents.payloads = _by_index(search, start, wanted, sizes) if sizes else _by_search(search, start, wanted)
+    found.contents.erased = frozenset(wanted) - found.contents.payloads.keys()
+    first = order[0][0]
+    if not any(level == first for level, _ in found.contents.payloads):
+        what = "pixels are" if header.lossless else "low band is"
         raise FormatError(
-            f"{name}: damaged: nothing can be salvaged, as no tile's low band is intact; "
-            "get a complete and undamaged copy"
+            f"{name}: damaged: nothing can be salvaged, as no tile's {what} intact; get a complete and undamaged copy"
         )
     if found.contents.erased:
         found.damage.append(_describe(header, found.contents.erased))
+    if more:
+        _read_back(search, start, found)
     return found
 
 
@@ -104,11 +107,11 @@ class ChunkSearch:
                 start += 1
 
 
-def _read_metadata(search: ChunkSearch, found: Salvaged) -> tuple[int, list[int]]:
-    """Where the tokens begin, and the index; empty if there is one tile only or it is lost."""
-    header, position, spent = found.contents.header, 0, 0
-    last = INDEX if header.grid.count > 1 else TOKENS[CODING_ORDER[0]]
-    while (chunk := search.frame(position)) is not None and chunk.type not in TOKENS.values():
+def _read_front(search: ChunkSearch, found: Salvaged) -> tuple[int, list[int]]:
+    """Where the payloads begin, and the index; empty if there is one tile only or it is lost."""
+    header, position = found.contents.header, 0
+    last = INDEX if header.grid.count > 1 else PAYLOADS[container.levels_of(header)[0]]
+    while (chunk := search.frame(position)) is not None and chunk.type not in PAYLOADS.values():
         payload, end = search.payload(chunk), position + chunk.size
         if payload is None:
             found.damage.append(_damaged_chunk(chunk.type))
@@ -116,14 +119,14 @@ def _read_metadata(search: ChunkSearch, found: Salvaged) -> tuple[int, list[int]
                 break
         elif chunk.type == last:
             return end, _index(search, chunk, header)
-        elif chunk.type in KEYS and KEYS[chunk.type] not in found.contents.metadata:
-            spent += _keep(search, chunk, payload, found, MAX_METADATA - spent)
+        else:
+            _keep(search, chunk, payload, found)
         position = end
     else:
         if chunk is not None:
             return position, []
     # something is wrong with the order: go on from the next chunk that can only be the right one
-    found.damage = found.damage or ["what stands before the tokens is damaged"]
+    found.damage = found.damage or ["what stands before the picture is damaged"]
     for chunk, _ in search.all(last, position):
         return (
             (chunk.offset + chunk.size, _index(search, chunk, header)) if header.grid.count > 1 else (chunk.offset, [])
@@ -131,24 +134,42 @@ def _read_metadata(search: ChunkSearch, found: Salvaged) -> tuple[int, list[int]
     return position, []
 
 
+def _read_back(search: ChunkSearch, position: int, found: Salvaged) -> None:
+    """Read the metadata that follow the picture, and say what is missing. position: where the payloads begin."""
+    while (chunk := search.frame(position)) is not None and chunk.type != DONE:
+        if chunk.type in KEYS:
+            payload = search.payload(chunk)
+            if payload is None:
+                found.damage.append(_damaged_chunk(chunk.type))
+            else:
+                _keep(search, chunk, payload, found)
+        position += chunk.size
+    if chunk is None:
+        for type in BACK.values():
+            for intact, payload in search.all(type, position):
+                _keep(search, intact, payload, found)
+                break
+        found.damage.append("damaged or cut off after the picture: metadata may be missing")
+
+
 def _index(search: ChunkSearch, chunk: Chunk, header: Header) -> list[int]:
     reader = Reader(search.data[chunk.offset : chunk.offset + chunk.size], search.name)
     try:
-        return container.read_index(reader, reader.chunk(), header.grid.count)
+        return container.read_index(reader, reader.chunk(), len(list(container.payload_order(header))))
     except FormatError:  # a right checksum and wrong contents: not by accident
         return []
 
 
-def _keep(search: ChunkSearch, chunk: Chunk, payload: bytes, found: Salvaged, limit: int) -> int:
-    """Keep a chunk's metadata; returns its size."""
-    key = KEYS[chunk.type]
+def _keep(search: ChunkSearch, chunk: Chunk, payload: bytes, found: Salvaged) -> None:
+    """Keep a chunk's metadata, if it is any and the first of its kind."""
+    key = KEYS.get(chunk.type)
+    if key is None or key in found.contents.metadata:
+        return
+    limit = MAX_METADATA - sum(map(len, found.contents.metadata.values()))
     try:
-        data = container.read_metadata(key, payload, limit, search.name, chunk)
+        found.contents.metadata[key] = container.read_metadata(key, payload, limit, search.name, chunk)
     except (FormatError, LimitError):
         found.damage.append(_damaged_chunk(chunk.type))
-        return 0
-    found.contents.metadata[key] = data
-    return len(data)
 
 
 def _by_index(
@@ -157,7 +178,7 @@ def _by_index(
     tokens = {}
     for (level, tile), size in zip(wanted, sizes, strict=False):
         chunk = search.frame(start)
-        if chunk and (chunk.type, chunk.length) == (TOKENS[level], size):
+        if chunk and (chunk.type, chunk.length) == (PAYLOADS[level], size):
             payload = search.payload(chunk)
             if payload is not None:
                 tokens[level, tile] = payload
@@ -169,7 +190,7 @@ def _by_search(search: ChunkSearch, start: int, wanted: list[tuple[int, int]]) -
     """Without an index: the number of a tile is known if its level is complete, or nothing is missing before it."""
     tiles, tokens = 1 + max(tile for _, tile in wanted), {}
     for level in dict.fromkeys(level for level, _ in wanted):
-        chunks = list(search.all(TOKENS[level], start))
+        chunks = list(search.all(PAYLOADS[level], start))
         whole = len(chunks) == tiles
         for tile, (chunk, payload) in enumerate(chunks[:tiles]):
             if chunk.offset != start and not whole:
@@ -187,9 +208,9 @@ def _damaged_chunk(type: str) -> str:
 
 def _describe(header: Header, erased: frozenset[tuple[int, int]]) -> str:
     parts = []
-    for level in CODING_ORDER:
+    for level in container.levels_of(header):
         count = sum(own == level for own, _ in erased)
         if count:
-            what = f"the details of level {level}" if level else "the low band"
+            what = f"the details of level {level}" if 0 < level < PIXELS else "pixels" if level else "the low band"
             parts.append(what if header.grid.count == 1 else f"{what} in {count} of {header.grid.count} tiles")
     return f"erased: {', '.join(parts)}"
