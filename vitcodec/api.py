@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
@@ -10,7 +9,8 @@ from typing import Unpack
 from . import files, images
 from .bitstream import container
 from .codec import Codec
-from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions
+from .lossless import LosslessCodec
+from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
 from .pretrained import registry
 
 
@@ -29,11 +29,12 @@ def encode(
     options, and keywords that replace its fields, as for Codec.encode: encode("a.png", "a.vitc", quality=40). model,
     device as for Codec.load. Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
     """
-    chosen = replace(options or EncodeOptions(), **changes)
+    chosen = encode_options(options, changes)
     if not overwrite:
         files.refuse_existing(Path(target))
     picture = images.read_image(Path(source))
-    files.write_atomic(Path(target), Codec.load(model, device).encode(picture, chosen), overwrite)
+    codec = LosslessCodec() if chosen.coding == "lossless" else Codec.load(model, device)
+    files.write_atomic(Path(target), codec.encode(picture, chosen), overwrite)
 
 
 def decode(
@@ -51,11 +52,15 @@ def decode(
     options, and keywords that replace its fields, as for Codec.decode. model: None takes the one that the file names.
     Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
     """
-    chosen = replace(options or DecodeOptions(), **changes)
+    chosen = decode_options(options, changes)
     images.format_of(target)
     if not overwrite:
         files.refuse_existing(Path(target))
     data = files.read_bytes(Path(source))
     header = container.read_header(data, str(source))
-    codec = Codec.load(model or registry.resolve(header.model, header.weights), device)
+    codec = (
+        LosslessCodec()
+        if header.lossless
+        else Codec.load(model or registry.resolve(header.model, header.weights), device)
+    )
     images.write_image(codec.decode(data, chosen), Path(target), overwrite=overwrite)

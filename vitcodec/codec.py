@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-from dataclasses import replace
 from typing import BinaryIO, Unpack
 
 import torch
@@ -16,9 +15,10 @@ from .bitstream.header import Header
 from .decoder import Decoder
 from .devices import choose
 from .encoder import Encoder
-from .errors import WeightsError
+from .errors import UsageError, WeightsError
 from .images import Picture
-from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions
+from .lossless import LosslessCodec
+from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
 from .pretrained import loading, registry
 from .pretrained.config import PretrainedConfig
 from .subbands import Subbands
@@ -54,8 +54,12 @@ class Codec:
         return cls(registry.find(model), choose(device)[0])
 
     def encode(self, picture: Picture, options: EncodeOptions | None = None, **changes: Unpack[EncodeChanges]) -> bytes:
-        """The bytes of a .vitc file of the picture. Raises UsageError, LimitError."""
-        chosen = replace(options or EncodeOptions(), **changes)
+        """The bytes of a .vitc file of the picture.
+
+        It holds tokens, or, where that is smaller, the pixels themselves; `coding` asks for one of them. Raises
+        UsageError, LimitError.
+        """
+        chosen = encode_options(options, changes)
         with self._lock:
             contents = self._encoder.encode(picture, chosen)
         return container.pack(contents)
@@ -64,7 +68,7 @@ class Codec:
         self, picture: Picture, options: EncodeOptions | None = None, **changes: Unpack[EncodeChanges]
     ) -> Subbands:
         """The tokens that `encode` writes, as the encoder knows them: what `tokens` reads back."""
-        chosen = replace(options or EncodeOptions(), **changes)
+        chosen = encode_options(options, changes)
         with self._lock:
             return self._encoder.tokens(picture, chosen)
 
@@ -76,8 +80,10 @@ class Codec:
 
         Erased tokens are filled in. Raises FormatError, UnsupportedError, LimitError, WeightsError, UsageError.
         """
-        chosen = replace(options or DecodeOptions(), **changes)
+        chosen = decode_options(options, changes)
         contents = data if isinstance(data, Contents) else self.read(data, chosen)
+        if contents.header.lossless:
+            return LosslessCodec().decode(contents, chosen)
         self._check(contents.header)
         with self._lock:
             return self._decoder.decode(contents, chosen)
@@ -94,16 +100,21 @@ class Codec:
         start = stream.tell()
         header = container.read_header(stream, name)
         stream.seek(start)
+        if header.lossless:
+            return LosslessCodec().read(stream, options, name)
         plan = self._decoder.plan(header, options)
         return container.unpack(stream, plan.finest, name, plan.tiles)
 
     def tokens(self, data: Source | Contents, reduce: int = 0) -> Subbands:
         """The tokens of a file, exact on every device: int32, a batch of one.
 
-        `reduce` leaves out that many of the finest levels. Raises as decode does.
+        `reduce` leaves out that many of the finest levels. Raises as decode does, and UsageError for a lossless file,
+        which has none; Codec.info(data).header.lossless tells.
         """
         options = DecodeOptions(reduce)
         contents = data if isinstance(data, Contents) else self.read(data, options)
+        if contents.header.lossless:
+            raise UsageError("the file is lossless and has no tokens; encode the picture with coding='tokens'")
         self._check(contents.header)
         with self._lock:
             return self._decoder.tokens(contents, options.reduce)

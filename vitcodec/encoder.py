@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import lossless
 from .bitstream.container import Contents
 from .bitstream.header import Header, check_limits
 from .bitstream.metadata import pack_metadata
@@ -54,7 +55,21 @@ class Encoder:
     entropy: EntropyModel
 
     def encode(self, picture: Picture, options: EncodeOptions) -> Contents:
-        """The contents of a file. Raises UsageError, LimitError."""
+        """The contents of a file: tokens, or pixels where these are asked for or smaller.
+
+        Raises UsageError, LimitError.
+        """
+        if options.coding == "lossless":
+            return lossless.pack(picture, options.tile)
+        contents = self._encode_tokens(picture, options)
+        size = sum(map(len, contents.payloads.values()))
+        if options.coding == "auto" and options.keep_tokens == 1 and lossless.may_be_smaller(picture.rgb, size):
+            stored = lossless.pack(picture, options.tile)
+            if sum(map(len, stored.payloads.values())) <= size:
+                return stored
+        return contents
+
+    def _encode_tokens(self, picture: Picture, options: EncodeOptions) -> Contents:
         header = self.header(picture, options)
         tokens: dict[tuple[int, int], bytes] = {}
         erased = np.zeros((header.grid.whole.h, header.grid.whole.w), bool)

@@ -6,8 +6,8 @@ torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, replace
+from typing import Literal, TypedDict, get_args
 
 from .errors import UsageError
 from .subbands import LEVELS
@@ -16,6 +16,8 @@ from .tiles import Region
 QUALITIES = range(1, 101)
 EFFORTS = range(1, 10)
 TILE_SIDES = (128, 256, 512, 1024)  # pixels
+# what a file holds: tokens; the pixels themselves, exactly; or whichever is smaller
+Coding = Literal["auto", "tokens", "lossless"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class EncodeOptions:
     # side in pixels, of TILE_SIDES, of the squares that are coded by themselves; None: the model's
     tile: int | None = None
     keep_tokens: float = 1.0  # share of tokens that the file holds, more than 0, up to 1; the others are erased
+    coding: Coding = "auto"
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
@@ -40,6 +43,10 @@ class EncodeOptions:
             raise UsageError(f"tiles of {self.tile} pixels are not possible; give {', '.join(map(str, TILE_SIDES))}")
         if not 0 < self.keep_tokens <= 1:
             raise UsageError(f"a share of {self.keep_tokens:g} of the tokens cannot be kept; give more than 0, up to 1")
+        if self.coding not in get_args(Coding):
+            raise UsageError(f"unknown coding '{self.coding}'; give {', '.join(get_args(Coding))}")
+        if self.coding == "lossless" and self.keep_tokens < 1:
+            raise UsageError("a lossless file has no tokens to erase; keep all tokens, or leave lossless out")
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class EncodeChanges(TypedDict, total=False):
     distortion_weight: float
     tile: int | None
     keep_tokens: float
+    coding: Coding
 
 
 class DecodeChanges(TypedDict, total=False):
@@ -69,3 +77,13 @@ class DecodeChanges(TypedDict, total=False):
 
     reduce: int
     region: Region | None
+
+
+def encode_options(options: EncodeOptions | None, changes: EncodeChanges) -> EncodeOptions:
+    """An object and keywords that replace its fields, together. Raises UsageError."""
+    return replace(options or EncodeOptions(), **changes)
+
+
+def decode_options(options: DecodeOptions | None, changes: DecodeChanges) -> DecodeOptions:
+    """An object and keywords that replace its fields, together. Raises UsageError."""
+    return replace(options or DecodeOptions(), **changes)

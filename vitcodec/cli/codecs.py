@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..codec import Codec
+    from ..lossless import LosslessCodec
+
+
+def load_lossless() -> LosslessCodec:
+    """The codec of lossless files, for which neither a model nor torch is loaded."""
+    from ..lossless import LosslessCodec
+
+    return LosslessCodec()
 
 
 def load_codec(model: str | None, device: str, threads: int | None) -> Codec:

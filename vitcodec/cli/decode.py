@@ -27,6 +27,7 @@ from .output import Output
 if TYPE_CHECKING:
     from ..codec import Codec
     from ..images import Picture
+    from ..lossless import LosslessCodec
 
 Reduce = Annotated[
     int,
@@ -130,7 +131,9 @@ def decode_command(
         loaded_codecs: dict[str, Codec] = {}
         loading = threading.Lock()
 
-        def codec_for(header: Header) -> Codec:
+        def codec_for(header: Header) -> Codec | LosslessCodec:
+            if header.lossless:
+                return codecs.load_lossless()
             name = model or registry.resolve(header.model, header.weights)
             with loading:
                 if name not in loaded_codecs:
@@ -168,7 +171,9 @@ def decode_command(
             height, width = picture.rgb.shape[:2]
             text = f"{width}x{height}, {batch.size(loaded.size)} -> {batch.size(len(image))}"
             header = loaded.contents.header
-            fields: dict[str, Any] = {"quality": header.quality, "model": header.model}
+            stored = header.lossless
+            fields: dict[str, Any] = {"quality": None if stored else header.quality, "lossless": stored}
+            fields["model"] = None if stored else header.model
             fields |= {"reduce": loaded.options.reduce, "format": formats[job]}
             if salvage:
                 fields["damage"] = loaded.damage

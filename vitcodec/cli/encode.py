@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import files, target
+from ..bitstream import container
 from ..errors import UsageError
-from ..options import EncodeOptions
+from ..options import Coding, EncodeOptions
 from ..pretrained import registry
 from . import batch, codecs, options
 from .output import Output
@@ -53,6 +54,10 @@ KeepTokens = Annotated[
         help="Erase the other tokens, those that the model fills in best (-m beit).",
     ),
 ]
+Lossless = Annotated[
+    bool, typer.Option("--lossless", help="Store the pixels exactly. [default: where that is smaller than tokens]")
+]
+Tokens = Annotated[bool, typer.Option("--tokens", help="Store tokens, even where lossless pixels are smaller.")]
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ def encode_command(
     target_bpp: TargetBpp = None,
     target_size: TargetSize = None,
     target_psnr: TargetPsnr = None,
+    lossless: Lossless = False,
+    tokens: Tokens = False,
     effort: options.Effort = EncodeOptions.effort,
     tile: Tile = EncodeOptions.tile,
     keep_tokens: KeepTokens = EncodeOptions.keep_tokens,
@@ -99,9 +106,10 @@ def encode_command(
     vitcodec encode - -o - < a.png > a.vitc       through a pipe
     """
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
-    how = EncodeOptions(effort=effort, tile=tile, keep_tokens=keep_tokens)
+    coding: Coding = "lossless" if lossless else "tokens" if tokens else "auto"
+    how = EncodeOptions(effort=effort, tile=tile, keep_tokens=keep_tokens, coding=coding)
     how = how if quality is None else replace(how, quality=quality)
-    wanted = _target(quality, target_bpp, target_size, target_psnr)
+    wanted = _target(quality, target_bpp, target_size, target_psnr, lossless, tokens)
     if tune is not None:
         options.check_tune(tune)
         if model is not None:
@@ -115,8 +123,9 @@ def encode_command(
     def start() -> batch.Work:
         from ..images import MAX_PIXELS, read_image
 
-        codec = codecs.load_codec(model, device, threads)
-        options.say_device(out, codec.name, device)
+        codec = codecs.load_lossless() if lossless else codecs.load_codec(model, device, threads)
+        if not lossless:
+            options.say_device(out, codec.name, device)
 
         def read(job: files.Job) -> tuple[Picture, int]:
             data = options.read(job.source)
@@ -139,8 +148,14 @@ def encode_command(
             bpp = 8 * len(made.data) / (made.width * made.height)
             sizes = f"{batch.size(made.size_before)} -> {batch.size(len(made.data))}"
             text = f"{made.width}x{made.height}, {sizes}, {bpp:.3f} bpp"
-            text += f", quality {made.quality}" if wanted else ""
-            fields: dict[str, Any] = {"quality": made.quality, "model": codec.name, "bpp": round(bpp, 5)}
+            stored = container.read_header(made.data).lossless
+            text += ", lossless" if stored else f", quality {made.quality}" if wanted else ""
+            fields: dict[str, Any] = {
+                "quality": None if stored else made.quality,
+                "lossless": stored,
+                "model": None if stored else codec.name,
+                "bpp": round(bpp, 5),
+            }
             return batch.Result(made.size_before, len(made.data), made.width, made.height, text, made.notes, fields)
 
         return batch.Work(read, compute, write)
@@ -148,9 +163,14 @@ def encode_command(
     return batch.run(out, "encode", plan, dry_run, start, jobs)
 
 
-def _target(quality: int | None, bpp: float | None, size: str | None, psnr: float | None) -> target.PixelTarget | None:
+def _target(
+    quality: int | None, bpp: float | None, size: str | None, psnr: float | None, lossless: bool, tokens: bool
+) -> target.PixelTarget | None:
     """What to aim at, by the number of pixels; None for a quality. Raises UsageError."""
+    if lossless and tokens:
+        raise UsageError("--lossless and --tokens contradict each other; give one")
     values = {"--quality": quality, "--target-bpp": bpp, "--target-size": size, "--target-psnr": psnr}
+    values["--lossless"] = lossless or None
     given = [name for name, value in values.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} contradict each other; give one")

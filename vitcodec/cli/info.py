@@ -77,15 +77,17 @@ def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[st
         "width": header.width,
         "height": header.height,
         "gray": header.gray,
-        "quality": header.quality,
-        "model": header.model,
-        "weights": header.weights.hex(),
+        "lossless": header.lossless,
+        "quality": None if header.lossless else header.quality,
+        "model": header.model or None,
+        "weights": header.weights.hex() or None,
         "tiles": header.grid.count,
         "bytes": length,
         "bpp": round(bpp, 5),
     }
     colour = "gray, " if header.gray else ""
-    shape = f"{header.width}x{header.height}, {colour}quality {header.quality}, model {header.model}"
+    coding = "lossless" if header.lossless else f"quality {header.quality}, model {header.model}"
+    shape = f"{header.width}x{header.height}, {colour}{coding}"
     text = f"{name}: {shape}, {size(length)}, {bpp:.3f} bpp"
     if whole:
         stream.seek(0)
@@ -97,9 +99,9 @@ def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[st
 
 def _details(header: Header, chunks: Sequence[Chunk], level_bytes: dict[int, int], length: int) -> str:
     tiles = f"{header.grid.count} tile(s) of up to {header.tile}x{header.tile} pixels"
-    lines = [f"  weights {header.weights.hex()}, {tiles}"]
+    lines = [f"  {tiles}" if header.lossless else f"  weights {header.weights.hex()}, {tiles}"]
     for level, count in level_bytes.items():
-        what = f"details of level {level}" if level else "low band"
+        what = "pixels" if level == container.PIXELS else f"details of level {level}" if level else "low band"
         lines.append(f"  {what:<18} {count:>10,} bytes  {100 * count / length:5.1f} %")
     lines.append("  chunk     offset       bytes")
     lines += [f"  {chunk.type} {chunk.offset:>11,} {chunk.size:>11,}" for chunk in chunks]
