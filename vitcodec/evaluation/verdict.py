@@ -9,7 +9,7 @@ from typing import Any
 
 from .comparison import Comparison
 
-SAME_SIZE = 0.03  # logarithm of the ratio of two sizes up to which they count as equal
+SAME_SIZE = math.log(1.05)  # of the ratio of two sizes, up to which they count as equal: codecs' settings have steps
 SAME_QUALITY = 0.05  # dB; less than that is rounded away
 
 
@@ -82,7 +82,7 @@ class Verdict:
 def _size_text(ratio: float) -> str:
     if ratio >= 2:
         return f"{ratio:.1f} times as large"
-    return f"{abs(ratio - 1) * 100:.0f} % {'larger' if ratio > 1 else 'smaller'}"
+    return f"{abs(ratio - 1) * 100:.2g} % {'larger' if ratio > 1 else 'smaller'}"
 
 
 def verdict(comparison: Comparison) -> Verdict | None:
