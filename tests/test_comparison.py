@@ -243,6 +243,12 @@ def test_baselines_on_gray(codec):
     assert metrics.psnr(picture.rgb, codec.decode(codec.encode(picture, codec.settings[-1])).rgb) > 28
 
 
+def test_what_another_codec_cannot_store_is_no_internal_error():
+    wide = picture_of(np.zeros((2, 16400, 3), np.uint8))
+    with pytest.raises(InputError, match=r"WebP cannot store this picture: .*16383"):
+        WEBP.encode(wide, 50)
+
+
 def test_avif_is_measured_with_both_tunings():
     assert baselines.choose(["avif"]) == [AVIF, AVIF_DEFAULT]
     picture = texture()

@@ -16,7 +16,7 @@ from .columns import quality_text
 from .comparison import Comparison
 from .report import shortened
 from .results import Row
-from .verdict import best_other
+from .verdict import verdict
 
 SIDE = 1280  # of a picture in the page; of a larger image the part that differs most is shown
 STEP = 32  # pixels by which that part is moved
@@ -104,11 +104,12 @@ def scenes(
 
 def _scene(name: str, row: Row, comparison: Comparison, renders: Mapping[str, Render], original: Picture) -> Scene:
     decoded = [(i, r, nearest) for i, r in enumerate(comparison.reports) if (nearest := _nearest(r.rows, row))]
-    pictures = [renders[report.codec](found, original) for _, report, found in decoded]
-    spot, other = None, best_other(comparison)
-    if other is not None:
-        rival = pictures[[report.codec for _, report, _ in decoded].index(other)]
-        spot = most_different(original.rgb, pictures[0], rival)
+    found = verdict(comparison)
+    if found:  # beside the first codec stands its nearest rival
+        order = [found.codec, *(standing.codec for standing in found.against)]
+        decoded.sort(key=lambda entry: order.index(entry[1].codec))
+    pictures = [renders[report.codec](row, original) for _, report, row in decoded]
+    spot = most_different(original.rgb, *pictures[:2]) if found and len(pictures) > 1 else None
     if spot is None:
         top, left, height, width = worst_part(original.rgb, pictures[0], SIDE)
     else:
@@ -117,11 +118,11 @@ def _scene(name: str, row: Row, comparison: Comparison, renders: Mapping[str, Re
     def cut(rgb: np.ndarray) -> str:
         return data_uri(rgb[top : top + height, left : left + width])
 
-    shots = [Shot(report.codec, i, found, cut(rgb)) for (i, report, found), rgb in zip(decoded, pictures, strict=True)]
+    shots = [Shot(report.codec, i, row, cut(rgb)) for (i, report, row), rgb in zip(decoded, pictures, strict=True)]
     shown = None
-    if spot is not None and other is not None:
+    if spot is not None:
         x, y, first_is_nearer = spot
-        shown = Spot(x - left, y - top, other, comparison.reports[0].codec if first_is_nearer else other)
+        shown = Spot(x - left, y - top, shots[1].codec, shots[0 if first_is_nearer else 1].codec)
     return Scene(name, (row.width, row.height), left, top, width, height, cut(original.rgb), shots, shown)
 
 

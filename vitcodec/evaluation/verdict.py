@@ -82,7 +82,8 @@ class Verdict:
 def _size_text(ratio: float) -> str:
     if ratio >= 2:
         return f"{ratio:.1f} times as large"
-    return f"{abs(ratio - 1) * 100:.2g} % {'larger' if ratio > 1 else 'smaller'}"
+    percent = abs(ratio - 1) * 100
+    return f"{percent:.{0 if percent >= 10 else 1}f} % {'larger' if ratio > 1 else 'smaller'}"
 
 
 def verdict(comparison: Comparison) -> Verdict | None:
@@ -99,9 +100,3 @@ def verdict(comparison: Comparison) -> Verdict | None:
                 found.append(Standing(report.codec, row.bytes, row.bpp, row.psnr, gain, ratio))
     found.sort(key=lambda s: (not s.same_size, -s.psnr))
     return Verdict(codec, first.bpp, first.psnr, found)
-
-
-def best_other(comparison: Comparison) -> str | None:
-    """The codec that a verdict names first."""
-    found = verdict(comparison)
-    return found.against[0].codec if found and found.against else None

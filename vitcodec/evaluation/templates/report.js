@@ -346,9 +346,9 @@ const views = all(".scene").map((scene) => {
     if (event.key !== "Unidentified") document.documentElement.classList.add("keyboard");
     const other = (event.ctrlKey || event.altKey) && !event.getModifierState("AltGraph"); // [ and ] need AltGr on many keyboards
     if (!views.length || event.defaultPrevented || other || event.metaKey || event.isComposing) return;
-    if (event.target.closest("input, select, textarea, [contenteditable]")) return;
+    if (event.target.closest?.("input, select, textarea, [contenteditable]")) return;
     const arrow = event.key.startsWith("Arrow"), key = event.key.toLowerCase();
-    if (arrow && event.target.closest(".scroll")) return; // they scroll a table
+    if (arrow && event.target.closest?.(".scroll")) return; // they scroll a table
     const view = current(), unseen = !share(view);
     if (key === "n" || key === "p") {
       const next = unseen ? view : views[views.indexOf(view) + (key === "n" ? 1 : -1)];
