@@ -19,6 +19,7 @@ from vitcodec.evaluation.matching import match_size
 from vitcodec.evaluation.measures import MEASURES
 from vitcodec.evaluation.published import Published, read_published
 from vitcodec.evaluation.results import Report, Row
+from vitcodec.evaluation.verdict import verdict
 
 # Mean over the Kodak images (bits per pixel, PSNR in dB, MS-SSIM), as CompressAI publishes them
 VTM = [
@@ -137,6 +138,50 @@ def test_points_without_a_finite_value_are_no_points():
     assert comparison.curves("ms_ssim")["a"][0].value == pytest.approx(20)
 
 
+def verdict_of(mine, *others):
+    """(bits per pixel, PSNR) of vitcodec's file, and (codec, bits per pixel, PSNR) of the others'."""
+    files = [("vitcodec", *mine), *others]
+    reports = [Report(name, "cpu", (1,), 1, [row("a.png", 1, bpp, psnr)]) for name, bpp, psnr in files]
+    return verdict(Comparison(reports, {}, at_equal_size=True))
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "sentence"),
+    [
+        (
+            (0.5, 33.0),
+            [("JPEG", 0.5, 28.0), ("AVIF (tune=psnr)", 0.505, 32.1), ("AVIF (default tuning)", 0.5, 31)],
+            "+0.9 dB over AVIF at equal size, +5.0 dB over JPEG (PSNR of vitcodec at 0.5 bits per pixel).",
+        ),
+        ((0.5, 33.0), [("A", 0.5, 34.2), ("B", 0.5, 33.01)], "1.2 dB under A at equal size, as good as B (PSNR of"),
+        (
+            (0.05, 20.0),
+            [("A", 0.05, 19.0), ("JPEG", 0.12, 24.0), ("WebP", 0.06, 20.5)],
+            "+1.0 dB over A at equal size; 4.0 dB under JPEG, whose file is 2.4 times as large; "
+            "0.5 dB under WebP, whose file is 20 % larger (PSNR of",
+        ),
+        ((0.5, 33.0), [("A", 0.4, 32.0)], "+1.0 dB over A, whose file is 20 % smaller (PSNR of"),
+        ((2, math.inf), [("A", 2, 44.0)], "lossless against 44.0 dB of A at equal size (PSNR of vitcodec at 2 bits"),
+        ((2, 50.0), [("A", 2, math.inf)], "50.0 dB against lossless A at equal size (PSNR of"),
+        ((2, math.inf), [("A", 2, math.inf)], "lossless as A at equal size (PSNR of"),
+        ((2, math.inf), [], "lossless, no other codec was measured (PSNR of"),
+        ((0.5, 33.0), [], "33.0 dB, no other codec was measured (PSNR of"),
+    ],
+)
+def test_verdict_in_a_sentence(mine, others, sentence):
+    assert verdict_of(mine, *others).sentence.startswith(sentence)
+
+
+def test_verdict_names_all_and_only_where_sizes_were_to_match():
+    found = verdict_of((0.5, 33.0), ("JPEG", 0.7, 36.0), ("WebP", 0.5, 31.0))
+    assert [(s["codec"], s["same_size"], s["gain"]) for s in found.record()["against"]] == [
+        ("WebP", True, 2.0),
+        ("JPEG", False, -3.0),
+    ]
+    assert verdict(Comparison([report_of("a", VTM)], {})) is None
+    assert verdict(Comparison([Report("a", "cpu", (), 1)], {}, at_equal_size=True)) is None
+
+
 def test_small_images_count_for_psnr_alone():
     mixed = Report("a", "cpu", (1,), 1, [row("large", 1, 1.0, 40, 0.99), row("small", 1, 3.0, 30)])
     comparison = Comparison([mixed], {})
@@ -196,6 +241,12 @@ def test_baselines_on_gray(codec):
     picture = picture_of(np.repeat(make_rgb(48, 40)[..., :1], 3, -1))
     picture.gray = True
     assert metrics.psnr(picture.rgb, codec.decode(codec.encode(picture, codec.settings[-1])).rgb) > 28
+
+
+def test_what_another_codec_cannot_store_is_no_internal_error():
+    wide = picture_of(np.zeros((2, 16400, 3), np.uint8))
+    with pytest.raises(InputError, match=r"WebP cannot store this picture: .*16383"):
+        WEBP.encode(wide, 50)
 
 
 def test_avif_is_measured_with_both_tunings():

@@ -12,7 +12,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import Rounding, make_rgb
+from conftest import Rounding, make_rgb, picture_of
 from PIL import Image
 
 from vitcodec.cli.reporting import renderer
@@ -188,6 +188,163 @@ def test_keyboard(page):
     page.execute_script("arguments[0].focus()", plot)
     plot.send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
     assert "quality 70" in find(page, ".tip").text
+
+
+def test_keys_work_without_focus(page):
+    """On the picture in view, or the one that was used last; nothing is clicked or focused before."""
+    first, second = find(page, "#picture-1 .stage"), find(page, "#picture-2 .stage")
+
+    def mode(stage):
+        return stage.get_attribute("data-mode")
+
+    ActionChains(page).send_keys("d").perform()  # no picture is in view yet: the first is meant, and shown
+    assert (mode(first), mode(second)) == ("heat", "slide")
+    assert page.execute_script("return arguments[0].getBoundingClientRect().top < innerHeight", first)
+    page.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", second)
+    ActionChains(page).send_keys(Keys.ARROW_RIGHT * 3 + "Z").perform()
+    assert int(find(page, "#picture-2 .divider").get_attribute("aria-valuenow")) == 53 and divider_at(page) == 50
+    assert (first.get_attribute("data-zoom"), second.get_attribute("data-zoom")) == ("0", "1")
+    ActionChains(page).send_keys("b").perform()
+    assert (mode(first), mode(second)) == ("heat", "grid")
+    ActionChains(page).send_keys("p").send_keys("s").perform()
+    assert (mode(first), mode(second)) == ("slide", "grid")
+    select = find(page, "#by-codec")
+    page.execute_script("arguments[0].focus()", select)
+    select.send_keys("b")  # chooses from the list
+    assert mode(first) == "slide"
+    page.execute_script("arguments[0].blur(); scrollTo({top: 0, behavior: 'instant'})", select)
+    ActionChains(page).key_down(Keys.CONTROL).send_keys("d").key_up(Keys.CONTROL).perform()
+    assert mode(first) == "slide"
+    page.execute_script("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'x'}))")  # as scripts send them
+    page.execute_script("addEventListener('keydown', (event) => { window.taken = event.defaultPrevented; })")
+    for key, taken in ((Keys.ARROW_DOWN, False), (Keys.PAGE_DOWN, False), (Keys.SPACE, False), ("x", True)):
+        ActionChains(page).send_keys(key).perform()
+        assert page.execute_script("return window.taken") is taken, "what scrolls the page still does"
+
+
+def test_keys_are_listed_where_there_is_a_keyboard(page):
+    assert find(page, ".keys").is_displayed()
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        resize(page, 390, 844, mobile=True)
+        page.refresh()
+        assert not find(page, ".keys").is_displayed()
+        ActionChains(page).send_keys("z").perform()
+        assert find(page, ".keys").is_displayed()
+    finally:
+        page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def rect(page, element):
+    return page.execute_script(
+        "const b = arguments[0].getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]", element
+    )
+
+
+@pytest.mark.parametrize("table", ["#means table", "#rows"])
+def test_the_codec_column_stays_when_a_table_is_scrolled(page, table):
+    resize(page, 390, 844, mobile=True)
+    page.refresh()
+    scroll = page.execute_script("return document.querySelector(arguments[0]).closest('.scroll')", table)
+    page.execute_script("arguments[0].scrollLeft = 10000", scroll)
+    assert page.execute_script("return arguments[0].scrollLeft", scroll) > 100
+    codec = next(h for h in page.find_elements(By.CSS_SELECTOR, f"{table} thead th") if h.text.startswith("codec"))
+    left, _, right, _ = rect(page, codec)
+    assert 0 <= left < right <= 240, "leaves room for figures"
+    column = page.execute_script("return arguments[0].cellIndex", codec)
+    cell = find(page, f"{table} tbody tr:not([hidden]) > :nth-child({column + 1})")
+    assert rect(page, cell)[0] == left and cell.text.startswith("rounding")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", cell)
+    x, y = left + 20, (rect(page, cell)[1] + rect(page, cell)[3]) / 2
+    assert page.execute_script(
+        "return arguments[0].contains(document.elementFromPoint(arguments[1], arguments[2]))", cell, x, y
+    ), "and nothing covers it"
+
+
+def test_bd_rates_on_a_phone_need_no_scrolling(page):
+    order = [h.text for h in page.find_elements(By.CSS_SELECTOR, ".matrix:first-of-type thead th")][:2]
+    rates = {
+        n: float(find(page, f".matrix tbody tr:first-child td:nth-child({i})").text.split()[0])
+        for i, n in enumerate(order, 2)
+    }
+    assert list(rates.values()) == sorted(rates.values(), reverse=True), "the strongest first"
+    resize(page, 390, 844, mobile=True)
+    page.refresh()
+    names = page.find_elements(By.CSS_SELECTOR, ".matrix tbody tr:first-child .anchor")
+    assert [n.text for n in names[:2]] == order
+    for name in names:
+        assert name.is_displayed() and 0 <= rect(page, name)[0] < rect(page, name)[2] <= 390
+    assert page.execute_script(
+        "return [...document.querySelectorAll('#bd-rate .scroll')].every((s) => s.scrollWidth <= s.clientWidth)"
+    )
+
+
+@pytest.fixture
+def compared(browser, tmp_path):
+    """A page of `compare`: red everywhere, one codec blue in a place, the other equal to the original."""
+    red = np.full((400, 600, 3), (200, 30, 30), np.uint8)
+    spoiled = red.copy()
+    spoiled[200:264, 320:384] = (30, 30, 200)
+    values = dict.fromkeys(MEASURES, math.nan)
+    mine, other = (Row("a.png", 50, 600, 400, 9, values | {"psnr": psnr}) for psnr in (30.0, math.inf))
+    reports = [Report(n, "cpu", (50,), 1, [r]) for n, r in (("vitcodec", mine), ("AVIF", other))]
+    comparison = Comparison(reports, {"date": "today"}, at_equal_size=True)
+    shown = scenes(
+        comparison,
+        {"vitcodec": lambda row, picture: spoiled, "AVIF": lambda row, picture: red},
+        lambda path: picture_of(red),
+        1,
+    )
+    (tmp_path / "page.html").write_text(to_html(comparison, shown), "utf-8")
+    resize(browser, 1280, 900)
+    browser.get((tmp_path / "page.html").as_uri())
+    yield browser
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def is_blue(colour):
+    return colour[2] > 150 > 80 > colour[0]
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_compare_opens_where_codecs_differ(compared, phone):
+    if phone:
+        resize(compared, 390, 844, mobile=True)
+        compared.refresh()
+    sentence = find(compared, "header ~ .verdict")
+    assert sentence.text.startswith("30.0 dB against lossless AVIF at equal size") and sentence.is_displayed()
+    stage = find(compared, "#picture-1 .stage")
+    assert stage.get_attribute("data-zoom") == "4"
+    frame, place = "#picture-1 .pic:nth-child(2) .frame", "#picture-1 .spot"
+
+    def middle(selector=frame):
+        compared.execute_script(
+            "document.querySelector(arguments[0]).scrollIntoView({block: 'center', behavior: 'instant'})", selector
+        )
+        return colour_at(compared, selector, 0.5, 0.5)
+
+    assert is_blue(middle())
+    find(compared, '[data-mode="slide"]').click()
+    find(compared, "#picture-1 .divider").send_keys(Keys.HOME)
+    assert is_blue(colour_at(compared, "#picture-1 .stage", 0.55, 0.5))
+    find(compared, '[data-mode="grid"]').click()
+    assert is_blue(middle())
+    compared.execute_script("document.querySelector('[data-zoom=\"0\"]').click()")
+    assert not is_blue(middle())  # the whole
+    compared.execute_script("document.querySelector(arguments[0]).click()", place)
+    assert is_blue(middle())
+
+
+def test_enlarged_pictures_are_dragged(compared):
+    frame = find(compared, "#picture-1 .pic:nth-child(2) .frame")
+    compared.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", frame)
+    ActionChains(compared, duration=20).move_to_element(frame).perform()  # hovering alone moves nothing
+    assert is_blue(colour_at(compared, "#picture-1 .pic:nth-child(2) .frame", 0.5, 0.5))
+    drag = ActionChains(compared, duration=20).move_to_element(frame).click_and_hold()
+    drag.move_by_offset(170, 0).release().perform()
+    assert not is_blue(colour_at(compared, "#picture-1 .pic:nth-child(2) .frame", 0.5, 0.5))
+    ActionChains(compared).send_keys("m").perform()
+    assert is_blue(colour_at(compared, "#picture-1 .pic:nth-child(2) .frame", 0.5, 0.5))
 
 
 def test_the_difference_is_that_of_the_pictures(page):

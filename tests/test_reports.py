@@ -20,13 +20,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from vitcodec.cli import app, codecs
+from vitcodec.cli.output import _finite
 from vitcodec.cli.reporting import renderer
 from vitcodec.evaluation.baselines import JPEG
 from vitcodec.evaluation.comparison import Comparison
 from vitcodec.evaluation.engine import Entrant, evaluate
 from vitcodec.evaluation.measures import MEASURES, PLOTTED
 from vitcodec.evaluation.page import to_html
-from vitcodec.evaluation.pictures import scenes, worst_part
+from vitcodec.evaluation.pictures import most_different, part_around, scenes, worst_part
 from vitcodec.evaluation.plot import rate_distortion_svg
 from vitcodec.evaluation.provenance import provenance
 from vitcodec.evaluation.report import row_record, summary, to_csv, to_markdown, to_table
@@ -83,7 +84,7 @@ def test_table_shows_images_means_and_what_there_is_not(photos):
     assert lines[0] == "Images, rounding" and lines[2].split()[:4] == ["image", "quality", "bytes", "bpp"]
     assert [line.split()[0] for line in lines[4:8]] == ["ramp.png", "ramp.png", "noise.png", "noise.png"]
     assert [line.split()[:3] for line in lines[13:15]] == [["rounding", "2", "50"], ["rounding", "2", "100"]]
-    assert "inf" in lines[5].split()
+    assert lines[5].split()[4] == "lossless"
     assert "2 images came back identical" in text and "none for 2 images" in text and "Machine: a test" in text
     assert to_table(alone([], [50])) == "no image was measured"
 
@@ -120,6 +121,42 @@ def test_plot_over_all_rates_is_logarithmic():
     x = [float(c.attrib["cx"]) for c in circles]
     assert x[1] - x[0] == pytest.approx(x[2] - x[1], abs=0.2)  # equal ratios, equal distances
     assert [c.attrib["data-text"] for c in circles] == ["x & y", "2", "3"]
+
+
+def test_lossless_pictures_take_no_curve_from_the_others(tmp_path):
+    """A screenshot that comes back identical at every quality, beside photographs; and a quality where all do."""
+    files = [tmp_path / name for name in ("screen.png", "a.png", "b.png")]
+    for i, file in enumerate(files):
+        Image.fromarray(make_rgb(60, 50, seed=i) if i else np.zeros((50, 60, 3), np.uint8)).save(file)
+    comparison = compared(files, (50, 80, 100))
+    coverage = comparison.coverage()
+    assert coverage.files == [str(files[1]), str(files[2])] and coverage.lossless_files == [str(files[0])]
+    assert coverage.lossless_points == [("rounding", 100)]
+    for curve in comparison.curves("psnr").values():
+        assert len(curve) >= 2 and all(math.isfinite(p.value) for p in curve)
+    (rate,) = comparison.bd_rates("psnr")
+    assert rate.percent is not None
+    for text in (to_table(comparison), to_markdown(comparison), to_html(comparison, [])):
+        assert "Curves and BD-rates are without 1 of 3 images" in text and "PSNR: screen.png" in text
+        assert "rounding is lossless at quality 100: curves and BD-rates have no such point." in text
+        assert not re.search(r"\binf\b", text.replace("inf dB", "inf")), "infinity is said in words"
+    page = Page(to_html(comparison, []))
+    assert {a.get("data-value") for a in page.all("td")} >= {"Infinity"}
+    json.dumps(_finite(summary(comparison)), allow_nan=False)
+
+
+def test_a_lossless_picture_alone_has_no_curve(tmp_path):
+    Image.fromarray(np.zeros((50, 60, 3), np.uint8)).save(tmp_path / "screen.png")
+    comparison = compared([tmp_path / "screen.png"], (50, 80))
+    assert "rounding" not in comparison.curves("psnr") and comparison.bd_rates("psnr") == []
+    assert "lossless" in to_table(comparison) and "<h1>" in to_html(comparison, [])
+
+
+def test_plots_leave_infinity_out():
+    root = ElementTree.fromstring(rate_distortion_svg({"a": [(0.5, 30), (1, 35), (2, math.inf)]}, "", None))
+    assert len([e for e in root.iter() if e.tag.endswith("circle")]) == 2
+    with pytest.raises(ValueError, match="no curve"):
+        rate_distortion_svg({"a": [(2, math.inf)]}, "", None)
 
 
 # the page
@@ -213,6 +250,24 @@ def test_a_large_image_is_shown_where_it_differs_most():
     top, left, _, _ = worst_part(original, decoded, 128)
     assert (top, left) == (172, 372)
     assert worst_part(original[:100], decoded[:100], 128)[2:] == (100, 128)
+
+
+def test_where_two_codecs_differ_most():
+    original = np.full((300, 500, 3), 100, np.uint8)
+    one, other = original.copy(), original.copy()
+    one[:, :] = other[:, :] = 104  # an error that both make is no difference
+    one[200:230, 390:420] = 160
+    x, y, one_is_nearer = most_different(original, one, other)
+    assert abs(x - 405) <= 32 and abs(y - 215) <= 32 and not one_is_nearer
+    other[8:60, 8:60] = 250
+    x, y, one_is_nearer = most_different(original, one, other)
+    assert abs(x - 34) <= 32 and abs(y - 34) <= 32 and one_is_nearer
+    assert most_different(original, one, one) is None
+    tiny = original[:5, :3]
+    assert most_different(tiny, tiny + np.uint8(1), tiny) == (1, 2, False)
+    assert part_around(490, 10, 300, 500, 128) == (0, 372, 128, 128)
+    assert part_around(250, 150, 300, 500, 128) == (86, 186, 128, 128)
+    assert part_around(2, 2, 100, 90, 128) == (0, 0, 100, 90)
 
 
 def test_template_is_package_data():
@@ -431,6 +486,54 @@ def test_compare_says_what_cannot_be_matched(run, tmp_path):
     result = run("compare", tmp_path / "photo.png", "--match-bpp", "0.01", "--baselines", "jpeg")
     assert result.exit_code == 0 and "JPEG: comes no nearer to 0.01 bits per pixel than" in result.stderr
     assert "BD-rate" not in result.stdout and "photo.png" in result.stdout.splitlines()[0]
+
+
+def test_compare_opens_with_a_sentence_and_where_codecs_differ(run, tmp_path):
+    Image.fromarray(make_rgb(200, 160)).save(tmp_path / "photo.png")
+    options = (tmp_path / "photo.png", "-q", "60", "--baselines", "jpeg,webp,avif")
+    result = run("compare", *options)
+    assert result.exit_code == 0, result.stderr
+    sentence = result.stdout.splitlines()[0]
+    assert re.match(r"photo\.png: (\+\d+\.\d dB over|\d+\.\d dB under|as good as) AVIF at equal size, ", sentence)
+    assert sentence.count("AVIF") == 1 and "WebP" in sentence and "JPEG" in sentence
+    page = (tmp_path / "photo-compare.html").read_text()
+    assert sentence.removeprefix("photo.png: ") in page
+    (figure,) = Page(page).all("figure", id="picture-1")
+    assert 0 < int(figure["data-spot-x"]) < 200 and 0 < int(figure["data-spot-y"]) < 160
+    assert [a["data-zoom"] for a in Page(page).all("div", data_mode="grid")] == ["4"]
+    total = json.loads(run("compare", *options, "--overwrite", "--json").stdout.splitlines()[-1])
+    assert f"photo.png: {total['verdict']['sentence']}" == sentence
+    against = total["verdict"]["against"]
+    assert against[0]["codec"].startswith("AVIF") and len(against) == 4
+    assert all(s["gain"] == pytest.approx(total["verdict"]["psnr"] - s["psnr"]) for s in against)
+
+
+def test_compare_of_a_lossless_file(run, tmp_path):
+    Image.fromarray(make_rgb(64, 64)).save(tmp_path / "photo.png")
+    result = run("compare", tmp_path / "photo.png", "-q", "100", "--baselines", "jpeg,webp")
+    assert result.exit_code == 0, result.stderr
+    assert "lossless against " in result.stdout.splitlines()[0] and "inf" not in result.stdout.replace("--inf", "")
+    assert "lossless" in (tmp_path / "photo-compare.html").read_text()
+    total = json.loads(
+        run(
+            "compare", tmp_path / "photo.png", "-q", "100", "--baselines", "jpeg", "--overwrite", "--json"
+        ).stdout.splitlines()[-1]
+    )
+    assert total["verdict"]["psnr"] is None and total["verdict"]["against"][0]["gain"] is None
+
+
+def test_compare_alone_and_where_a_codec_fails(run, tmp_path, monkeypatch):
+    Image.fromarray(make_rgb(64, 64)).save(tmp_path / "photo.png")
+    alone = run("compare", tmp_path / "photo.png", "-q", "60", "--baselines", "")
+    assert alone.exit_code == 0 and "no other codec was measured" in alone.stdout.splitlines()[0]
+
+    def fail(self, picture, quality):
+        raise OSError("encoder error -2")
+
+    monkeypatch.setattr("vitcodec.evaluation.baselines.Baseline.encode", fail)
+    result = run("compare", tmp_path / "photo.png", "-q", "60", "--baselines", "webp", "--overwrite")
+    assert result.exit_code == 1 and "encoder error -2" in result.stderr and "WebP" in result.stderr
+    assert result.stderr.count("\n") <= 3 and "rounding" in (tmp_path / "photo-compare.html").read_text()
 
 
 def test_compare_refuses_what_makes_no_sense(run, tmp_path, photos):

@@ -17,9 +17,9 @@ from .output import Output
 if TYPE_CHECKING:
     from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
-    from ..evaluation.results import Failure, Report, Row
+    from ..evaluation.results import Row
 
-FAR = 0.1  # logarithm of the ratio of sizes from which on a codec counts as not matched
+NEAR = 0.1  # logarithm of the ratio of vitcodec's size to the size asked for up to which the others match vitcodec's
 
 Image = Annotated[Path, typer.Argument(metavar="IMAGE", show_default=False, help="The image to compare codecs on.")]
 Quality = Annotated[
@@ -96,39 +96,48 @@ def compare_command(
     from ..evaluation.engine import Entrant, colours_of, evaluate
     from ..evaluation.matching import match_size
     from ..evaluation.provenance import provenance
+    from ..evaluation.results import Failure, Report
+    from ..evaluation.verdict import SAME_SIZE
 
     own = Entrant(codecs.load_codec(model, device, threads), EncodeOptions(effort=effort))
     options.say_device(out, own.name, device)
     pixels = picture.rgb.shape[0] * picture.rgb.shape[1]
-    size = None if match_bpp is None else match_bpp * pixels / 8
+    wanted = None if match_bpp is None else match_bpp * pixels / 8  # bytes
     bare = colours_of(picture)
     reports: list[Report] = []
     renders: dict[str, Render] = {}
     with out.progress(1 + len(chosen), "codec") as progress:
 
-        def measure(name: str, codec: ImageCodec, setting: float) -> None:
+        def measure(name: str, codec: ImageCodec, size: float | None) -> None:
+            """At this size, or at the quality asked for."""
+
             def advance(result: Row | Failure) -> None:
                 reporting.record(out, result, name)
 
-            reports.append(
-                evaluate(codec, [image], [setting], reps, lambda _: picture, reporting.describe, advance, name)
-            )
-            renders[name] = reporting.renderer(codec)
+            try:
+                setting = match_size(codec, bare, size) if size else quality or EncodeOptions.quality
+            except Exception as error:  # a codec that cannot do this image does not stop the others
+                failure = Failure(str(image), None, f"{reporting.describe(error, str(image))} ({name})", name)
+                reports.append(Report(name, "cpu", (), reps, failures=[failure]))
+            else:
+                reports.append(
+                    evaluate(codec, [image], [setting], reps, lambda _: picture, reporting.describe, advance, name)
+                )
+                renders[name] = reporting.renderer(codec)
             progress.advance(pixels / 1e6)
 
-        wanted = match_size(own, bare, size) if size else quality or EncodeOptions.quality
         measure(reporting.title(own), own, wanted)
-        for baseline in chosen:
-            size = size or next((r.bytes for r in reports[0].rows), None)
-            if size:
-                measure(baseline.name, baseline, match_size(baseline, bare, size))
+        made = next((r.bytes for r in reports[0].rows), None)
+        # the others match the file that vitcodec made, if that is near what was asked for
+        size = made if made and (wanted is None or abs(math.log(made / wanted)) <= NEAR) else wanted
+        for baseline in chosen if size else []:
+            measure(baseline.name, baseline, size)
     for report in reports:
         for row in report.rows:
-            if size and abs(math.log(8 * size / pixels / row.bpp)) > FAR:
+            if size and row.bytes and abs(math.log(row.bytes / size)) > SAME_SIZE:
                 out.warn(
                     f"{report.codec}: comes no nearer to {8 * size / pixels:.3g} bits per pixel than {row.bpp:.3g}"
                 )
-    comparison = Comparison(
-        reports, provenance(own), title=f"{image.name} at {8 * (size or 0) / pixels:.2g} bits per pixel"
-    )
+    title = f"{image.name} at {8 * size / pixels:.2g} bits per pixel" if size else image.name
+    comparison = Comparison(reports, provenance(own), title=title, at_equal_size=True)
     return reporting.finish(out, "compare", comparison, targets, renders, read, 1)

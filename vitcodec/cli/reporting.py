@@ -110,8 +110,12 @@ def finish(
 ) -> int:
     """Say and write everything; returns the exit code."""
     from ..evaluation import report
+    from ..evaluation.verdict import verdict
 
     done, failures = sum(len(r.rows) for r in comparison.reports), comparison.failures()
+    if found := verdict(comparison):
+        image = Path(comparison.reports[0].rows[0].file).name
+        out.result(f"{image}: {found.sentence}\n")
     if done:
         out.result(report.to_table(comparison))
     for failure in failures:

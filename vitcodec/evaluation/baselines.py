@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from ..images import Picture
@@ -36,7 +36,7 @@ class Baseline:
     plugin: str | None = None  # a module to import first, of a package that is optional
 
     def encode(self, picture: Picture, quality: float) -> bytes:
-        """The colours of `picture` as a file's bytes, without alpha and metadata."""
+        """The colours of `picture` as a file's bytes, without alpha and metadata. Raises InputError where it cannot."""
         from PIL import Image
 
         self._register()
@@ -44,7 +44,10 @@ class Baseline:
         # JPEG 2000 with its colour transform needs next to nothing for the colours of a gray picture
         gray = picture.gray and "mct" not in options
         buffer = io.BytesIO()
-        Image.fromarray(picture.rgb[..., 0] if gray else picture.rgb).save(buffer, format=self.format, **options)
+        try:
+            Image.fromarray(picture.rgb[..., 0] if gray else picture.rgb).save(buffer, format=self.format, **options)
+        except (OSError, ValueError, RuntimeError) as error:  # such as WebP's limit of 16383 pixels
+            raise InputError(f"{self.name} cannot store this picture: {error}") from error
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Picture:

@@ -60,6 +60,11 @@ def _range(log_rate: np.ndarray, quality: np.ndarray, rates: tuple[float, float]
 
 def _sorted(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     points = np.array(sorted(curve, key=lambda p: p[1]), dtype=float)
-    if len(points) < 2 or (np.diff(points[:, 1]) <= 0).any() or (points[:, 0] <= 0).any():
-        raise ValueError("a curve needs at least two points of distinct quality and positive rate")
+    if (
+        len(points) < 2
+        or not np.isfinite(points).all()
+        or (np.diff(points[:, 1]) <= 0).any()
+        or (points[:, 0] <= 0).any()
+    ):
+        raise ValueError("a curve needs at least two points of distinct finite quality and positive rate")
     return np.log(points[:, 0]), points[:, 1]

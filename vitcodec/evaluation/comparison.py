@@ -34,6 +34,15 @@ class BdRate:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """What curves are over. A picture that came back identical has no PSNR, so that it is no part of a mean of them."""
+
+    files: list[str]  # those that every codec did, without the lossless ones
+    lossless_files: list[str]  # left out: some codec stored them without loss where it did not store all of them so
+    lossless_points: list[tuple[str, float | None]]  # (codec, quality) at which all came back identical: no points
+
+
 @dataclass
 class Comparison:
     """What one run measured, vitcodec first if it is among the codecs, and what that is compared with."""
@@ -44,6 +53,7 @@ class Comparison:
     anchors: Sequence[str] | None = None  # names of codecs and published curves; None: all but the first codec
     unreadable: list[Failure] = field(default_factory=list)  # inputs that could not even be tried
     title: str = ""  # for a page
+    at_equal_size: bool = False  # one image, of which every codec was to make a file as large as the first codec's
 
     def failures(self) -> list[Failure]:
         """Each once: a file that cannot be read fails for every codec alike."""
@@ -56,14 +66,32 @@ class Comparison:
         files = dict.fromkeys(r.file for report in self.reports for r in report.rows)
         return [f for f in files if all((f, q) in d for d in done for q in {q for _, q in d})]
 
+    def coverage(self) -> Coverage:
+        """Which files and points curves have.
+
+        One screenshot that is stored without loss at every quality must not take all points from the photographs beside
+        it, nor may a quality at which everything is lossless take all files: so points go first, then files.
+        """
+        files = self.complete()
+        points: dict[tuple[str, float | None], list[Row]] = {
+            (report.codec, r.quality): [] for report in self.reports for r in report.rows
+        }
+        for report in self.reports:
+            for row in report.rows:
+                if row.file in files:
+                    points[report.codec, row.quality].append(row)
+        lossless = [point for point, rows in points.items() if rows and all(r.identical for r in rows)]
+        out = {r.file for point, rows in points.items() if point not in lossless for r in rows if r.identical}
+        return Coverage([f for f in files if f not in out], [f for f in files if f in out], lossless)
+
     def curves(self, measure: str) -> dict[str, list[Point]]:
         """Mean points by name of codec or published curve, in order of rising rate, for those that have any.
 
-        measure: a key of PLOTTED. The means are over the files that are complete and that all have the measure (small
-        ones have no MS-SSIM).
+        measure: a key of PLOTTED. The means are over the files of the coverage that all have the measure (small ones
+        have no MS-SSIM).
         """
         rows = {report.codec: report.rows for report in self.reports}
-        files = set(self.complete())
+        files = set(self.coverage().files)
         files -= {r.file for report in self.reports for r in report.rows if math.isnan(r.values[measure])}
         curves = {name: _points([r for r in found if r.file in files], measure) for name, found in rows.items()}
         for entry in self.published:

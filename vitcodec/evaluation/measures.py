@@ -14,6 +14,8 @@ import numpy as np
 
 from .. import metrics
 
+LOSSLESS = "lossless"
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -40,11 +42,15 @@ class Measure:
     aliases: tuple[str, ...] = ()  # other names in files of published curves
 
     def number(self, value: float) -> str:
-        """In a table: "-" where there is no value."""
+        """In a table: "-" where there is no value, "lossless" for the infinite PSNR of identical pictures."""
+        if math.isinf(value):
+            return LOSSLESS
         return "-" if math.isnan(value) else f"{value:.{self.digits}f}"
 
     def text(self, value: float) -> str:
         """In a sentence: "33.12 dB", "MS-SSIM 0.9812"."""
+        if math.isinf(value):
+            return LOSSLESS
         return f"{self.number(value)} {self.unit}" if self.unit else f"{self.title} {self.number(value)}"
 
 

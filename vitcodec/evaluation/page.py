@@ -8,11 +8,12 @@ from typing import Any
 
 from . import report
 from .columns import Column, columns, quality_text
-from .comparison import Comparison, Point
+from .comparison import BdRate, Comparison, Point
 from .measures import PLOTTED
 from .pictures import Scene, shown_quality, worst_first
 from .plot import COLOURS, rate_distortion_svg
 from .results import Mean, Row
+from .verdict import SAME_SIZE, verdict
 
 
 def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None = None) -> str:
@@ -34,10 +35,14 @@ def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None =
         title=title or report.title_of(comparison),
         comparison=comparison,
         codecs=[r.codec for r in comparison.reports],
+        verdict=verdict(comparison),
+        same_size=round(100 * math.expm1(SAME_SIZE)),
         verdicts=verdicts(comparison),
+        not_in_curves=report.not_in_curves(comparison),
         plots=[p for measure in PLOTTED if (p := _plot(comparison, measure))],
         legend=_legend(comparison),
         matrices=[m for measure in PLOTTED if (m := _matrix(comparison, measure))],
+        one_image=len({row.file for r in comparison.reports for row in r.rows}) == 1,
         has_files=report.has_files(comparison),
         headings=[c.heading for c in shown],
         means=[(r.codec, i, m, _cells(shown, m)) for i, r in enumerate(comparison.reports) for m in r.means()],
@@ -51,12 +56,18 @@ def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None =
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """The first codec against every other in a sentence each: BD-rate for PSNR."""
+    """The first codec against every other in a sentence each, the strongest first: BD-rate for PSNR."""
     first = comparison.reports[0].codec
     rates = [r for r in comparison.bd_rates("psnr") if r.codec == first and r.percent is not None]
+    rates.sort(key=_strength)
     return [
         f"{abs(r.percent or 0):.0f} % {'fewer' if (r.percent or 0) < 0 else 'more'} bits than {r.anchor}" for r in rates
     ]
+
+
+def _strength(rate: BdRate) -> float:
+    """To sort the first codec's BD-rates by: the anchor that it gains least on comes first, what has no figure last."""
+    return math.inf if rate.percent is None else -rate.percent
 
 
 def _plot(comparison: Comparison, key: str) -> dict[str, str] | None:
@@ -88,13 +99,15 @@ def _legend(comparison: Comparison) -> list[tuple[str, int, int]]:
 
 
 def _matrix(comparison: Comparison, key: str) -> dict[str, Any] | None:
-    """BD-rates with codecs down and anchors across."""
+    """BD-rates with codecs down and anchors across, the strongest anchor first."""
     measure, axis = PLOTTED[key]
     rates = comparison.bd_rates(key)
     if not rates:
         return None
     cells = {(r.codec, r.anchor): (report.percent(r), report.overlap_text(r), r.percent) for r in rates}
-    codecs, anchors = (list(dict.fromkeys(names)) for names in ([r.codec for r in rates], [r.anchor for r in rates]))
+    codecs = list(dict.fromkeys(r.codec for r in rates))
+    ranked = sorted((r for r in rates if r.codec == codecs[0]), key=_strength)
+    anchors = list(dict.fromkeys(r.anchor for r in (*ranked, *rates)))
     return {"name": measure.title, "unit": axis.unit, "codecs": codecs, "anchors": anchors, "cells": cells}
 
 
@@ -119,13 +132,17 @@ def _rows(comparison: Comparison, shown: list[Column]) -> list[dict[str, Any]]:
     ]
 
 
-def _cells(shown: list[Column], result: Row | Mean) -> list[tuple[str, float | None]]:
-    """The text of every column, and what it is sorted by."""
-    return [(column.text(result), column.sort_key(result)) for column in shown]
+def _cells(shown: list[Column], result: Row | Mean) -> list[tuple[str, str]]:
+    """The text of every column, and the number that it is sorted by as a script reads it, or ""."""
+    return [(column.text(result), _script_number(column.sort_key(result))) for column in shown]
+
+
+def _script_number(value: float | None) -> str:
+    return "" if value is None else "Infinity" if value == math.inf else repr(value)
 
 
 def _numbers(row: Row) -> str:
     """Beside a picture."""
     rate = "" if row.bytes is None else f"{row.bytes:,} bytes, {row.bpp:.3g} bpp, "
     shown = [(m, row.values[key]) for key, (m, _) in PLOTTED.items() if not math.isnan(row.values[key])]
-    return rate + ", ".join("identical" if math.isinf(value) else m.text(value) for m, value in shown)
+    return rate + ", ".join(m.text(value) for m, value in shown)

@@ -16,9 +16,11 @@ from .columns import quality_text
 from .comparison import Comparison
 from .report import shortened
 from .results import Row
+from .verdict import verdict
 
 SIDE = 1280  # of a picture in the page; of a larger image the part that differs most is shown
 STEP = 32  # pixels by which that part is moved
+WINDOW, FINE_STEP = 64, 8  # pixels: of the window in which two codecs differ most, and by which it is moved
 
 # (row, original) -> the decoded picture that the row measured, (H, W, 3) uint8
 Render = Callable[[Row, Picture], np.ndarray]
@@ -39,6 +41,16 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class Spot:
+    """Where the first codec and another differ most: the middle of a window, in pixels of the part that is shown."""
+
+    x: int
+    y: int
+    other: str
+    nearer: str  # which of the two is nearer to the original there
+
+
+@dataclass(frozen=True)
 class Scene:
     """An image, or the part of it that is shown, from (left, top) on and of width x height pixels."""
 
@@ -50,6 +62,7 @@ class Scene:
     height: int
     original: str  # data URI
     shots: list[Shot]
+    spot: Spot | None = None  # what the page opens at, enlarged
 
     @property
     def is_part(self) -> bool:
@@ -91,14 +104,26 @@ def scenes(
 
 def _scene(name: str, row: Row, comparison: Comparison, renders: Mapping[str, Render], original: Picture) -> Scene:
     decoded = [(i, r, nearest) for i, r in enumerate(comparison.reports) if (nearest := _nearest(r.rows, row))]
-    pictures = [renders[report.codec](found, original) for _, report, found in decoded]
-    top, left, height, width = worst_part(original.rgb, pictures[0], SIDE)
+    found = verdict(comparison)
+    if found:  # beside the first codec stands its nearest rival
+        order = [found.codec, *(standing.codec for standing in found.against)]
+        decoded.sort(key=lambda entry: order.index(entry[1].codec))
+    pictures = [renders[report.codec](row, original) for _, report, row in decoded]
+    spot = most_different(original.rgb, *pictures[:2]) if found and len(pictures) > 1 else None
+    if spot is None:
+        top, left, height, width = worst_part(original.rgb, pictures[0], SIDE)
+    else:
+        top, left, height, width = part_around(spot[0], spot[1], row.height, row.width, SIDE)
 
     def cut(rgb: np.ndarray) -> str:
         return data_uri(rgb[top : top + height, left : left + width])
 
-    shots = [Shot(report.codec, i, found, cut(rgb)) for (i, report, found), rgb in zip(decoded, pictures, strict=True)]
-    return Scene(name, (row.width, row.height), left, top, width, height, cut(original.rgb), shots)
+    shots = [Shot(report.codec, i, row, cut(rgb)) for (i, report, row), rgb in zip(decoded, pictures, strict=True)]
+    shown = None
+    if spot is not None:
+        x, y, first_is_nearer = spot
+        shown = Spot(x - left, y - top, shots[1].codec, shots[0 if first_is_nearer else 1].codec)
+    return Scene(name, (row.width, row.height), left, top, width, height, cut(original.rgb), shots, shown)
 
 
 def _nearest(rows: list[Row], wanted: Row) -> Row | None:
@@ -119,15 +144,46 @@ def worst_part(original: np.ndarray, decoded: np.ndarray, side: int) -> tuple[in
     if max(height, width) <= side:
         return 0, 0, height, width
     h, w = min(height, side), min(width, side)
-    columns = np.arange(0, width, STEP)
-    strips = ((original[y : y + STEP].astype(np.int32), decoded[y : y + STEP]) for y in range(0, height, STEP))
-    error = np.stack([np.add.reduceat(np.square(a - b).sum((0, 2)), columns) for a, b in strips])
-    # sums over all blocks above and to the left, so that a part's sum is a difference of four
-    sums = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    r, c = -(-h // STEP), -(-w // STEP)
-    parts = sums[r:, c:] - sums[:-r, c:] - sums[r:, :-c] + sums[:-r, :-c]
+    parts = _windows(_block_errors(original, decoded, STEP), -(-h // STEP), -(-w // STEP))
     i, j = np.unravel_index(parts.argmax(), parts.shape)
     return min(int(i) * STEP, height - h), min(int(j) * STEP, width - w), h, w
+
+
+def most_different(original: np.ndarray, one: np.ndarray, other: np.ndarray) -> tuple[int, int, bool] | None:
+    """Where the squared errors of two decoded pictures differ most: (x, y, whether `one` is nearer to the original).
+
+    That is the middle of a window of 64x64 pixels. None where they differ nowhere.
+    """
+    height, width = original.shape[:2]
+    blocks = _block_errors(original, one, FINE_STEP) - _block_errors(original, other, FINE_STEP)
+    count = WINDOW // FINE_STEP
+    windows = _windows(blocks, min(count, blocks.shape[0]), min(count, blocks.shape[1]))
+    i, j = (int(k) for k in np.unravel_index(np.abs(windows).argmax(), windows.shape))
+    if windows[i, j] == 0:
+        return None
+    y, x = ((k + min(k + WINDOW, end)) // 2 for k, end in ((i * FINE_STEP, height), (j * FINE_STEP, width)))
+    return x, y, bool(windows[i, j] < 0)
+
+
+def part_around(x: int, y: int, height: int, width: int, side: int) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the part of at most side x side pixels with (x, y) in its middle if edges allow."""
+    h, w = min(height, side), min(width, side)
+    return min(max(y - h // 2, 0), height - h), min(max(x - w // 2, 0), width - w), h, w
+
+
+def _block_errors(original: np.ndarray, decoded: np.ndarray, step: int) -> np.ndarray:
+    """Sums of squared differences in blocks of step x step pixels, by strips so that a large picture needs no copy."""
+    height, width = original.shape[:2]
+    columns = np.arange(0, width, step)
+    strips = ((original[y : y + step].astype(np.int32), decoded[y : y + step]) for y in range(0, height, step))
+    return np.stack([np.add.reduceat(np.square(a - b).sum((0, 2), dtype=np.int64), columns) for a, b in strips])
+
+
+def _windows(blocks: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Sums over every window of rows x columns blocks."""
+    # sums over all blocks above and to the left, so that a window's sum is a difference of four
+    sums = np.pad(blocks.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    return sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
 
 
 def data_uri(rgb: np.ndarray) -> str:

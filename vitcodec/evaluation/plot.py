@@ -30,11 +30,12 @@ def rate_distortion_svg(
 
     rates: the bits per pixel that are drawn, on a linear axis; None: all of them, on a logarithmic one, where equal
     distances are equal ratios. axis: its title. labels: what to say of each point of a curve, on hovering. key: whether
-    to name the curves in the plot. Raises ValueError where no point is within the rates.
+    to name the curves in the plot. Points of infinite quality, which lossless pictures have, are not drawn. Raises
+    ValueError where no point is within the rates.
     """
     low_rate, high_rate = rates or (0, math.inf)
     points = {
-        name: sorted((b, v, t) for (b, v), t in zip(c, _texts(name, c, labels), strict=True))
+        name: sorted((b, v, t) for (b, v), t in zip(c, _texts(name, c, labels), strict=True) if math.isfinite(v))
         for name, c in curves.items()
     }
     shown = {name: [p for p in curve if low_rate <= p[0] <= high_rate and p[0] > 0] for name, curve in points.items()}

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .columns import columns
+from .columns import columns, quality_text
 from .comparison import BdRate, Comparison, Point
-from .measures import MEASURES, PLOTTED
+from .measures import LOSSLESS, MEASURES, PLOTTED
 from .results import Mean, Report, Row
+from .verdict import verdict
 
 _FIELDS = (
     *("codec", "file", "quality", "width", "height", "bytes", "bpp", *MEASURES),
@@ -133,7 +134,8 @@ def remarks(comparison: Comparison) -> list[str]:
     lines = _of_measures(comparison)
     if identical := max((m.identical for m in means), default=0):
         lines.append(
-            f"PSNR: up to {identical} images came back identical (inf); the mean is without them unless all are."
+            f"PSNR: up to {identical} {'image' if identical == 1 else 'images'} came back identical ({LOSSLESS}); "
+            "the mean is without them unless all are."
         )
     for key, measure in MEASURES.items():
         if small := max((m.without.get(key, 0) for m in means), default=0):
@@ -141,6 +143,7 @@ def remarks(comparison: Comparison) -> list[str]:
                 f"{measure.title} needs sides of at least {measure.smallest_side} pixels: "
                 f"none for {small} images, and the mean is without them."
             )
+    lines += not_in_curves(comparison)
     if any(comparison.bd_rates(measure) for measure in PLOTTED):
         lines += _of_comparison(comparison)
     return lines + [f"{r.codec}: {r.description}." for r in comparison.reports if r.description]
@@ -163,6 +166,26 @@ def _of_measures(comparison: Comparison) -> list[str]:
         "Memory: the most that encoding or decoding held at once, above what was held before, "
         f"{kind} (MB of 10^6 bytes); - where unknown.",
     ]
+
+
+def not_in_curves(comparison: Comparison) -> list[str]:
+    """What curves and BD-rates leave out because it is lossless."""
+    curves = comparison.curves("psnr")
+    if not any(len(points) > 1 for points in curves.values()):
+        return []
+    coverage, lines = comparison.coverage(), []
+    if coverage.lossless_files:
+        names = ", ".join(shortened(coverage.lossless_files)[:3]) + (
+            ", ..." if len(coverage.lossless_files) > 3 else ""
+        )
+        lines.append(
+            f"Curves and BD-rates are without {len(coverage.lossless_files)} of {len(comparison.complete())} images, "
+            f"which a codec stored without loss, so that they have no PSNR: {names}."
+        )
+    for codec in dict.fromkeys(codec for codec, _ in coverage.lossless_points):
+        qualities = ", ".join(quality_text(q) for c, q in coverage.lossless_points if c == codec)
+        lines.append(f"{codec} is lossless at quality {qualities}: curves and BD-rates have no such point.")
+    return lines
 
 
 def _of_comparison(comparison: Comparison) -> list[str]:
@@ -189,8 +212,10 @@ def row_record(row: Row, codec: str) -> dict[str, Any]:
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:
-    """Everything but the rows, for JSON: how it was measured, means, curves and BD-rates."""
+    """Everything but the rows, for JSON: how it was measured, means, curves, BD-rates, and `compare`'s verdict."""
+    found = verdict(comparison)
     return {
+        **({"verdict": found.record()} if found else {}),
         "provenance": comparison.provenance,
         "codecs": [_codec(r) for r in comparison.reports],
         "curves": {

@@ -74,12 +74,17 @@ for (const button of all(".legend button")) {
   });
 }
 
+// tables: two columns stay at the left where a table is scrolled, the second beside the first
+for (const table of all("table.two")) {
+  new ResizeObserver(([entry]) => table.style.setProperty("--first", `${entry.target.offsetWidth}px`)).observe(one("th", table));
+}
+
 // tables: a click on a heading sorts, a second one the other way round; empty cells stay last
 for (const table of all(".sortable")) {
   const body = table.tBodies[0];
   const value = (row, i) => {
     const cell = row.cells[i], text = cell.textContent.trim();
-    const number = Number(cell.dataset.value ?? (text === "inf" ? "Infinity" : text.replaceAll(",", "") || NaN));
+    const number = Number(cell.dataset.value ?? (text.replaceAll(",", "") || NaN));
     return text === "-" ? null : Number.isNaN(number) ? text : number;
   };
   all("thead th", table).forEach((heading, i) => {
@@ -141,31 +146,51 @@ async function pixels(image, width, height) {
   return context.getImageData(0, 0, width, height).data;
 }
 
-all(".scene").forEach((scene, number, scenes) => {
+// one image's pictures -> { scene, press(event): whether it was a key of theirs }
+const views = all(".scene").map((scene) => {
   const stage = one(".stage", scene), view = one(".view", scene), sheet = one(".sheet", scene), divider = one(".divider", scene);
   const pics = all(".pic", scene), selects = { left: one('[data-side="left"]', scene), right: one('[data-side="right"]', scene) };
   const gain = one("[data-gain]", scene), numbers = one(".numbers", scene);
   const width = Number(scene.dataset.width), height = Number(scene.dataset.height);
-  let at = 0.5, px = 0.5, py = 0.5;
+  const spot = scene.dataset.spotX && [scene.dataset.spotX / width, scene.dataset.spotY / height];
+  let at = 0.5; // the divider, as a part of the stage's width
+  let middle = spot || [0.5, 0.5]; // what an enlarged picture shows in the middle, as parts of its sides
+  let placed = [0, 0]; // how far the view was scrolled by this script
   const mode = () => stage.dataset.mode, zoom = () => Number(stage.dataset.zoom);
+  // 1:1 is one pixel of the picture for one of the screen
+  const sides = () => [width, height].map((side) => (side * zoom()) / devicePixelRatio);
+  const room = () => (mode() === "grid" ? one(".frame", scene) : view);
 
   const cut = () => {
     stage.style.setProperty("--at", `${at * 100}%`);
     sheet.style.setProperty("--cut", `${at * stage.clientWidth + view.scrollLeft}px`);
     divider.setAttribute("aria-valuenow", String(Math.round(at * 100)));
   };
-  const pan = () => { sheet.style.setProperty("--x", px); sheet.style.setProperty("--y", py); };
-  const layout = () => {
-    const room = [scene.clientWidth, Math.max(0.85 * innerHeight, 240)];
-    // 1:1 is one pixel of the picture for one of the screen
-    const scale = zoom() ? zoom() / devicePixelRatio : Math.min(room[0] / width, room[1] / height, Math.max(1, Math.min(2, 640 / width)));
-    sheet.style.setProperty("--w", `${width * scale}px`);
-    sheet.style.setProperty("--h", `${height * scale}px`);
-    sheet.style.setProperty("--ratio", `${width} / ${height}`);
-    stage.style.width = `${Math.min(room[0], width * scale)}px`;
-    stage.style.height = `${Math.min(room[1], height * scale)}px`;
+  const place = () => {
+    sheet.style.setProperty("--x", middle[0]);
+    sheet.style.setProperty("--y", middle[1]);
+    if (zoom() && mode() !== "grid") {
+      const [w, h] = sides();
+      view.scrollTo({ left: middle[0] * w - view.clientWidth / 2, top: middle[1] * h - view.clientHeight / 2, behavior: "instant" });
+      placed = [view.scrollLeft, view.scrollTop];
+    }
     cut();
-    pan();
+  };
+  const move = (dx, dy) => { // the picture under the view, in pixels of the screen, as far as its edges
+    const [w, h] = sides(), inside = (at, side, length) => (length > side ? 0.5 : clamp(at, length / side / 2, 1 - length / side / 2));
+    middle = [inside(middle[0] - dx / w, w, room().clientWidth), inside(middle[1] - dy / h, h, room().clientHeight)];
+    place();
+  };
+  const layout = () => {
+    const most = [scene.clientWidth, Math.max(0.85 * innerHeight, 240)];
+    const fit = Math.min(most[0] / width, most[1] / height, Math.max(1, Math.min(2, 640 / width)));
+    const [w, h] = zoom() ? sides() : [width * fit, height * fit];
+    sheet.style.setProperty("--w", `${w}px`);
+    sheet.style.setProperty("--h", `${h}px`);
+    sheet.style.setProperty("--ratio", `${width} / ${height}`);
+    stage.style.width = `${Math.min(most[0], w)}px`;
+    stage.style.height = `${Math.min(most[1], h)}px`;
+    place();
   };
 
   const heat = async () => {
@@ -195,7 +220,8 @@ all(".scene").forEach((scene, number, scenes) => {
     one(".tag.right", scene).textContent = right.dataset.name;
     const text = (pic) => `${pic.dataset.name}${pic.dataset.numbers && `: ${pic.dataset.numbers}`}`;
     if (mode() === "grid") {
-      numbers.textContent = zoom() ? "Move over a picture, or use the arrow keys: all show the same part." : "";
+      const sideways = matchMedia("(pointer: coarse)").matches ? ", sideways first" : "";
+      numbers.textContent = zoom() ? `Drag a picture${sideways}: all show the same part.` : "";
     } else {
       const shown = [...new Set([left, right])].filter((pic) => pic.dataset.numbers || pics.length < 3).map(text).join(" · ");
       numbers.textContent = shown;
@@ -212,85 +238,127 @@ all(".scene").forEach((scene, number, scenes) => {
     press(all("[data-mode]", one(".bar", scene)), one(`.bar [data-mode="${name}"]`, scene));
     show();
   };
-  const setZoom = (value) => {
-    // what was in the middle stays there
-    const middle = [view.scrollLeft + stage.clientWidth / 2, view.scrollTop + stage.clientHeight / 2].map((v, i) => v / (i ? sheet.offsetHeight : sheet.offsetWidth) || 0.5);
+  const setZoom = (value) => { // what was in the middle stays there
     stage.dataset.zoom = value;
     press(all(".bar [data-zoom]", scene), one(`.bar [data-zoom="${value}"]`, scene));
     show();
-    view.scrollTo({ left: middle[0] * sheet.offsetWidth - stage.clientWidth / 2, top: middle[1] * sheet.offsetHeight - stage.clientHeight / 2, behavior: "instant" });
-    cut();
   };
+  const toSpot = () => { middle = spot; setZoom("4"); };
 
   all(".bar [data-mode]", scene).forEach((b) => b.addEventListener("click", () => setMode(b.dataset.mode)));
   all(".bar [data-zoom]", scene).forEach((b) => b.addEventListener("click", () => setZoom(b.dataset.zoom)));
+  one(".spot", scene)?.addEventListener("click", toSpot);
   [selects.left, selects.right, gain].forEach((s) => s.addEventListener("change", show));
-  view.addEventListener("scroll", cut);
+  view.addEventListener("scroll", () => {
+    const now = [view.scrollLeft, view.scrollTop];
+    if (zoom() && mode() !== "grid" && now.some((v, i) => Math.abs(v - placed[i]) > 1)) { // by the reader
+      const [w, h] = sides();
+      middle = [(now[0] + view.clientWidth / 2) / w, (now[1] + view.clientHeight / 2) / h];
+      placed = now;
+    }
+    cut();
+  });
   new ResizeObserver(layout).observe(scene);
 
-  // the divider follows the pointer; in a magnified picture only its handle does, and the mouse moves the picture
-  let dragging = null;
-  const move = (event) => {
+  // the divider follows the pointer; in an enlarged picture only its handle does, and the rest moves the picture
+  let dragging = null, last = null;
+  const divide = (event) => {
     const box = stage.getBoundingClientRect();
     at = clamp((event.clientX - box.left) / box.width, 0, 1);
     cut();
   };
   stage.addEventListener("pointerdown", (event) => {
     if (event.button || !event.isPrimary) return;
+    const grid = mode() === "grid";
     if (mode() === "slide" && (divider.contains(event.target) || !zoom())) {
       dragging = "divider";
       divider.focus({ preventScroll: true });
-      move(event);
-    } else if (event.pointerType === "mouse" && zoom() && mode() !== "grid" && event.target !== view) {
-      dragging = "picture";
+      divide(event);
+    } else if (zoom() && (grid ? event.target.closest(".frame") : event.pointerType === "mouse" && event.target !== view)) {
+      dragging = "picture"; // in the other views a finger scrolls it
     } else return;
+    last = [event.clientX, event.clientY];
+    stage.classList.add("dragging");
     event.preventDefault();
     stage.setPointerCapture(event.pointerId);
   });
   stage.addEventListener("pointermove", (event) => {
-    if (dragging === "divider") move(event);
-    if (dragging === "picture") view.scrollBy(-event.movementX / (window.visualViewport?.scale ?? 1), -event.movementY);
-    const frame = event.target.closest?.(".frame");
-    if (mode() === "grid" && zoom() && frame) {
-      const box = frame.getBoundingClientRect();
-      px = clamp((event.clientX - box.left) / box.width, 0, 1);
-      py = clamp((event.clientY - box.top) / box.height, 0, 1);
-      pan();
-    }
+    if (dragging === "divider") divide(event);
+    if (dragging === "picture") move(event.clientX - last[0], event.clientY - last[1]);
+    last = [event.clientX, event.clientY];
   });
-  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => { dragging = null; });
+  for (const end of ["pointerup", "pointercancel"]) {
+    stage.addEventListener(end, () => { dragging = null; stage.classList.remove("dragging"); });
+  }
 
   const turn = (select, by) => {
     select.value = String((Number(select.value) + by + pics.length) % pics.length);
     show();
   };
-  scene.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
-    const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
-    const grid = mode() === "grid";
-    if (!grid && event.target === divider && (step || event.key === "Home" || event.key === "End")) {
-      at = step ? clamp(at + step / 100, 0, 1) : event.key === "End" ? 1 : 0;
+  const pressed = (event) => {
+    const key = event.key.toLowerCase(), sideways = { arrowleft: -1, arrowright: 1 }[key], upwards = { arrowup: 1, arrowdown: -1 }[key];
+    const enlarged = zoom() && (event.shiftKey || mode() === "grid");
+    const far = event.target === divider && { pagedown: -10, pageup: 10, home: -100, end: 100 }[key];
+    // up and down scroll the page, as everywhere, unless they can mean nothing else
+    if (enlarged && (sideways || (upwards && event.shiftKey))) {
+      move(-(sideways ?? 0) * room().clientWidth / 10, (upwards ?? 0) * room().clientHeight / 10);
+    } else if (mode() === "slide" && (sideways || far || (upwards && event.target === divider))) {
+      at = clamp(at + (sideways || far || upwards) / 100, 0, 1);
       cut();
-    } else if (grid && zoom() && event.key.startsWith("Arrow")) {
-      if (event.key === "ArrowLeft" || event.key === "ArrowRight") px = clamp(px + step / 20, 0, 1);
-      else py = clamp(py - step / 20, 0, 1);
-      pan();
-    } else if ("sbd".includes(event.key)) {
-      setMode({ s: "slide", b: "grid", d: "heat" }[event.key]);
-    } else if (event.key === "z") {
+    } else if (key === "s" || key === "b" || key === "d") {
+      setMode({ s: "slide", b: "grid", d: "heat" }[key]);
+    } else if (key === "z") {
       setZoom({ 0: "1", 1: "4", 4: "0" }[zoom()]);
-    } else if (event.key === "x") {
+    } else if (key === "m" && spot) {
+      toSpot();
+    } else if (key === "x") {
       [selects.left.value, selects.right.value] = [selects.right.value, selects.left.value];
       show();
-    } else if (event.key === "[" || event.key === "]") {
-      turn(selects.right, event.key === "]" ? 1 : -1);
-    } else if (event.key === "n" || event.key === "p") {
-      const next = scenes[number + (event.key === "n" ? 1 : -1)];
-      if (!next) return;
-      next.scrollIntoView();
-      one(next.querySelector(".stage").dataset.mode === "slide" ? ".divider" : "button", next).focus({ preventScroll: true });
-    } else return;
+    } else if (key === "[" || key === "]") {
+      turn(selects.right, key === "]" ? 1 : -1);
+    } else return false;
+    return true;
+  };
+  show();
+  return { scene, stage, divider, pressed };
+});
+
+// keys, without focusing anything first: they are for the image that was used last while it is in view, else the one in view
+{
+  let used = views[0];
+  const share = ({ stage }) => {
+    const box = stage.getBoundingClientRect();
+    return Math.max(Math.min(box.bottom, innerHeight) - Math.max(box.top, 0), 0) / Math.max(Math.min(box.height, innerHeight), 1);
+  };
+  const current = () => {
+    const most = views.reduce((a, b) => (share(b) > share(a) ? b : a));
+    return share(used) > 0.3 || !share(most) ? used : most;
+  };
+  const go = (view) => {
+    used = view;
+    view.scene.scrollIntoView();
+    (view.stage.dataset.mode === "slide" ? view.divider : one("button", view.scene)).focus({ preventScroll: true });
+  };
+  for (const view of views) {
+    for (const kind of ["pointerdown", "focusin"]) view.scene.addEventListener(kind, () => { used = view; });
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Unidentified") document.documentElement.classList.add("keyboard");
+    const other = (event.ctrlKey || event.altKey) && !event.getModifierState("AltGraph"); // [ and ] need AltGr on many keyboards
+    if (!views.length || event.defaultPrevented || other || event.metaKey || event.isComposing) return;
+    if (event.target.closest?.("input, select, textarea, [contenteditable]")) return;
+    const arrow = event.key.startsWith("Arrow"), key = event.key.toLowerCase();
+    if (arrow && event.target.closest?.(".scroll")) return; // they scroll a table
+    const view = current(), unseen = !share(view);
+    if (key === "n" || key === "p") {
+      const next = unseen ? view : views[views.indexOf(view) + (key === "n" ? 1 : -1)];
+      if (next) go(next);
+    } else if ((arrow && unseen) || !view.pressed(event)) {
+      return;
+    } else {
+      used = view;
+      if (unseen) view.scene.scrollIntoView();
+    }
     event.preventDefault();
   });
-  show();
-});
+}
