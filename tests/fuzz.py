@@ -139,7 +139,7 @@ def tables_feed() -> Feed:
 
     from vitcodec.bitstream.tables import table_index
     from vitcodec.codec import Codec
-    from vitcodec.context.coding import PayloadReader
+    from vitcodec.context.payloads import PayloadReader
 
     entropy, level = Codec.load(device="cpu").entropy, 1
 
@@ -152,9 +152,9 @@ def tables_feed() -> Feed:
             numpy.integers(-3, 4, n),
         )
         payload = rng.randbytes(rng.randrange(64)) if rng.randrange(4) else b"\xff" * rng.randrange(64)
-        # a model whose networks predict the random tables, for a group of n values of one channel
-        model = SimpleNamespace(tables=entropy.tables, index=lambda *arguments: index)
-        reader = PayloadReader(model, None, {level: payload}, None)
+        # networks that predict the random tables, for a group of n values of one channel
+        predictor = SimpleNamespace(tables=entropy.tables, index=lambda *arguments: index)
+        reader = PayloadReader(predictor, {level: payload}, None)
         values = reader(SimpleNamespace(level=level), torch.zeros(1, 1, n, 3))
         reader.finish()
         assert values.shape == (1, 1, n, 1)

@@ -27,10 +27,11 @@ from ..bitstream.tables import (
 from ..context.coding import EntropyModel
 from ..context.density import probability
 from ..context.groups import CodingGroup
+from ..context.prediction import Predictor
 from ..distortion import Distortion
 from ..models.autoencoder import Autoencoder
 from ..options import EncodeOptions
-from ..quality import QualityPoint, round_tokens
+from ..quality import round_tokens
 from ..rdo import EFFORTS, RDOSearch
 from ..subbands import Subbands
 
@@ -69,13 +70,13 @@ class SymbolCounts:
 class CountingCoder:
     """The coder callback that counts the symbols of known tokens, a batch of int32."""
 
-    def __init__(self, model: EntropyModel, point: QualityPoint, tokens: Subbands, counts: SymbolCounts):
-        self.model, self.point, self.tokens, self.counts = model, point, tokens, counts
+    def __init__(self, predictor: Predictor, tokens: Subbands, counts: SymbolCounts):
+        self.predictor, self.tokens, self.counts = predictor, tokens, counts
 
     def __call__(self, group: CodingGroup, parameters: Tensor) -> Tensor:
         q = group.gather(self.tokens)
-        index = self.model.index(self.point, group, parameters)
-        self.counts.add(index, index.residual(q.numpy().ravel()), self.model.tables)
+        index = self.predictor.index(group, parameters)
+        self.counts.add(index, index.residual(q.numpy().ravel()), self.predictor.tables)
         return q
 
 
@@ -131,7 +132,7 @@ def fit_tables(
         search = RDOSearch(autoencoder, model, point, distortion, EFFORTS[EncodeOptions.effort])
         tokens = search.search(image, tokens)
         features = point.features.expand(len(image), -1)
-        coder = CountingCoder(model, point, tokens, counts)
+        coder = CountingCoder(Predictor(model.tables, point), tokens, counts)
         model.context.autoregressive_pass(model.arithmetic, features, *tokens.grid, coder)
     narrow, wide = (
         smoothed(c, parametric(scales, largest))
