@@ -54,6 +54,11 @@ class Contents:
     erased: frozenset[tuple[int, int]] = frozenset()
     cut: bool = False
 
+    @property
+    def size(self) -> int:
+        """Bytes of all payloads."""
+        return sum(map(len, self.payloads.values()))
+
 
 @dataclass(frozen=True)
 class Layout:
