@@ -80,7 +80,8 @@ def head(
 
 
 def lossless_head(**fields: Any) -> bytes:
-    return head(**{"quality": 0, "model": b"", "weights": b""} | fields)
+    defaults: dict[str, Any] = {"quality": 0, "model": b"", "weights": b""}
+    return head(**defaults | fields)
 
 
 def payloads_of(header: Header, size: int = 3) -> dict[tuple[int, int], bytes]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..errors import FormatError, LimitError
 from . import container
 from .chunks import Chunk, Reader, Source, chunk_size, is_critical
-from .container import BACK, DONE, INDEX, KEYS, KNOWN, MAX_METADATA, PAYLOADS, PIXELS, Contents
+from .container import DONE, INDEX, KEYS, KNOWN, MAX_METADATA, METADATA, PAYLOADS, PIXELS, Contents
 from .header import Header
 
 # times the file's size that checksums are computed over at most, so that a hostile file cannot make the search endless
@@ -117,29 +117,38 @@ class ChunkSearch:
 
 def _read_front(search: ChunkSearch, found: Salvaged) -> tuple[int, list[int]]:
     """Where the payloads begin, and the index; empty if there is one tile only or it is lost."""
-    header, position = found.contents.header, 0
+    header, position, suspect = found.contents.header, 0, -1  # suspect: where the first damaged chunk begins
     last, allowed = container.before_payloads(header), container.allowed_metadata(header, behind=False)
     while (chunk := search.frame(position)) is not None and chunk.type not in PAYLOADS.values():
         payload, end = search.payload(chunk), position + chunk.size
         if payload is None:
             found.damage.append(_damaged_chunk(chunk.type))
-            if search.frame(end) is None:  # its length is, too
+            suspect = position if suspect < 0 else suspect
+            if search.frame(end) is None:  # its length is damaged, too
                 break
         elif chunk.type == last:
+            if suspect >= 0:
+                _search_metadata(search, suspect, position, found, allowed)
             return end, _index(search, chunk, found)
         else:
             _keep(search, chunk, payload, found, allowed)
         position = end
-    else:
-        if chunk is not None:
-            if last == INDEX and not found.damage:
-                found.damage.append(f"chunk {INDEX} is missing")
-            return position, []
-    # something is wrong with the order: go on from the next chunk that can only be the right one
+    if chunk is not None and suspect < 0:
+        if last == INDEX:
+            found.damage.append(f"chunk {INDEX} is missing")
+        return position, []
+    # a length may be wrong, so that something was passed over: go on from the next chunk that can only be the right one
     found.damage = found.damage or ["what stands before the picture is damaged"]
-    for chunk, _ in search.all(last, position):
-        return (chunk.offset + chunk.size, _index(search, chunk, found)) if last == INDEX else (chunk.offset, [])
-    return position, []
+    suspect, sizes = position if suspect < 0 else suspect, list[int]()
+    if right := next(search.all(last, suspect), None):
+        position = right[0].offset
+        if last == INDEX:
+            position, sizes = position + right[0].size, _index(search, right[0], found)
+    else:
+        first = next(search.all(PAYLOADS[container.levels_of(header)[0]], suspect), None)
+        position = position if first and position <= first[0].offset else suspect
+    _search_metadata(search, suspect, position, found, allowed)
+    return position, sizes
 
 
 def _read_back(search: ChunkSearch, start: int, position: int, found: Salvaged) -> None:
@@ -160,12 +169,18 @@ def _read_back(search: ChunkSearch, start: int, position: int, found: Salvaged) 
                 found.damage.append(f"chunk {DONE} is not empty")
             if position < len(search.data):
                 found.damage.append(_superfluous(search, position))
-            return
-    found.damage.append("damaged or cut off after the picture: metadata may be missing")
-    # a length is wrong, so that the rest was not found where it should be
-    for type in BACK.values():
-        intact = next(search.all(type, start), None)
-        if intact and KEYS[type] not in found.contents.metadata:
+            break
+    else:
+        found.damage.append("damaged or cut off after the picture: metadata may be missing")
+    if found.damage:
+        _search_metadata(search, start, len(search.data), found, allowed)
+
+
+def _search_metadata(search: ChunkSearch, start: int, end: int, found: Salvaged, allowed: set[str]) -> None:
+    """Keep the metadata that begin between two places; a damaged length may have passed over them."""
+    for key in sorted(allowed - found.contents.metadata.keys()):
+        intact = next(search.all(METADATA[key], start), None)
+        if intact and intact[0].offset < end:
             _keep(search, *intact, found, allowed)
 
 
@@ -194,8 +209,10 @@ def _keep(search: ChunkSearch, chunk: Chunk, payload: bytes, found: Salvaged, al
     try:
         limit = MAX_METADATA - sum(map(len, metadata.values()))
         metadata[key] = container.read_metadata(key, payload, limit, search.name, chunk)
-    except (FormatError, LimitError):
-        found.damage.append(_damaged_chunk(chunk.type))
+    except (FormatError, LimitError) as error:
+        large = f"chunk {chunk.type} is beyond the limit of metadata: left out"
+        what = large if isinstance(error, LimitError) else _damaged_chunk(chunk.type)
+        found.damage += [] if what in found.damage else [what]
 
 
 def _by_index(
