@@ -942,11 +942,16 @@ def test_importing_it_imports_nothing_heavy() -> None:
 
 
 def test_the_example_in_the_specification() -> None:
-    block = FORMAT.read_text("utf-8").split("begins with\n\n")[1].split("\n\n")[0]
-    example = bytes.fromhex("".join(re.split(r" {3,}", line.strip())[0] for line in block.splitlines()))
+    def example_after(words: str) -> bytes:
+        block = FORMAT.read_text("utf-8").split(f"{words}\n\n")[1].split("\n\n")[0]
+        return bytes.fromhex("".join(re.split(r" {3,}", line.strip())[0] for line in block.splitlines()))
+
+    example = example_after("begins with")
     header = Header(768, 512, 60, False, "swin", bytes.fromhex("0011223344556677"), 512)
     assert read_header(example) == header
     assert pack(Contents(header, {}, payloads_of(header))).startswith(example)
+    lossless = Header(768, 512, 0, False, "", b"", 512)
+    assert pack(sample(lossless, {})).startswith(START + example_after("has the HEAD"))
 
 
 def test_the_specification_names_every_chunk_and_limit() -> None:
