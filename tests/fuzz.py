@@ -29,7 +29,7 @@ import numpy as np
 
 from vitcodec.bitstream import container, salvage
 from vitcodec.bitstream.container import METADATA, Contents
-from vitcodec.bitstream.header import Header
+from vitcodec.bitstream.header import LOSSLESS, Header
 from vitcodec.errors import VitcodecError
 from vitcodec.subbands import CODING_ORDER
 
@@ -97,19 +97,22 @@ def rechunked(chunks: list[tuple[bytes, bytes]], rng: Random) -> bytes:
 
 
 def seeds() -> Iterator[bytes]:
-    one = Header(33, 17, 60, False, "swin", bytes(range(8)), 512)
+    """Files of one tile and of several, of tokens and of pixels, of an early draft, without metadata and with all."""
     for header in (
-        one,
+        Header(33, 17, 60, False, "swin", bytes(range(8)), 512),
         Header(130, 300, 5, True, "swin", bytes(8), 128),
         Header(600, 500, 90, False, "a-b.c", bytes(8), 128),
+        Header(130, 300, 60, False, "swin", bytes(8), 128, native=False),
+        Header(33, 17, LOSSLESS, True, "", b"", 512),
+        Header(130, 300, LOSSLESS, False, "", b"", 128),
     ):
-        tokens = {
+        payloads = {
             (level, tile): bytes((31 * level + 7 * tile + j) % 251 for j in range(3 + tile % 4))
-            for level in CODING_ORDER
-            for tile in range(header.grid.count)
+            for level, tile in container.payload_order(header)
         }
-        for metadata in ({}, {key: key.encode() * 9 for key in METADATA}):
-            yield container.pack(Contents(header, metadata, tokens))
+        everything = {key: key.encode() * 9 for key in METADATA if key != "MASK" or not header.lossless}
+        for metadata in ({}, everything):
+            yield container.pack(Contents(header, metadata, payloads))
 
 
 def container_feed() -> Feed:
@@ -128,7 +131,9 @@ def container_feed() -> Feed:
         bad = rechunked(chunks, rng) if rng.randrange(2) else mutate(data, rng)
         reader = rng.choice(readers)
         finest = {"finest": rng.randrange(1, 6)} if reader in (container.unpack, salvage.unpack) else {}
-        reader(bad, **finest)
+        made = reader(bad, **finest)
+        if reader is container.unpack and not finest["finest"] > 1:
+            assert container.unpack(container.pack(made)) == made
         return f"read by {reader.__module__.rsplit('.', 1)[1]}.{reader.__name__}"
 
     return feed

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from hypothesis import strategies as st
 from vitcodec.bitstream import chunks, container
 from vitcodec.bitstream import header as header_module
 from vitcodec.bitstream.container import (
+    FRONT,
     MAGIC,
     METADATA,
+    PAYLOADS,
+    PIXELS,
     TOKENS,
     VERSION,
     Contents,
@@ -36,6 +40,10 @@ from vitcodec.subbands import CODING_ORDER
 REFUSALS = (FormatError, UnsupportedError, LimitError)
 ONE_TILE = Header(width=33, height=17, quality=60, gray=False, model="swin", weights=bytes(range(8)), tile=512)
 TILED = replace(ONE_TILE, width=130, height=300, tile=128)  # 2 x 3 tiles
+LOSSLESS = Header(width=33, height=17, quality=0, gray=False, model="", weights=b"", tile=512)
+LOSSLESS_TILED = replace(LOSSLESS, width=130, height=300, tile=128)
+HEADERS = (ONE_TILE, TILED, LOSSLESS, LOSSLESS_TILED)
+GRAY, NATIVE, MORE = 1, 2, 4  # flags
 START = MAGIC + bytes([VERSION])
 FORMAT = Path(__file__).parents[1] / "docs" / "format.md"
 
@@ -61,26 +69,47 @@ def head(
     width: int = 33,
     height: int = 17,
     quality: int = 60,
-    flags: int = 0,
+    flags: int = NATIVE,
     tile: int = 4,
     model: bytes = b"swin",
+    weights: bytes = bytes(range(8)),
     more: bytes = b"",
 ) -> bytes:
     fixed = bytes([quality, flags, tile, len(model)])
-    return START + chunk(b"HEAD", varint(width) + varint(height) + fixed + model + bytes(range(8)) + more)
+    return START + chunk(b"HEAD", varint(width) + varint(height) + fixed + model + weights + more)
 
 
-def tokens_of(header: Header, size: int = 3) -> dict[tuple[int, int], bytes]:
+def lossless_head(**fields: Any) -> bytes:
+    defaults: dict[str, Any] = {"quality": 0, "model": b"", "weights": b""}
+    return head(**defaults | fields)
+
+
+def payloads_of(header: Header, size: int = 3) -> dict[tuple[int, int], bytes]:
     """Payloads that all differ in content and, from one to the next, in length."""
-    keys = [(level, tile) for level in CODING_ORDER for tile in range(header.grid.count)]
+    levels = CODING_ORDER if header.quality else (PIXELS,)
+    keys = [(level, tile) for level in levels for tile in range(header.grid.count)]
     return {key: bytes((31 * i + j) % 251 for j in range(size + i % 4)) for i, key in enumerate(keys)}
 
 
 def sample(header: Header = TILED, metadata: dict[str, bytes] | None = None) -> Contents:
-    return Contents(header, {"EXIF": b"II*\0", "ALPH": b"\xff\n"} if metadata is None else metadata, tokens_of(header))
+    """By default with metadata before the picture and behind it."""
+    return Contents(
+        header, {"EXIF": b"II*\0", "ALPH": b"\xff\n"} if metadata is None else metadata, payloads_of(header)
+    )
+
+
+def refused(data: bytes, **options: Any) -> bool:
+    """Whether unpack refuses a file."""
+    try:
+        unpack(data, **options)
+    except REFUSALS:
+        return True
+    return False
 
 
 TOKEN_CHUNKS = b"".join(chunk(TOKENS[level].encode(), b"abc") for level in CODING_ORDER)  # of one tile
+PIXEL_CHUNK = chunk(b"PIXL", b"abc")
+DONE = chunk(b"DONE")
 
 
 class CountingStream(io.BytesIO):
@@ -103,19 +132,30 @@ class DribblingStream(io.BytesIO):
 
 
 @pytest.mark.parametrize(
-    "header", [ONE_TILE, TILED, replace(TILED, gray=True, quality=1), replace(ONE_TILE, width=1, height=1, quality=100)]
+    "header",
+    [
+        *HEADERS,
+        replace(TILED, gray=True, quality=1),
+        replace(ONE_TILE, width=1, height=1, quality=100),
+        replace(LOSSLESS_TILED, gray=True),
+        replace(TILED, native=False),
+    ],
 )
-@pytest.mark.parametrize("metadata", [{}, {key: key.encode() * 50 for key in METADATA}, {"XMP ": b""}])
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {key: key.encode() * 50 for key in METADATA}, {"XMP ": b""}, dict.fromkeys(FRONT, b"f"), {"DPI ": bytes(8)}],
+)
 def test_round_trip(header: Header, metadata: dict[str, bytes]) -> None:
-    contents = sample(header, metadata)
+    contents = sample(header, {k: v for k, v in metadata.items() if header.quality or k != "MASK"})
     assert unpack(pack(contents)) == contents
 
 
 @given(
     width=st.integers(1, 700),
     height=st.integers(1, 700),
-    quality=st.integers(1, 100),
+    quality=st.integers(0, 100),
     gray=st.booleans(),
+    native=st.booleans(),
     model=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True),
     weights=st.binary(min_size=8, max_size=8),
     units=st.sampled_from([1, 2, 4, 255]),
@@ -128,14 +168,18 @@ def test_round_trip_of_anything(
     height: int,
     quality: int,
     gray: bool,
+    native: bool,
     model: str,
     weights: bytes,
     units: int,
     metadata: dict[str, bytes],
     payloads: list[bytes],
 ) -> None:
-    header = Header(width, height, quality, gray, model, weights, 128 * units)
-    keys = [(level, tile) for level in CODING_ORDER for tile in range(header.grid.count)]
+    header = Header(width, height, quality or 1, gray, model, weights, 128 * units, native)
+    if not quality:
+        header = replace(header, quality=0, model="", weights=b"", native=True)
+        metadata.pop("MASK", None)
+    keys = list(payloads_of(header))
     contents = Contents(header, metadata, {key: payloads[i % len(payloads)] for i, key in enumerate(keys)})
     data = pack(contents)
     assert unpack(data) == contents and read_header(data) == header
@@ -178,26 +222,48 @@ def test_a_file_on_disk(tmp_path: Path) -> None:
             assert unpack(stream) == sample()
 
 
-def test_metadata_comes_before_tokens_and_tokens_level_by_level() -> None:
-    types = [c.type for c in describe(pack(sample(metadata=dict.fromkeys(METADATA, b"x")))).chunks]
-    assert types == ["HEAD", "iCCP", "eXIF", "xMPD", "ALPH", "MASK", "INDX"] + [
-        t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)
-    ]
+def types(data: bytes) -> list[str]:
+    return [c.type for c in describe(data).chunks]
+
+
+def test_the_order_of_chunks() -> None:
+    everything = dict.fromkeys(METADATA, b"x")
+    front, back = ["HEAD", "iNAM", "cICP", "ALPH", "MASK", "INDX"], ["iCCP", "dPIX", "eXIF", "xMPD", "DONE"]
+    tokens = [t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)]
+    assert types(pack(sample(metadata=everything))) == [*front, *tokens, *back]
+    del everything["MASK"]
+    front.remove("MASK")
+    assert types(pack(sample(LOSSLESS_TILED, everything))) == [*front, *["PIXL"] * 6, *back]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_what_follows_the_picture_costs_nothing_where_there_is_none(header: Header) -> None:
+    for metadata in ({}, {"ALPH": b"a"}):
+        data = pack(sample(header, metadata))
+        assert types(data)[-1] == ("TOKA" if header.quality else "PIXL")
+    assert types(pack(sample(header, {"DPI ": bytes(8)})))[-2:] == ["dPIX", "DONE"]
 
 
 def test_pack_refuses_what_no_file_can_hold() -> None:
     complete = sample()
     for key in [(0, 0), (1, 5)]:
-        with pytest.raises(ValueError, match="tokens"):
+        with pytest.raises(ValueError, match="payloads"):
             pack(Contents(TILED, {}, {k: v for k, v in complete.payloads.items() if k != key}))
-    with pytest.raises(ValueError, match="tokens"):
-        pack(Contents(TILED, {}, complete.payloads | {(5, 0): b""}))
+    for header, level in ((TILED, PIXELS), (LOSSLESS_TILED, 0), (LOSSLESS_TILED, 1)):
+        with pytest.raises(ValueError, match="payloads"):
+            pack(Contents(header, {}, payloads_of(header) | {(level, 0): b""}))
+    with pytest.raises(ValueError, match="lossless"):
+        pack(sample(LOSSLESS, {"MASK": b"\x80"}))
     with pytest.raises(ValueError, match="XMP"):
         pack(Contents(TILED, {"XMP": b""}, complete.payloads))
     wrong: list[dict[str, Any]] = [
         {"width": 0},
         {"height": -1},
-        {"quality": 0},
+        {"quality": 0},  # lossless, and names a model
+        {"quality": 0, "model": ""},
+        {"quality": 0, "weights": b""},
+        {"quality": 0, "model": "", "weights": b"", "native": False},
+        {"quality": -1},
         {"quality": 101},
         {"weights": bytes(7)},
     ]
@@ -212,7 +278,7 @@ def test_pack_refuses_what_no_file_can_hold() -> None:
 # ---- damage
 
 
-@pytest.mark.parametrize("header", [ONE_TILE, replace(TILED, height=60)])
+@pytest.mark.parametrize("header", [ONE_TILE, replace(TILED, height=60), LOSSLESS, replace(LOSSLESS_TILED, height=60)])
 def test_every_bit_flip_and_every_truncation_is_refused(header: Header) -> None:
     data = pack(sample(header))
     for i in range(len(data)):
@@ -236,23 +302,48 @@ def test_every_bit_flip_and_truncation_of_the_header_is_refused_by_read_header()
 
 
 def test_a_damaged_file_never_gives_wrong_coarse_levels() -> None:
+    """What is skipped may be damaged; the metadata behind it are checked, and are said to be cut off if they are."""
     data = pack(sample())
-    expected, size = unpack(data, finest=4), describe(data)
-    checked = next(c.offset for c in size.chunks if c.type == "TOKC")
+    expected, chunks_ = unpack(data, finest=4), describe(data).chunks
+    skipped = next(c.offset for c in chunks_ if c.type == "TOKC")
+    behind = next(c.offset for c in chunks_ if c.type == "eXIF")
     for i in range(len(data)):
-        flipped = data[:i] + bytes([data[i] ^ 1 << i % 8]) + data[i + 1 :]
-        if i < checked:
-            with pytest.raises(REFUSALS):
-                unpack(flipped, finest=4)
-        else:
-            assert unpack(flipped, finest=4) == expected
+        for bit in range(8):
+            flipped = data[:i] + bytes([data[i] ^ 1 << bit]) + data[i + 1 :]
+            if skipped <= i < behind:
+                assert unpack(flipped, finest=4) == expected
+            elif not refused(flipped, finest=4):
+                found = unpack(flipped, finest=4)
+                assert i > behind and found.cut and found.payloads == expected.payloads
+                assert found.metadata.items() <= expected.metadata.items()
+
+
+@pytest.mark.parametrize("header", [ONE_TILE, TILED])
+@pytest.mark.parametrize("finest", [2, 3, 4, 5])
+def test_a_cut_file_gives_its_coarse_levels(header: Header, finest: int) -> None:
+    """Half a file is a whole picture in less detail; `cut` says that metadata may be missing."""
+    whole = Contents(header, {"ALPH": b"a", "ICCP": b"p" * 99, "EXIF": bytes(range(200))}, payloads_of(header, 50))
+    data, expected = pack(whole), unpack(pack(whole), finest)
+    assert not expected.cut and expected.metadata == whole.metadata
+    coarse = [TOKENS[level] for level in CODING_ORDER if level == 0 or level >= finest]
+    needed = max(c.offset + c.size for c in describe(data).chunks if c.type in coarse)
+    profile = next(c for c in describe(data).chunks if c.type == "iCCP")
+    for end in range(needed):
+        assert refused(data[:end], finest=finest)
+    for end in range(needed, len(data)):
+        found = unpack(data[:end], finest)
+        assert found.cut and found.payloads == expected.payloads and found.metadata["ALPH"] == b"a"
+        assert ("ICCP" in found.metadata) == (end >= profile.offset + profile.size)
+        assert refused(data[:end]), "all levels are wanted: the file has to be whole"
 
 
 def test_bytes_behind_the_end_are_refused() -> None:
-    data = pack(sample())
-    for more in (b"\0", b"\n", chunk(b"note"), data):
-        with pytest.raises(FormatError, match="too many"):
-            unpack(data + more)
+    for header in HEADERS:
+        for metadata in ({}, {"EXIF": b"e"}):
+            data = pack(sample(header, metadata))
+            for more in (b"\0", b"\n", chunk(b"note"), chunk(b"eXIF"), DONE, data):
+                with pytest.raises(FormatError, match="too many"):
+                    unpack(data + more)
 
 
 def test_text_mode_transfers_are_named() -> None:
@@ -277,9 +368,12 @@ def test_messages_are_one_line_and_name_the_file() -> None:
         data[:60] + b"\xff" + data[61:],
         START[:-1] + b"\1",
         head(60000, 60000),
-        head(flags=2),
+        head(flags=8),
+        head(flags=NATIVE | MORE) + TOKEN_CHUNKS,
+        head(flags=NATIVE | MORE) + TOKEN_CHUNKS + chunk(b"DONE", b"!"),
+        lossless_head(flags=0) + PIXEL_CHUNK,
     ]
-    for damaged in [*cases, head(quality=0), head(model=b"a\nb"), head(more=b"!"), head() + chunk(b"NEWS")]:
+    for damaged in [*cases, head(quality=101), head(model=b"a\nb"), head(more=b"!"), head() + chunk(b"NEWS")]:
         with pytest.raises(REFUSALS) as caught:
             unpack(damaged, name="photo.vitc")
         assert str(caught.value).startswith("photo.vitc: ") and "\n" not in str(caught.value)
@@ -289,14 +383,14 @@ def test_messages_are_one_line_and_name_the_file() -> None:
 @fuzz(100)
 def test_random_bytes_are_refused(data: bytes) -> None:
     for read in (unpack, read_header, describe):
-        for prefix in (b"", START, head(), head(300, 300, tile=1)):
+        for prefix in (b"", START, head(), head(300, 300, tile=1), lossless_head(), head(flags=NATIVE | MORE)):
             if read is read_header and len(prefix) > len(START):
                 continue
             with pytest.raises(REFUSALS):
                 read(prefix + data)
 
 
-@given(st.integers(0, 400), st.integers(0, 40), st.binary(max_size=40), st.sampled_from([ONE_TILE, TILED]))
+@given(st.integers(0, 400), st.integers(0, 40), st.binary(max_size=40), st.sampled_from(HEADERS))
 @fuzz(150)
 def test_mutated_files_are_refused_or_whole(position: int, removed: int, inserted: bytes, header: Header) -> None:
     data = pack(sample(header))
@@ -305,35 +399,28 @@ def test_mutated_files_are_refused_or_whole(position: int, removed: int, inserte
         contents = unpack(mutated)
     except REFUSALS:
         return
-    assert contents.payloads == tokens_of(header)  # nothing was changed, or a chunk of metadata is gone
+    assert contents.payloads == payloads_of(header)  # nothing was changed, or a chunk of metadata is gone
 
 
-TYPES = [
-    b"HEAD",
-    b"INDX",
-    b"iCCP",
-    b"eXIF",
-    b"xMPD",
-    b"ALPH",
-    b"TOKL",
-    b"TOKD",
-    b"TOKC",
-    b"TOKB",
-    b"TOKA",
-    b"NEWS",
-    b"news",
-]
+TYPES = [b"HEAD", b"INDX", b"DONE", b"NEWS", b"news", *(t.encode() for t in (*METADATA.values(), *PAYLOADS.values()))]
 SIZES = st.lists(st.integers(0, 3), min_size=10, max_size=10).map(bytes)  # an index of two tiles
 
 
 @given(
-    st.sampled_from([head(), head(130, tile=1), head(16384, 16384, tile=1)]),
+    st.sampled_from(
+        [head(), head(flags=NATIVE | MORE), head(130, tile=1), head(16384, 16384, tile=1), lossless_head()]
+    ),
     st.lists(st.tuples(st.sampled_from(TYPES), st.binary(max_size=3) | SIZES), max_size=20),
-    st.sampled_from([b"", TOKEN_CHUNKS]),
+    st.sampled_from([b"", TOKEN_CHUNKS, PIXEL_CHUNK]),
+    st.lists(st.tuples(st.sampled_from(TYPES), st.binary(max_size=3)), max_size=4),
+    st.sampled_from([b"", DONE]),
 )
-@fuzz(150)
-def test_any_chunks_with_right_checksums(start: bytes, chunks: list[tuple[bytes, bytes]], end: bytes) -> None:
-    data = start + b"".join(chunk(type, payload) for type, payload in chunks) + end
+@fuzz(300)
+def test_any_chunks_with_right_checksums(
+    start: bytes, front: list[tuple[bytes, bytes]], picture: bytes, back: list[tuple[bytes, bytes]], end: bytes
+) -> None:
+    front_chunks, back_chunks = (b"".join(chunk(*c) for c in some) for some in (front, back))
+    data = start + front_chunks + picture + back_chunks + end
     try:
         contents = unpack(data)
     except REFUSALS:
@@ -344,13 +431,13 @@ def test_any_chunks_with_right_checksums(start: bytes, chunks: list[tuple[bytes,
 @given(st.binary(max_size=60))
 @fuzz(150)
 def test_any_header_with_a_right_checksum(payload: bytes) -> None:
-    for data in (payload, b"\x21\x11" + payload, b"\x21\x11\x3c\0\4\4swin" + payload):
+    for data in (payload, b"\x21\x11" + payload, b"\x21\x11\x3c\2\4\4swin" + payload, b"\x21\x11\0" + payload):
         try:
             header = read_header(START + chunk(b"HEAD", data))
         except REFUSALS:
             continue
         assert (
-            1 <= header.quality <= 100
+            0 <= header.quality <= 100
             and 1 <= header.width <= header_module.MAX_SIDE
             and header.grid.count <= header_module.MAX_TILES
         )
@@ -360,18 +447,34 @@ def test_any_header_with_a_right_checksum(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("finest", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("header", [ONE_TILE, TILED])
+@pytest.mark.parametrize("header", HEADERS)
 def test_finer_levels_are_neither_read_nor_checked(header: Header, finest: int) -> None:
-    whole = Contents(header, {"ICCP": b"p" * 100}, tokens_of(header, size=50))
+    whole = Contents(header, {"ALPH": b"a" * 100, "EXIF": b"e" * 100}, payloads_of(header, size=300))
     data = pack(whole)
     finer = [c for c in describe(data).chunks if c.type in [TOKENS[level] for level in range(1, finest)]]
-    needed = len(data) - sum(c.size for c in finer)
+    frames = 0 if header.grid.count > 1 else 6 * len(finer)  # type and length, where no index says how far to go
     stream = CountingStream(data)
     contents = unpack(stream, finest)
-    assert stream.total == needed
+    assert stream.total == len(data) - sum(c.size for c in finer) + frames
     assert contents == replace(whole, payloads={k: v for k, v in whole.payloads.items() if k[0] == 0 or k[0] >= finest})
-    if finest > 1:
-        assert unpack(data[:needed], finest) == unpack(data[:needed] + b"\0" * 99, finest) == contents
+    spoiled = bytearray(data)
+    for c in finer:
+        spoiled[c.offset + 6 : c.offset + c.size] = bytes(c.size - 6)
+    assert unpack(bytes(spoiled), finest) == contents
+    for end in (len(data) - 1, len(data) + 1):
+        with_end = (data + b"\0")[:end]
+        assert refused(with_end, finest=finest) or (end < len(data) and unpack(with_end, finest).cut)
+
+
+@pytest.mark.parametrize("finest", [2, 3, 4, 5])
+@pytest.mark.parametrize("header", [ONE_TILE, TILED])
+def test_without_metadata_behind_it_reading_ends_with_what_is_needed(header: Header, finest: int) -> None:
+    data = pack(Contents(header, {"ALPH": b"a" * 100}, payloads_of(header, size=50)))
+    finer = [c for c in describe(data).chunks if c.type in [TOKENS[level] for level in range(1, finest)]]
+    needed, contents, stream = len(data) - sum(c.size for c in finer), unpack(data, finest), CountingStream(data)
+    unpack(stream, finest)
+    assert stream.total == needed and not contents.cut
+    assert unpack(data[:needed], finest) == unpack(data[:needed] + b"\0" * 99, finest) == contents
     with pytest.raises(FormatError):
         unpack(data[: needed - 1], finest)
 
@@ -382,19 +485,21 @@ def test_finest_out_of_range(finest: int) -> None:
         unpack(pack(sample()), finest)
 
 
-def test_tiles_that_are_not_asked_for_are_neither_read_nor_checked() -> None:
-    whole = Contents(TILED, {"EXIF": b"e"}, tokens_of(TILED, size=200))
+@pytest.mark.parametrize("header", [TILED, LOSSLESS_TILED])
+def test_tiles_that_are_not_asked_for_are_neither_read_nor_checked(header: Header) -> None:
+    whole = Contents(header, {"EXIF": b"e", "ALPH": b"a"}, payloads_of(header, size=200))
     data = pack(whole)
-    where = dict(zip(whole.payloads, (c for c in describe(data).chunks if c.type in TOKENS.values()), strict=True))
+    where = dict(zip(whole.payloads, (c for c in describe(data).chunks if c.type in PAYLOADS.values()), strict=True))
     for tiles, finest in (({4}, 1), ({0, 5}, 3), (set[int](), 1)):
-        broken = bytearray(data)
+        broken, skipped = bytearray(data), 0
         for (level, tile), c in where.items():
             if tile not in tiles or 0 < level < finest:
                 broken[c.offset : c.offset + c.size] = bytes(c.size)
+                skipped += c.size
         stream = CountingStream(bytes(broken))
         wanted = {k: v for k, v in whole.payloads.items() if k[1] in tiles and (k[0] == 0 or k[0] >= finest)}
-        assert unpack(stream, finest, tiles=tiles).tokens == wanted
-        assert stream.total == where[0, 0].offset + sum(where[key].size for key in wanted)
+        assert unpack(stream, finest, tiles=tiles) == replace(whole, payloads=wanted)
+        assert stream.total == len(data) - skipped
         with pytest.raises(FormatError):
             unpack(data[:-1], 1, tiles=tiles)
 
@@ -406,8 +511,9 @@ def test_read_header_reads_the_header_only() -> None:
     assert stream.total == len(head(130, 300, tile=1)) == 9 + describe(data).chunks[0].size
 
 
-def test_the_index_leads_to_any_tile_and_level() -> None:
-    contents = Contents(TILED, {"EXIF": b"e"}, tokens_of(TILED, size=126))  # lengths of one and of two bytes
+@pytest.mark.parametrize("header", [TILED, LOSSLESS_TILED])
+def test_the_index_leads_to_any_tile_and_level(header: Header) -> None:
+    contents = Contents(header, {"EXIF": b"e"}, payloads_of(header, size=126))  # lengths of one and of two bytes
     data = pack(contents)
     position = data.index(b"INDX") + 4
     length, position = data[position], position + 1
@@ -417,7 +523,7 @@ def test_the_index_leads_to_any_tile_and_level() -> None:
     start = position + length + 4
     for k, ((level, _), payload) in enumerate(contents.payloads.items()):
         offset = start + sum(8 + len(varint(size)) + size for size in sizes[:k])
-        expected = chunk(TOKENS[level].encode(), payload)
+        expected = chunk(PAYLOADS[level].encode(), payload)
         assert data[offset : offset + len(expected)] == expected
 
 
@@ -431,6 +537,8 @@ def test_describe_accounts_for_every_byte() -> None:
     assert layout.level_bytes == {
         level: sum(len(v) for k, v in sample().payloads.items() if k[0] == level) for level in CODING_ORDER
     }
+    lossless = sample(LOSSLESS_TILED)
+    assert describe(pack(lossless)).level_bytes == {PIXELS: sum(map(len, lossless.payloads.values()))}
     unknown = describe(head() + chunk(b"note", b"hello") + TOKEN_CHUNKS).chunks[1]
     assert (unknown.type, unknown.length, unknown.size) == ("note", 5, 14)
     with pytest.raises(FormatError):
@@ -441,14 +549,18 @@ def test_describe_accounts_for_every_byte() -> None:
 
 
 def test_unknown_ancillary_chunks_are_skipped() -> None:
-    data = head() + chunk(b"note", b"hello") + chunk(b"eXIF", zlib.compress(b"e")) + chunk(b"note") + TOKEN_CHUNKS
-    assert unpack(data) == Contents(ONE_TILE, {"EXIF": b"e"}, {(level, 0): b"abc" for level in CODING_ORDER})
+    metadata = chunk(b"note", b"hello") + chunk(b"eXIF", zlib.compress(b"e")) + chunk(b"note")
+    expected = Contents(ONE_TILE, {"EXIF": b"e"}, {(level, 0): b"abc" for level in CODING_ORDER})
+    assert unpack(head() + metadata + TOKEN_CHUNKS) == expected
+    assert unpack(head(flags=NATIVE | MORE) + TOKEN_CHUNKS + metadata + DONE) == expected
 
 
 def test_unknown_critical_chunks_need_a_newer_reader() -> None:
     for data in (
         head() + chunk(b"NEWS", b"hello") + TOKEN_CHUNKS,
         head() + TOKEN_CHUNKS[:12] + chunk(b"NEWS") + TOKEN_CHUNKS[12:],
+        head(flags=NATIVE | MORE) + TOKEN_CHUNKS + chunk(b"NEWS") + DONE,
+        lossless_head() + chunk(b"NEWS") + PIXEL_CHUNK,
     ):
         with pytest.raises(UnsupportedError, match=r"needs vitcodec >.*NEWS"):
             unpack(data)
@@ -465,14 +577,128 @@ def test_newer_versions_need_a_newer_reader() -> None:
                 read(MAGIC + bytes([version]) + pack(sample())[9:])
 
 
-@pytest.mark.parametrize("bit", range(1, 8))
+@pytest.mark.parametrize("bit", range(3, 8))
 def test_reserved_flags_need_a_newer_reader(bit: int) -> None:
-    with pytest.raises(UnsupportedError, match="needs vitcodec >"):
-        unpack(head(flags=1 << bit) + TOKEN_CHUNKS)
+    for flags in (1 << bit, NATIVE | 1 << bit, GRAY | NATIVE | MORE | 1 << bit):
+        for data in (head(flags=flags) + TOKEN_CHUNKS, lossless_head(flags=flags) + PIXEL_CHUNK):
+            for read in (unpack, read_header, describe):
+                with pytest.raises(UnsupportedError, match="needs vitcodec >"):
+                    read(data)
 
 
-def test_the_gray_flag() -> None:
-    assert unpack(head(flags=1) + TOKEN_CHUNKS).header == replace(ONE_TILE, gray=True)
+def test_flags() -> None:
+    assert unpack(head(flags=GRAY | NATIVE) + TOKEN_CHUNKS).header == replace(ONE_TILE, gray=True)
+    assert unpack(head(flags=NATIVE | MORE) + TOKEN_CHUNKS + DONE) == unpack(head() + TOKEN_CHUNKS)
+    for header, flags in ((ONE_TILE, NATIVE), (LOSSLESS, NATIVE), (replace(TILED, native=False), 0)):
+        for metadata, more in (({}, 0), ({"ALPH": b"a"}, 0), ({"DPI ": b"d"}, MORE)):
+            data = pack(sample(header, metadata))
+            position = 14 + len(varint(header.width)) + len(varint(header.height)) + 1
+            assert data[position] == flags | more
+
+
+def test_files_of_early_drafts() -> None:
+    """Bit 1 of the flags is not set, and all metadata stand before the picture."""
+    metadata = chunk(b"iCCP", zlib.compress(b"p")) + chunk(b"eXIF", zlib.compress(b"e")) + chunk(b"ALPH", b"a")
+    for flags in (0, GRAY):
+        found = unpack(head(flags=flags) + metadata + TOKEN_CHUNKS)
+        assert not found.header.native and found.header.gray == bool(flags)
+        assert found.metadata == {"ICCP": b"p", "EXIF": b"e", "ALPH": b"a"}
+        assert unpack(pack(found)) == found  # written anew, they say the same of themselves
+    with pytest.raises(FormatError):  # there were no lossless ones
+        unpack(lossless_head(flags=0) + PIXEL_CHUNK)
+
+
+# ---- lossless files
+
+
+def test_lossless_files() -> None:
+    assert read_header(lossless_head()) == LOSSLESS
+    assert len(lossless_head()) == 9 + 4 + 1 + 2 + 4 + 4  # neither model nor weights
+    assert unpack(lossless_head() + PIXEL_CHUNK) == Contents(LOSSLESS, {}, {(PIXELS, 0): b"abc"})
+    tiles = chunk(b"INDX", b"\3\2") + chunk(b"PIXL", b"abc") + chunk(b"PIXL", b"de")
+    found = unpack(lossless_head(width=40, height=130, tile=1) + tiles)
+    assert found.payloads == {(PIXELS, 0): b"abc", (PIXELS, 1): b"de"}
+    for finest in range(1, 6):  # there is nothing coarser to read
+        assert unpack(pack(sample(LOSSLESS_TILED)), finest) == sample(LOSSLESS_TILED)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lossless_head(model=b"swin") + PIXEL_CHUNK,
+        lossless_head(weights=bytes(8)) + PIXEL_CHUNK,
+        lossless_head(model=b"swin", weights=bytes(8)) + PIXEL_CHUNK,
+        lossless_head() + TOKEN_CHUNKS,
+        lossless_head() + PIXEL_CHUNK + TOKEN_CHUNKS,
+        lossless_head() + PIXEL_CHUNK * 2,
+        lossless_head(),
+        lossless_head() + chunk(b"INDX", b"\3") + PIXEL_CHUNK,
+        lossless_head() + chunk(b"MASK", zlib.compress(b"\x80")) + PIXEL_CHUNK,
+        lossless_head(width=40, height=130, tile=1) + PIXEL_CHUNK * 2,  # no index
+        lossless_head(width=40, height=130, tile=1) + chunk(b"INDX", b"\3" * 10) + PIXEL_CHUNK * 2,
+        head() + PIXEL_CHUNK,
+        head() + TOKEN_CHUNKS + PIXEL_CHUNK,
+    ],
+)
+def test_wrong_lossless_files_are_refused(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        unpack(data)
+
+
+# ---- metadata before the picture and behind it
+
+
+BEHIND = chunk(b"iCCP", zlib.compress(b"p")) + chunk(b"dPIX", bytes(8)) + chunk(b"eXIF", zlib.compress(b"e"))
+
+
+@pytest.mark.parametrize("start, picture", [(head, TOKEN_CHUNKS), (lossless_head, PIXEL_CHUNK)])
+def test_metadata_on_either_side(start: Callable[..., bytes], picture: bytes) -> None:
+    before, behind = start(), start(flags=NATIVE | MORE)
+    expected = unpack(before + BEHIND + picture)
+    assert expected.metadata == {"ICCP": b"p", "DPI ": bytes(8), "EXIF": b"e"} and not expected.cut
+    assert unpack(behind + picture + BEHIND + DONE) == expected
+    profile, rest = BEHIND[: BEHIND.index(b"dPIX")], BEHIND[BEHIND.index(b"dPIX") :]
+    assert unpack(behind + profile + picture + rest + DONE) == expected
+    assert unpack(behind + BEHIND + picture + DONE) == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",  # no DONE
+        BEHIND,
+        DONE[:-1],
+        DONE + b"\0",
+        DONE * 2,
+        BEHIND + DONE + BEHIND,
+        chunk(b"DONE", b"\0"),
+        chunk(b"DONE", bytes(1000)),
+        chunk(b"done"),
+        chunk(b"eXIF", zlib.compress(b"e")) * 2 + DONE,  # twice
+        chunk(b"iNAM", b"\1") + DONE,  # what belongs to the picture stands before it
+        chunk(b"cICP", b"\1\x0d\0\1") + DONE,
+        chunk(b"ALPH", b"a") + DONE,
+        chunk(b"MASK", zlib.compress(b"\x80")) + DONE,
+        chunk(b"HEAD") + DONE,
+        chunk(b"INDX", b"\3" * 5) + DONE,
+        chunk(b"TOKA", b"abc") + DONE,
+        chunk(b"PIXL", b"abc") + DONE,
+    ],
+)
+def test_wrong_ends_are_refused(data: bytes) -> None:
+    for start, picture in ((head, TOKEN_CHUNKS), (lossless_head, PIXEL_CHUNK)):
+        with pytest.raises(FormatError):
+            unpack(start(flags=NATIVE | MORE) + picture + data)
+        # the flag is not set: nothing may follow
+        assert not data or refused(start() + picture + data)
+
+
+def test_metadata_cannot_stand_on_both_sides() -> None:
+    exif = chunk(b"eXIF", zlib.compress(b"e"))
+    with pytest.raises(FormatError, match=r"eXIF at byte .* is out of place"):
+        unpack(head(flags=NATIVE | MORE) + exif + TOKEN_CHUNKS + exif + DONE)
+    with pytest.raises(FormatError, match=r"DONE at byte .* is out of place"):
+        unpack(head(flags=NATIVE | MORE) + DONE + TOKEN_CHUNKS + exif + DONE)
 
 
 TOKL, TOKD, REST = TOKEN_CHUNKS[:12], TOKEN_CHUNKS[12:24], TOKEN_CHUNKS[24:]
@@ -495,12 +721,29 @@ TOKL, TOKD, REST = TOKEN_CHUNKS[:12], TOKEN_CHUNKS[12:24], TOKEN_CHUNKS[24:]
         + REST,  # a length that is not canonical
         chunk(b"no e") + TOKEN_CHUNKS,  # not letters
         chunk(b"XMP ") + TOKEN_CHUNKS,
+        DONE + TOKEN_CHUNKS,
     ],
 )
 def test_misplaced_chunks_are_refused(chunks: bytes) -> None:
-    assert unpack(head() + TOKEN_CHUNKS).tokens[0, 0] == b"abc"
+    assert unpack(head() + TOKEN_CHUNKS).payloads[0, 0] == b"abc"
     with pytest.raises(FormatError):
         unpack(head() + chunks)
+    with pytest.raises(FormatError):
+        unpack(head(flags=NATIVE | MORE) + chunks + DONE)
+
+
+@pytest.mark.parametrize("finest", [2, 5])
+def test_misplaced_chunks_are_refused_where_payloads_are_skipped(finest: int) -> None:
+    """Without an index: their types say where the metadata begin."""
+    for picture in (
+        TOKL + REST,
+        TOKL + TOKD + REST + TOKL,
+        TOKL + TOKD + chunk(b"eXIF") + REST,
+        TOKL + TOKD + REST[12:],
+    ):
+        with pytest.raises(FormatError):
+            unpack(head(flags=NATIVE | MORE) + picture + DONE, finest)
+    assert not unpack(head(flags=NATIVE | MORE) + TOKEN_CHUNKS + DONE, finest).cut
 
 
 TWO_TILES = b"".join(chunk(TOKENS[level].encode(), payload) for level in CODING_ORDER for payload in (b"abc", b"de"))
@@ -523,7 +766,7 @@ TWO_TILES = b"".join(chunk(TOKENS[level].encode(), payload) for level in CODING_
 )
 def test_wrong_indices_are_refused(index: bytes) -> None:
     start = head(40, 130, tile=1)
-    assert unpack(start + chunk(b"INDX", b"\3\2" * 5) + TWO_TILES).tokens[1, 1] == b"de"
+    assert unpack(start + chunk(b"INDX", b"\3\2" * 5) + TWO_TILES).payloads[1, 1] == b"de"
     with pytest.raises(FormatError):
         unpack(start + index + TWO_TILES)
 
@@ -533,7 +776,7 @@ def test_wrong_indices_are_refused(index: bytes) -> None:
     [
         {"width": 0},
         {"height": 0},
-        {"quality": 0},
+        {"quality": 0},  # lossless, and names a model
         {"quality": 101},
         {"tile": 0},
         {"model": b""},
@@ -591,6 +834,10 @@ def test_a_claim_costs_nothing() -> None:
     for data in (
         head(60000, 60000, tile=1),
         head(16384, 16384, tile=1) + chunk(b"INDX", bytes(10)) + TOKEN_CHUNKS,
+        lossless_head(width=16384, height=16384, tile=1) + chunk(b"INDX", bytes(10)) + PIXEL_CHUNK,
+        lossless_head() + b"PIXL" + varint(huge) + bytes(100),
+        head(flags=NATIVE | MORE) + TOKEN_CHUNKS + b"eXIF" + varint(huge) + bytes(100),
+        head(flags=NATIVE | MORE) + TOKEN_CHUNKS + b"DONE" + varint(huge) + bytes(100),
         head(16384, 16384, tile=1) + b"INDX" + varint(5 * 16384) + bytes(100),
         head() + b"iCCP" + varint(huge) + bytes(100),
         head() + b"news" + varint(huge) + bytes(100),
@@ -607,11 +854,12 @@ def test_a_claim_costs_nothing() -> None:
 
 
 def test_chunks_that_are_too_long_are_not_read() -> None:
-    for start, long in [(START, b"HEAD"), (head(130, tile=1), b"INDX")]:
+    more = head(flags=NATIVE | MORE) + TOKEN_CHUNKS
+    for start, long in [(START, b"HEAD"), (head(130, tile=1), b"INDX"), (more, b"DONE")]:
         stream = CountingStream(start + chunk(long, bytes(100_000)))
         with pytest.raises(FormatError):
             unpack(stream)
-        assert stream.total < 100
+        assert stream.total < len(start) + 100
 
 
 def test_a_damaged_length_is_not_taken_for_large_metadata() -> None:
@@ -622,7 +870,7 @@ def test_a_damaged_length_is_not_taken_for_large_metadata() -> None:
 def test_metadata_has_a_limit_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert container.MAX_METADATA == 64 << 20
     monkeypatch.setattr(container, "MAX_METADATA", 1000)
-    fits = Contents(ONE_TILE, {"ICCP": bytes(400), "EXIF": bytes(600)}, tokens_of(ONE_TILE))
+    fits = Contents(ONE_TILE, {"ALPH": bytes(400), "EXIF": bytes(600)}, payloads_of(ONE_TILE))
     assert unpack(pack(fits)) == fits
     with pytest.raises(LimitError, match="metadata"):
         pack(replace(fits, metadata=fits.metadata | {"XMP ": b"x"}))
@@ -633,6 +881,29 @@ def test_metadata_has_a_limit_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(LimitError, match="metadata"):
             unpack(head() + too_much + TOKEN_CHUNKS)
+    large, small = chunk(b"iCCP", zlib.compress(bytes(600))), chunk(b"xMPD", zlib.compress(bytes(401)))
+    more = head(flags=NATIVE | MORE)
+    for before, behind in (
+        (large, small),  # as inflated
+        (small, large),
+        (b"", large + small),
+        (large + chunk(b"ALPH", bytes(401)), b""),
+        (chunk(b"ALPH", bytes(401)), large),
+        (chunk(b"news", bytes(600)), chunk(b"news", bytes(401))),
+        (b"", chunk(b"iCCP", bytes(1001))),
+    ):
+        for finest in (1, 5):
+            with pytest.raises(LimitError, match="metadata"):
+                unpack(more + before + TOKEN_CHUNKS + behind + DONE, finest)
+
+
+def test_stored_metadata_count_as_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They once took more than what was left, and the next chunk was inflated without a limit."""
+    monkeypatch.setattr(container, "MAX_METADATA", 1000)
+    full, bomb = chunk(b"iCCP", zlib.compress(bytes(1000))), chunk(b"xMPD", zlib.compress(bytes(10 << 20))[:600])
+    for extra in (b"x", b"xx", b"xxx"):
+        with pytest.raises(LimitError, match="metadata"):
+            unpack(head() + full + chunk(b"ALPH", extra) + bomb + TOKEN_CHUNKS)
 
 
 def test_profiles_are_deflated() -> None:
@@ -671,16 +942,21 @@ def test_importing_it_imports_nothing_heavy() -> None:
 
 
 def test_the_example_in_the_specification() -> None:
-    block = FORMAT.read_text("utf-8").split("begins with\n\n")[1].split("\n\n")[0]
-    example = bytes.fromhex("".join(re.split(r" {3,}", line.strip())[0] for line in block.splitlines()))
+    def example_after(words: str) -> bytes:
+        block = FORMAT.read_text("utf-8").split(f"{words}\n\n")[1].split("\n\n")[0]
+        return bytes.fromhex("".join(re.split(r" {3,}", line.strip())[0] for line in block.splitlines()))
+
+    example = example_after("begins with")
     header = Header(768, 512, 60, False, "swin", bytes.fromhex("0011223344556677"), 512)
     assert read_header(example) == header
-    assert pack(Contents(header, {}, tokens_of(header))).startswith(example)
+    assert pack(Contents(header, {}, payloads_of(header))).startswith(example)
+    lossless = Header(768, 512, 0, False, "", b"", 512)
+    assert pack(sample(lossless, {})).startswith(START + example_after("has the HEAD"))
 
 
 def test_the_specification_names_every_chunk_and_limit() -> None:
     text = FORMAT.read_text("utf-8")
-    for type in ("HEAD", "INDX", *METADATA.values(), *TOKENS.values()):
+    for type in ("HEAD", "INDX", "DONE", *METADATA.values(), *PAYLOADS.values()):
         assert f"`{type}`" in text
     assert (header_module.MAX_SIDE, header_module.MAX_PIXELS, header_module.MAX_TILES, chunks.MAX_VARINT) == (
         65535,

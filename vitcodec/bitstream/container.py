@@ -34,7 +34,7 @@ HEAD, INDEX, DONE = "HEAD", "INDX", "DONE"
 MAX_METADATA = 64 << 20  # bytes of all metadata
 
 KEYS = {type: key for key, type in METADATA.items()}
-_KNOWN = {HEAD, INDEX, DONE, *PAYLOADS.values(), *KEYS}
+KNOWN = {HEAD, INDEX, DONE, *PAYLOADS.values(), *KEYS}
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Contents:
     payloads: (level, tile) -> payload, with a level of CODING_ORDER, or PIXELS in a lossless file, and the tile's index
     in row-major order.
     erased: (level, tile) of payloads that are damaged or cut off; only salvage.unpack leaves any.
-    cut: whether the file ends within what was not wanted, so that the metadata after the picture are not known.
+    cut: whether the file ends within what was not wanted, so that metadata after the picture may be missing.
     """
 
     header: Header
@@ -89,6 +89,8 @@ def pack(contents: Contents) -> bytes:
     check_limits(header, "the image")
     if unknown := metadata.keys() - METADATA.keys():
         raise ValueError(f"unknown metadata {sorted(unknown)}; known are {list(METADATA)}")
+    if header.lossless and "MASK" in metadata:
+        raise ValueError("a lossless file has no tokens to erase")
     _check_metadata(sum(map(len, metadata.values())), "the image")
     keys = list(payload_order(header))
     if payloads.keys() != set(keys):
@@ -145,12 +147,12 @@ class _FileReader:
     def read(self, finest: int, tiles: Collection[int] | None) -> _FileReader:
         if finest not in range(1, 6):
             raise ValueError(f"the finest level to read is {finest}, not in 1..5")
-        order = list(payload_order(self.contents.header))
-        last = INDEX if self.contents.header.grid.count > 1 else PAYLOADS[order[0][0]]
-        first: Chunk | None = self.metadata(last)
+        header = self.contents.header
+        first: Chunk | None = self.metadata(before_payloads(header))
         sizes: list[int] = []
-        if first and last == INDEX:
-            sizes, first = read_index(self.reader, first, len(order)), None
+        if first and first.type == INDEX:
+            sizes, first = read_index(self.reader, first, header), None
+        order = list(payload_order(header))  # only now: a header alone may claim many tiles
         wanted = [key for key in order if key[0] == 0 or key[0] >= finest]
         for number, (level, tile) in enumerate(wanted):
             if tiles is not None and tile not in tiles and sizes:
@@ -162,7 +164,7 @@ class _FileReader:
             self.back()
         elif self.more:
             try:
-                self.skip(len(order) - len(wanted), sizes[len(wanted) :])
+                self.skip(order[len(wanted) :], sizes[len(wanted) :])
                 self.back()
             except Truncated:
                 self.contents.cut = True
@@ -170,10 +172,12 @@ class _FileReader:
 
     def metadata(self, last: str) -> Chunk:
         """Read metadata up to a chunk of type `last`, of which type and length are read."""
+        allowed = allowed_metadata(self.contents.header, behind=last == DONE)
         while (chunk := self.reader.chunk()).type != last:
             key = KEYS.get(chunk.type)
-            if key in self.contents.metadata or (key is None and is_critical(chunk.type)):
-                self.reader.refuse(chunk, _KNOWN)
+            misplaced = key is not None and (key in self.contents.metadata or key not in allowed)
+            if misplaced or (key is None and is_critical(chunk.type)):
+                self.reader.refuse(chunk, KNOWN)
             self.spent += chunk.length
             _check_metadata(self.spent, self.reader.name)
             payload = self.reader.payload(chunk)
@@ -188,7 +192,7 @@ class _FileReader:
     def payload(self, chunk: Chunk, level: int, tile: int, size: int | None) -> None:
         """Read a payload. size: what the index says of it."""
         if chunk.type != PAYLOADS[level]:
-            self.reader.refuse(chunk, _KNOWN)
+            self.reader.refuse(chunk, KNOWN)
         if size not in (None, chunk.length):
             raise self.reader.damaged(
                 f"chunk {chunk.type} at byte {chunk.offset} has {chunk.length} bytes, the index says {size}"
@@ -196,21 +200,23 @@ class _FileReader:
         self.contents.payloads[level, tile] = self.reader.payload(chunk)
         self.chunks.append(chunk)
 
-    def skip(self, count: int, sizes: list[int]) -> None:
+    def skip(self, keys: list[tuple[int, int]], sizes: list[int]) -> None:
         """Go past payloads that are not wanted. sizes: theirs, or empty if there is no index."""
-        for number in range(count):
-            if sizes:
-                self.reader.skip(chunk_size(sizes[number]))
-                continue
+        for size in sizes:
+            self.reader.skip(chunk_size(size))
+        for level, _ in [] if sizes else keys:
             chunk = self.reader.chunk()
-            if chunk.type not in PAYLOADS.values():
-                self.reader.refuse(chunk, _KNOWN)
+            if chunk.type != PAYLOADS[level]:
+                self.reader.refuse(chunk, KNOWN)
             self.reader.skip(chunk.offset + chunk.size - self.reader.position)
 
     def back(self) -> None:
         """Read what follows the picture, up to the file's end."""
-        if self.more and self.reader.payload(self.metadata(DONE)):
-            raise self.reader.damaged(f"chunk {DONE} is not empty")
+        if self.more:
+            done = self.metadata(DONE)
+            if done.length:
+                raise self.reader.damaged(f"chunk {DONE} is not empty")
+            self.reader.payload(done)
         if self.reader.remaining:
             raise self.reader.damaged(f"{self.reader.remaining} bytes too many at its end")
 
@@ -243,12 +249,24 @@ def read_head(reader: Reader) -> tuple[Header, bool, Chunk]:
 
 
 def read_metadata(key: str, payload: bytes, limit: int, name: str, chunk: Chunk) -> bytes:
-    """The metadata in a chunk's payload, of which at most `limit` bytes are inflated."""
-    return payload if key in STORED else _inflate(payload, limit, name, chunk)
+    """The metadata in a chunk's payload, at most `limit` bytes. Raises FormatError, LimitError."""
+    if key not in STORED:
+        return _inflate(payload, limit, name, chunk)
+    if len(payload) > limit:
+        _check_metadata(MAX_METADATA + 1, name)
+    return payload
 
 
-def read_index(reader: Reader, chunk: Chunk, count: int) -> list[int]:
-    """The sizes of so many payloads, all of the file's, in the order of payload_order. Raises FormatError."""
+def allowed_metadata(header: Header, behind: bool) -> set[str]:
+    """The keys of metadata that may stand before a file's picture, or behind it."""
+    if behind:
+        return set(BACK)
+    return set(METADATA) - ({"MASK"} if header.lossless else set())
+
+
+def read_index(reader: Reader, chunk: Chunk, header: Header) -> list[int]:
+    """The sizes of all of a file's payloads, in the order of payload_order. Raises FormatError."""
+    count = len(levels_of(header)) * header.grid.count
     if not count <= chunk.length <= MAX_VARINT * count:
         raise reader.damaged(f"its index of {chunk.length} bytes cannot hold {count} sizes")
     fields = Reader(reader.payload(chunk), f"{reader.name}: index")
@@ -261,6 +279,11 @@ def read_index(reader: Reader, chunk: Chunk, count: int) -> list[int]:
 def levels_of(header: Header) -> tuple[int, ...]:
     """The levels of a file's payloads, in coding order."""
     return (PIXELS,) if header.lossless else CODING_ORDER
+
+
+def before_payloads(header: Header) -> str:
+    """The type of the chunk that ends the metadata before the picture: the index, or else the first payload."""
+    return INDEX if header.grid.count > 1 else PAYLOADS[levels_of(header)[0]]
 
 
 def payload_order(header: Header) -> Iterator[tuple[int, int]]:
