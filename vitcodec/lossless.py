@@ -109,8 +109,12 @@ def _unpack_tile(payload: bytes, place: Region) -> Image.Image:
         with Image.open(io.BytesIO(payload), formats=["WEBP", "PNG"]) as image:
             if image.size != (place.width, place.height):
                 raise ValueError(f"it has {image.width}x{image.height} pixels")
+            if image.mode not in ("L", "RGB"):
+                raise ValueError(f"it has pixels of mode {image.mode}")
             return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # for damaged files, Pillow's decoders raise nearly everything
         raise FormatError(f"a tile's pixels are damaged ({error})") from error
 
 

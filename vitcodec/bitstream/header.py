@@ -47,8 +47,10 @@ class Header:
                 f"tiles of {self.tile} pixels are not a multiple of {TILE_UNIT} in 1..255 times {TILE_UNIT}"
             )
         if self.lossless:
-            if self.model or self.weights or not self.native:
+            if self.model or self.weights:
                 raise ValueError("it is lossless and names a model")
+            if not self.native:
+                raise ValueError("it is lossless and of a draft that had no lossless files")
             return
         if self.quality not in QUALITIES:
             raise ValueError(f"quality {self.quality} is outside 1..100")
