@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..store import RESULTS
-from . import cost, rates, search
+from . import cost, fidelity, rates, search
 from .library import Library
 from .spanish import translated
 
 ROOT = Path(__file__).parent.parent.parent
 TEMPLATE = Path(__file__).parent / "results.md"
-BLOCKS = rates.BLOCKS | cost.BLOCKS | search.BLOCKS
+BLOCKS = rates.BLOCKS | cost.BLOCKS | search.BLOCKS | fidelity.BLOCKS
 MARKED = re.compile(r"(?<=<!-- generated: )([\w-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 

@@ -1,0 +1,98 @@
+"""The worst PSNR of generated pictures at each quality, and whether size and PSNR rise with quality.
+
+The pictures are those of benchmarks/generated.py: patterns, dithers, noise, text, mixtures with photographs, single
+odd pixels; gray and colour, from 1x1 to 200x200 pixels. They go through one codec in this process, as tokens unless
+--coding says otherwise, at effort 1 unless another is given. Exit code 1: a picture has less than 36 dB at quality 90
+or above, or its size or PSNR falls from one quality to the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+from itertools import pairwise
+from typing import Any
+
+from vitcodec.codec import Codec
+from vitcodec.images import Picture
+from vitcodec.metrics import psnr
+from vitcodec.options import EncodeOptions
+
+from ..generated import KINDS, SIDES, Generated, pictures
+from ..harness import one
+from ..measure import Point
+from ..store import Results
+
+QUALITIES = (50, 75, 90, 100)
+COUNT = 15 * len(KINDS)
+LEAST = 36.0  # dB from quality 90 on
+GOOD = 90
+EXACT = 100.0  # dB: stands for a picture that comes back without any error
+CODINGS = ("tokens", "auto")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--coding", choices=CODINGS, default=CODINGS[0], help="of vitcodec [default: %(default)s]")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="of the first picture [default: 0]")
+
+
+def run(arguments: argparse.Namespace) -> Results:
+    effort = one(arguments.effort, 1, "effort")
+    count = len(KINDS) if arguments.quick else arguments.count or COUNT
+    sides = (1, 48) if arguments.quick else SIDES
+    codec = Codec.load(one(arguments.models, None, "model"), arguments.device, arguments.threads)
+    options = options_of(effort, arguments.coding)
+    qualities = sorted(arguments.qualities or QUALITIES)
+    points: list[Point] = []
+    for number, made in enumerate(pictures(count, sides, arguments.first), 1):
+        points += measured(codec, made, qualities, options)
+        print(f"{number}/{count} {made.name}: {_line(points[-len(qualities) :])}", flush=True)
+    return {
+        "images": count,
+        "effort": effort,
+        "coding": arguments.coding,
+        "failures": failures(points),
+        "points": points,
+    }
+
+
+def options_of(effort: int, coding: str) -> EncodeOptions:
+    """The same coding for every quality. A vitcodec without the option codes everything as tokens."""
+    known = {f.name for f in fields(EncodeOptions)}
+    return EncodeOptions(effort=effort, **({"coding": coding} if "coding" in known else {}))
+
+
+def measured(codec: Any, made: Generated, qualities: list[int], options: EncodeOptions) -> list[Point]:
+    """A picture at every quality: bytes of the file and PSNR, EXACT where nothing is lost."""
+    picture, points = Picture(made.rgb, gray=made.gray), []
+    for quality in qualities:
+        data = codec.encode(picture, replace(options, quality=quality))
+        found = min(EXACT, psnr(made.rgb, codec.decode(data).rgb))
+        point = {"image": made.name, "kind": made.kind, "setting": quality, "bytes": len(data)}
+        points.append({**point, "psnr": round(found, 3)})
+    return points
+
+
+def failures(points: list[Point]) -> list[str]:
+    """What is less good than it has to be, and where size or PSNR falls."""
+    low = [
+        f"{p['image']}: {p['psnr']:.2f} dB at quality {p['setting']}, less than {LEAST:g}"
+        for p in points
+        if p["setting"] >= GOOD and p["psnr"] < LEAST
+    ]
+    return low + [f"{a['image']}: {what} from quality {a['setting']} to {b['setting']}" for what, a, b in drops(points)]
+
+
+def drops(points: list[Point]) -> list[tuple[str, Point, Point]]:
+    """Where size or PSNR falls from one quality to the next of a picture: (what, before, after).
+
+    A picture that comes back exactly has nowhere to rise to, and its size may stay.
+    """
+    steps = [(a, b) for a, b in pairwise(points) if a["image"] == b["image"]]
+    sizes = [(f"size falls ({a['bytes']:,} to {b['bytes']:,})", a, b) for a, b in steps if b["bytes"] < a["bytes"]]
+    levels = [(f"PSNR falls ({a['psnr']:.2f} to {b['psnr']:.2f})", a, b) for a, b in steps if b["psnr"] < a["psnr"]]
+    return sizes + levels
+
+
+def _line(points: list[Point]) -> str:
+    return ", ".join(f"q{p['setting']} {p['psnr']:.2f} dB {p['bytes']:,} B" for p in points)
