@@ -1,24 +1,14 @@
-"""Image files of many kinds with odd contents, and what has to come of each: used by test_strange.py and fuzz.py.
-
-`make(rng)` writes a small picture in a random format, depth and layout, byte by byte where Pillow cannot write it, and
-adds blocks of metadata. `faults(strange)` reads it, writes it again, and lists what is wrong: exceptions, pictures
-refused for their metadata, other pixels than those written, losses that no note tells.
-"""
+"""PNG files of every colour type and depth, written chunk by chunk."""
 
 from __future__ import annotations
 
-import io
-import re
 import struct
-import warnings
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
-from PIL import Image, ImageCms
-from strange_metadata import (
+
+from .metadata import (
     DPI,
     EXIF,
     HDR,
@@ -29,83 +19,11 @@ from strange_metadata import (
     Block,
     exif_block,
     iptc_bytes,
-    lost,
     profile_block,
-    srgb,
     text_bytes,
-    wide,
     xmp_block,
 )
-
-from vitcodec.errors import VitcodecError
-from vitcodec.images import Picture, read_image, write_image
-
-Array = np.ndarray
-UNKNOWN = "nobody can say"  # of alpha: it may be there or not
-
-
-@dataclass
-class Strange:
-    """An image file, and what its pixels are."""
-
-    name: str
-    data: bytes
-    rgb: Array | None = None  # (H, W, 3) uint8 before it is turned; None where nobody can say
-    alpha: Array | str | None = None  # (H, W) uint8
-    blocks: list[Block] = field(default_factory=list)
-    tolerance: int = 0
-    seen: bool = False  # rgb is what is seen in sRGB, not the values of the file
-    may_refuse: bool = False  # Pillow knows no such picture, or the picture itself is damaged
-    says: str = ""  # what a note has to match
-
-    @property
-    def orientation(self) -> int | None:
-        """Of the first block that turns the picture, None where one is in doubt."""
-        found = [b.orientation for b in self.blocks]
-        return None if None in found else next((o for o in found if o not in (0, 1)), 1)
-
-
-def upright(array: Array, orientation: int) -> Array:
-    if orientation >= 5:
-        array = array.swapaxes(0, 1)
-    flips = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
-    rows, columns = flips[orientation]
-    return array[::rows, ::columns]
-
-
-def scaled(samples: Array, most: int) -> Array:
-    """Samples of 0..most as 8 bits."""
-    return np.rint(samples.astype(np.float64) * 255 / most).astype(np.uint8)
-
-
-def as_rgb(gray: Array) -> Array:
-    return np.repeat(gray[..., None], 3, -1)
-
-
-def sizes(rng: Random) -> tuple[int, int]:
-    """Height and width."""
-    return rng.choice([1, 2, 7, 8, rng.randrange(3, 34)]), rng.choice([1, 3, 8, 16, rng.randrange(3, 34)])
-
-
-def samples_of(rng: Random, channels: int, most: int) -> Array:
-    """(H, W, channels) of 0..most: noise, or a few values in areas."""
-    numpy, (height, width) = np.random.default_rng(rng.getrandbits(64)), sizes(rng)
-    array = numpy.integers(0, most + 1, (height, width, channels))
-    if rng.randrange(3) == 0:
-        array[: height // 2] = array[0, 0]
-    return array
-
-
-def packed(samples: Array, bits: int, order: str = ">") -> list[bytes]:
-    """Rows of samples as bytes. Below 8 bits and with 12, the highest bit first."""
-    rows = samples.reshape(len(samples), -1)
-    if bits in (8, 16, 32):
-        return [row.astype(f"{order}u{bits // 8}").tobytes() for row in rows]
-    spread = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-    return [row.tobytes() for row in np.packbits(spread.reshape(len(rows), -1).astype(np.uint8), axis=1)]
-
-
-# PNG
+from .pictures import UNKNOWN, Array, Strange, as_rgb, packed, samples_of, scaled
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -171,7 +89,9 @@ def _transparent(rng: Random, out: Strange, samples: Array, kind: int, most: int
 
 
 P3 = np.array([[0.4865709, 0.2656677, 0.1982173], [0.2289746, 0.6917385, 0.0792869], [0, 0.0451134, 1.0439444]])
-SRGB = np.array([[0.4123908, 0.3575843, 0.1804808], [0.212639, 0.7151687, 0.0721923], [0.0193308, 0.1191948, 0.9505322]])
+SRGB = np.array(
+    [[0.4123908, 0.3575843, 0.1804808], [0.212639, 0.7151687, 0.0721923], [0.0193308, 0.1191948, 0.9505322]]
+)
 
 
 def in_srgb(rgb: Array, gamma: float | None, matrix: Array = SRGB) -> Array:
@@ -188,7 +108,9 @@ def _png_colour(rng: Random, out: Strange) -> bytes:
     assert out.rgb is not None
     p3 = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
     usual = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-    name = rng.choice(["gAMA", "gAMA", "gAMA of sRGB", "gAMA odd", "cHRM", "cHRM odd", "sRGB", "cICP", "cICP odd", "iCCP"])
+    name = rng.choice(
+        ["gAMA", "gAMA", "gAMA of sRGB", "gAMA odd", "cHRM", "cHRM odd", "sRGB", "cICP", "cICP odd", "iCCP"]
+    )
     if out.alpha is UNKNOWN and name != "iCCP":  # too much at once
         return b""
     out.name += f", {name}"
@@ -267,7 +189,9 @@ def _png_extra(rng: Random, out: Strange) -> bytes:
             data = chunk(b"zTXt", b"Comment\0" + bytes([rng.choice([0, 0, 0, 7])]) + text)
         case "iTXt":
             block = Block(TEXT, "iTXt", b"")
-            rest = rng.choice([b"\0\0\0\0" + text_bytes(rng), b"\1\0\0\0" + rng.randbytes(9), b"\0", b"\7\7no end", b""])
+            rest = rng.choice(
+                [b"\0\0\0\0" + text_bytes(rng), b"\1\0\0\0" + rng.randbytes(9), b"\0", b"\7\7no end", b""]
+            )
             data = chunk(b"iTXt", b"Comment\0" + rest)
         case "long":
             block = Block(TEXT, "1.2 MB of text", b"")
@@ -302,94 +226,3 @@ def _png_extra(rng: Random, out: Strange) -> bytes:
     out.blocks.append(block)
     out.name += f", {name} {block.name}"
     return data
-
-
-# JPEG
-
-
-def segment(marker: int, data: bytes) -> bytes:
-    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
-
-
-def stored(image: Image.Image, format: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def values(data: bytes) -> Array:
-    """What Pillow reads of a file without metadata."""
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def jpeg(rng: Random) -> Strange:
-    mode = rng.choice(["RGB", "RGB", "L", "CMYK"])
-    samples = samples_of(rng, {"RGB": 3, "L": 1, "CMYK": 4}[mode], 255).astype(np.uint8)
-    image = Image.frombytes(mode, samples.shape[1::-1], samples.tobytes())
-    options = {"quality": rng.choice([30, 75, 95]), "progressive": bool(rng.randrange(2))}
-    plain = stored(image, "JPEG", **options, subsampling=rng.randrange(3) if mode == "RGB" else -1)
-    out = Strange(f"JPEG {mode}", b"", values(plain), says="CMYK" if mode == "CMYK" else "")
-    extras = b"".join(_jpeg_extra(rng, out, mode) for _ in range(rng.choice([0, 1, 1, 2, 3])))
-    at = 2 if rng.randrange(2) else 2 + 2 + int.from_bytes(plain[4:6], "big")  # before the first segment or after it
-    out.data = plain[:at] + extras + plain[at:] + rng.choice([b"", b"", b"", b"\0" * 9, rng.randbytes(50), plain])
-    return out
-
-
-def _jpeg_extra(rng: Random, out: Strange, mode: str) -> bytes:
-    name = rng.choice(["EXIF", "EXIF", "EXIF", "XMP", "ICC", "COM", "IPTC", "MPF", "extended XMP", "rest", "density"])
-    if any(name in (b.key, "EXIF", "XMP") and b.key in (EXIF, XMP, ICC) for b in out.blocks):
-        name = "rest"
-    match name:
-        case "EXIF":
-            block = exif_block(rng)
-            data = segment(0xE1, b"Exif\0\0" + block.data)
-        case "XMP":
-            block = xmp_block(rng)
-            data = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + block.data)
-        case "ICC":
-            block, data = _jpeg_profile(rng, mode)
-        case "COM":
-            block = Block(TEXT, "COM", b"")
-            data = segment(0xFE, text_bytes(rng))
-        case "IPTC":
-            block = Block(IPTC, "Photoshop 3.0", b"")
-            data = segment(0xED, b"Photoshop 3.0\0" + iptc_bytes(rng))
-        case "MPF":
-            block = Block(TEXT, "MPF", b"", claimed=False)
-            data = segment(0xE2, b"MPF\0" + rng.choice([rng.randbytes(40), exif_block(rng).data]))
-        case "extended XMP":
-            block = Block(TEXT, "extended XMP", b"", claimed=False)
-            data = segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + rng.randbytes(60))
-        case "density":
-            block = Block(DPI, "odd JFIF", b"", claimed=False)
-            unit, x, y = rng.choice([(0, 1, 1), (1, 0, 0), (1, 72, 65535), (2, 118, 118), (9, 300, 300)])
-            data = segment(0xE0, b"JFIF\0\1\1" + struct.pack(">BHHBB", unit, x, y, 0, 0))
-        case _:
-            block = Block(TEXT, "rest", b"", claimed=False)
-            marker = rng.choice([0xE0, 0xE1, 0xE2, 0xE3, 0xE5, 0xEB, 0xEF])
-            head = rng.choice([b"", b"JFXX\0\x10", b"Exif\0", b"ICC_PROFILE\0", b"FPXR\0", b"JP", b"http://ns.adobe.com/xap/"])
-            data = segment(marker, head + rng.randbytes(rng.choice([0, 1, 30])))
-            if head == b"ICC_PROFILE\0":
-                block = Block(ICC, "a part of a profile", b"")
-    out.blocks.append(block)
-    out.name += f", {name} {block.name}"
-    return data
-
-
-def _jpeg_profile(rng: Random, mode: str) -> tuple[Block, bytes]:
-    """A profile in one to three parts, or with parts that do not fit together."""
-    if rng.randrange(2):
-        block = profile_block(rng)
-        count = rng.randrange(1, 4)
-        size = -(-len(block.data) // count)
-        parts = [(i + 1, count, block.data[i * size : (i + 1) * size]) for i in range(count)]
-        rng.shuffle(parts)
-        block = Block(ICC, f"{block.name}, {count} parts", block.data)
-    else:
-        block = Block(ICC, "parts that do not fit", b"")
-        third = len(srgb()) // 3
-        parts = rng.choice(
-            [[(1, 2, srgb()[:third])], [(0, 0, srgb())], [(1, 1, b"")], [(2, 1, srgb())], [(1, 1, srgb()), (1, 1, wide())]]
-        )
-    return block, b"".join(segment(0xE2, b"ICC_PROFILE\0" + bytes([i, n]) + data) for i, n, data in parts)

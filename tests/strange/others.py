@@ -1,0 +1,115 @@
+"""GIF, BMP, WebP, JPEG 2000, AVIF and PNM files, and damaged files of every kind."""
+
+from __future__ import annotations
+
+import io
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from .metadata import DPI, TEXT, Block, exif_block, profile_block, text_bytes, xmp_block
+from .pictures import Array, Strange, as_rgb, samples_of, scaled, stored, values
+
+
+def _bytes(rng: Random, channels: int) -> Array:
+    return samples_of(rng, channels, 255).astype(np.uint8)
+
+
+def gif(rng: Random) -> Strange:
+    colours = np.random.default_rng(rng.getrandbits(64)).integers(0, 256, (8, 3), np.uint8)
+    index = samples_of(rng, 1, 7)[..., 0].astype(np.uint8)
+    image = Image.fromarray(index)
+    image.putpalette(colours.tobytes())
+    out = Strange("GIF", b"", colours[index])
+    options: dict[str, object] = {"optimize": False}
+    if rng.randrange(3) == 0:
+        out.name, options["transparency"] = "GIF, transparent", 3
+        out.alpha = np.where(index == 3, 0, 255).astype(np.uint8)
+    if rng.randrange(3) == 0:
+        out.blocks.append(Block(TEXT, "GIF comment", b""))
+        out.name += ", comment"
+        options["comment"] = text_bytes(rng)[:250].replace(b"\0", b"") or b"c"
+    elif rng.randrange(3) == 0:
+        out.name, out.says = out.name + ", animated", "frame"
+        other = Image.fromarray(7 - index)
+        other.putpalette(colours.tobytes())
+        options |= {"save_all": True, "append_images": [other]}
+    out.data = stored(image, "GIF", **options)
+    return out
+
+
+def bmp(rng: Random) -> Strange:
+    channels = rng.choice([1, 3])
+    array = _bytes(rng, channels)
+    image = Image.fromarray(array[..., 0] if channels == 1 else array)
+    if channels == 1 and rng.randrange(2):
+        image = image.convert("1", dither=Image.Dither.NONE)
+    rgb = np.asarray(image.convert("RGB"))
+    dpi = rng.choice([None, None, (300, 300)])
+    blocks = [Block(DPI, "BMP", b"")] if dpi else []
+    return Strange(f"BMP {image.mode}", stored(image, "BMP", **({"dpi": dpi} if dpi else {})), rgb, blocks=blocks)
+
+
+def webp(rng: Random) -> Strange:
+    channels = rng.choice([3, 3, 4])
+    array = _bytes(rng, channels)
+    out = Strange(f"WebP of {channels}", b"", array[..., :3], array[..., 3] if channels == 4 else None)
+    options: dict[str, object] = {"lossless": True, "exact": True}
+    for name, make in (("exif", exif_block), ("xmp", xmp_block), ("icc_profile", profile_block)):
+        if rng.randrange(3) == 0:
+            block = make(rng)
+            if name == "xmp" and any(b.orientation != 1 for b in out.blocks):
+                continue
+            out.blocks.append(block)
+            out.name += f", {block.key} {block.name}"
+            options[name] = block.data
+    if rng.randrange(6) == 0:
+        out.name, out.says = out.name + ", animated", "frame"
+        options |= {"save_all": True, "append_images": [Image.fromarray(255 - array)]}
+    out.data = stored(Image.fromarray(array), "WEBP", **options)
+    return out
+
+
+def jpeg2000(rng: Random) -> Strange:
+    channels = rng.choice([1, 2, 3, 4])
+    array = _bytes(rng, channels)
+    image = Image.fromarray(array[..., 0] if channels == 1 else array)
+    alpha = array[..., -1] if channels in (2, 4) else None
+    rgb = as_rgb(array[..., 0]) if channels < 3 else array[..., :3]
+    data = stored(image, "JPEG2000", irreversible=False, no_jp2=channels in (1, 3) and bool(rng.randrange(2)))
+    return Strange(f"JPEG 2000 of {channels}", data, rgb, alpha)
+
+
+def avif(rng: Random) -> Strange:
+    array = _bytes(rng, rng.choice([3, 4]))
+    image, options = Image.fromarray(array), {"quality": 90, "speed": 10}
+    plain = stored(image, "AVIF", **options)
+    alpha = np.asarray(Image.open(io.BytesIO(plain)).convert("RGBA"))[..., 3]
+    out = Strange("AVIF", plain, values(plain), alpha if array.shape[-1] == 4 else None)
+    make, name = rng.choice([(xmp_block, "xmp"), (profile_block, "icc_profile")])
+    block = make(rng)
+    if (block.orientation == 1 and block.data[36:40] == b"acsp") or name == "xmp":
+        out.blocks.append(block)
+        out.name += f", {block.key} {block.name}"
+        out.data = stored(image, "AVIF", **options, **{name: block.data})
+    return out
+
+
+def pnm(rng: Random) -> Strange:
+    kind = rng.choice([1, 2, 3, 4, 5, 6])
+    most = 1 if kind in (1, 4) else rng.choice([1, 3, 100, 255, 255, 1000, 4095, 65535])
+    samples = samples_of(rng, 3 if kind in (3, 6) else 1, most)
+    height, width = samples.shape[:2]
+    comment = rng.choice([b"", b"# a comment\n", b"#\xff\n"])
+    head = b"P%d\n%s%d %d\n" % (kind, comment, width, height) + (b"" if kind in (1, 4) else b"%d\n" % most)
+    if kind in (1, 2, 3):
+        body = b" ".join(b"%d" % v for v in samples.ravel()) + b"\n"
+    elif kind == 4:
+        body = np.packbits(samples[..., 0].astype(np.uint8), axis=1).tobytes()
+    else:
+        body = samples.astype(">u2" if most > 255 else "u1").tobytes()
+    values = scaled(most - samples if kind in (1, 4) else samples, most)
+    rgb = values if kind in (3, 6) else as_rgb(values[..., 0])
+    blocks = [Block(TEXT, "PNM comment", b"", claimed=False)]
+    return Strange(f"PNM {kind} up to {most}", head + body, rgb, blocks=blocks, tolerance=most > 255)
