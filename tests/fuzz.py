@@ -1,14 +1,17 @@
 """Feed the readers with damaged and hostile input, layer by layer, and count what comes of it.
 
-    python tests/fuzz.py [--container 1000000] [--tables 100000] [--entropy 2000] [--codec 500] [--seed 0]
+    python tests/fuzz.py [--container 1000000] [--tables 100000] [--entropy 2000] [--codec 500] [--images 2000]
 
 container: whole files, mutated, half of them with checksums put right again, through unpack, describe, read_header and
 salvage.unpack.
 tables: random bytes as a payload whose values have random tables of the shipped model, escapes included.
 entropy: mutated payloads through the whole entropy decoder with its integer networks, for a tile of 64x64 pixels.
 codec: whole files with right checksums and mutated payloads, alpha and metadata, to pixels.
+images: strange image files with strange metadata (strange/), each once as it is and once with bytes changed, to
+pictures and back to files.
 
-The exit code is 1 if anything but a VitcodecError is raised. An input that takes longer than --seconds, or an
+The exit code is 1 if anything but a VitcodecError is raised, or if a strange image comes back as another picture or
+loses something that no note tells. An input that takes longer than --seconds, or an
 allocation beyond --memory, counts as a failure too. One thread, one process; Linux. docs/security.md has the results
 of a long run; test_fuzz.py makes a short one.
 """
@@ -212,17 +215,31 @@ def codec_feed() -> Feed:
     return feed
 
 
+def images_feed() -> Feed:
+    from strange import WRITTEN, damaged, faults, make, misread
+
+    def feed(rng: Random) -> str:
+        strange, bad = make(rng), damaged(rng)
+        for made, found in ((strange, faults(strange, rng.choice(WRITTEN))), (bad, misread(bad))):
+            assert not found, f"{made.name}: {'; '.join(found)}"
+        return strange.name.split()[0].rstrip(",")
+
+    return feed
+
+
 FEEDS: dict[str, Callable[[], Feed]] = {
     "container": container_feed,
     "tables": tables_feed,
     "entropy": entropy_feed,
     "codec": codec_feed,
+    "images": images_feed,
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("container", 1_000_000), ("tables", 100_000), ("entropy", 2_000), ("codec", 500)):
+    counts = {"container": 1_000_000, "tables": 100_000, "entropy": 2_000, "codec": 500, "images": 2_000}
+    for name, default in counts.items():
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10, help="of CPU for one input")

@@ -213,6 +213,18 @@ def wide() -> bytes:
     return bytes(data)
 
 
+@cache
+def linear() -> bytes:
+    """sRGB's profile with values in proportion to light."""
+    data = bytearray(srgb())
+    for i in range(struct.unpack_from(">I", data, 128)[0]):
+        tag, offset, _ = struct.unpack_from(">4sII", data, 132 + 12 * i)
+        if tag in (b"rTRC", b"gTRC", b"bTRC"):
+            assert data[offset : offset + 4] == b"para"
+            struct.pack_into(">5i", data, offset + 12, 65536, 65536, 0, 65536, 0)
+    return bytes(data)
+
+
 def profile_block(rng: Random) -> Block:
     good = rng.choice([srgb(), wide(), wide()])
     name = rng.choice(

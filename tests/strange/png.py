@@ -19,6 +19,7 @@ from .metadata import (
     Block,
     exif_block,
     iptc_bytes,
+    linear,
     profile_block,
     text_bytes,
     xmp_block,
@@ -60,7 +61,9 @@ def png(rng: Random) -> Strange:
         out.alpha = values[..., -1] if kind in (4, 6) else None
     if kind < 4 and rng.randrange(2):
         middle += _transparent(rng, out, samples, kind, most)
-    colour = _png_colour(rng, out) if rng.randrange(3) == 0 else b""
+    exact = out.rgb.astype(float) if kind == 3 else samples[..., :3] * (255 / most) if kind in (2, 6) else None
+    exact = samples[..., [0, 0, 0]] * (255 / most) if exact is None else exact
+    colour = _png_colour(rng, out, exact) if rng.randrange(3) == 0 else b""
     extras = [_png_extra(rng, out) for _ in range(rng.choice([0, 1, 1, 2, 3]))]
     early = b"".join(extras[::2])
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", *samples.shape[1::-1], depth, kind, 0, 0, interlaced))
@@ -103,13 +106,13 @@ def in_srgb(rgb: Array, gamma: float | None, matrix: Array = SRGB) -> Array:
     return np.rint(255 * encoded).astype(np.uint8)
 
 
-def _png_colour(rng: Random, out: Strange) -> bytes:
-    """Colour said by gAMA, cHRM, sRGB, cICP or iCCP."""
+def _png_colour(rng: Random, out: Strange, exact: Array) -> bytes:
+    """Colour said by gAMA, cHRM, sRGB, cICP or iCCP. exact: the values, 0..255, before they are rounded."""
     assert out.rgb is not None
     p3 = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
     usual = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
     name = rng.choice(
-        ["gAMA", "gAMA", "gAMA of sRGB", "gAMA odd", "cHRM", "cHRM odd", "sRGB", "cICP", "cICP odd", "iCCP"]
+        ["gAMA", "gAMA", "gAMA of sRGB", "gAMA odd", "cHRM", "cHRM odd", "sRGB", "cICP", "cICP odd", "iCCP", "linear"]
     )
     if out.alpha is UNKNOWN and name != "iCCP":  # too much at once
         return b""
@@ -117,7 +120,7 @@ def _png_colour(rng: Random, out: Strange) -> bytes:
     match name:
         case "gAMA":
             gamma = rng.choice([100000, 55556, 71429])
-            out.rgb, out.seen, out.tolerance = in_srgb(out.rgb, 100000 / gamma), True, 3
+            out.rgb, out.seen, out.tolerance = in_srgb(exact, 100000 / gamma), True, 3
             return chunk(b"gAMA", struct.pack(">I", gamma))
         case "gAMA of sRGB":  # so near to sRGB's curve that most readers leave it
             out.seen, out.tolerance = True, 8
@@ -146,8 +149,11 @@ def _png_colour(rng: Random, out: Strange) -> bytes:
             out.rgb = None
             return chunk(b"cICP", rng.choice([b"", b"\1", b"\xff" * 4, bytes([1, 13, 5, 0]), bytes(40)]))
     block = profile_block(rng)
+    if name == "linear":  # may be kept or converted
+        block = Block(ICC, "linear", linear(), claimed=False)
+        out.rgb, out.seen, out.tolerance = in_srgb(exact, 1.0), True, 3
     data = zlib.compress(block.data)
-    if rng.randrange(5) == 0:
+    if name == "iCCP" and rng.randrange(5) == 0:
         block, data = Block(ICC, "not deflated", b""), data[:10]
     out.blocks.append(block)
     out.name += f" {block.name}"
@@ -206,9 +212,8 @@ def _png_extra(rng: Random, out: Strange) -> bytes:
                 data = chunk(b"tEXt", b"Raw profile type exif\0" + text)
         case "raw other":
             kind = rng.choice([b"iptc", b"8bim", b"xmp", b"icc", b"x" * 60])
-            block = Block(TEXT if len(kind) > 4 else IPTC, f"raw profile {kind.decode()}", b"", claimed=len(kind) < 5)
+            block = Block(IPTC, f"raw profile {kind[:4].decode()}", b"", claimed=kind in (b"iptc", b"8bim"))
             text = rng.choice([iptc_bytes(rng), rng.randbytes(30), b""])
-            block = Block(IPTC, block.name, b"", claimed=kind in (b"iptc", b"8bim"))
             data = chunk(b"zTXt", _raw_profile(kind, text))
         case "pHYs":
             values, claimed = rng.choice([((11811, 11811, 1), True), ((2835, 5669, 1), True), ((1, 2, 0), False)])
