@@ -24,7 +24,7 @@ from ..measure import Point
 from ..store import Results
 
 QUALITIES = (50, 75, 90, 100)
-COUNT = 15 * len(KINDS)
+COUNT = 10 * len(KINDS)  # a quarter of an hour on two slow cores
 LEAST = 36.0  # dB from quality 90 on
 GOOD = 90
 EXACT = 100.0  # dB: stands for a picture that comes back without any error

@@ -22,7 +22,7 @@ from vitcodec.errors import VitcodecError
 from vitcodec.images import Picture, read_image, write_image
 
 from .jpeg import jpeg
-from .metadata import lost, srgb
+from .metadata import EXIF, lost, marks, srgb
 from .others import avif, bmp, gif, jpeg2000, pnm, webp
 from .pictures import Array, Strange, upright
 from .png import png
@@ -90,6 +90,11 @@ def _faults(strange: Strange, format: str) -> list[str]:
     found = [what for b in strange.blocks if (what := lost(b, picture))]
     if strange.says and not any(re.search(strange.says, note) for note in picture.notes):
         found.append(f"not said: {strange.says}")
+    known = set().union(*(marks(b.data) for b in strange.blocks if b.key == EXIF and b.claimed and b.orientation))
+    if not known <= marks(picture.exif) and not any("exif" in note.lower() for note in picture.notes):
+        found.append("something of EXIF is lost")
+    if strange.orientation not in (None, 1) and b"\xff\xd8\xff" in (picture.exif or b""):
+        found.append("a thumbnail that is not turned")
     found += _pixels(strange, picture)
     for target in ("png", format):
         found += [f"as {target}: {what}" for what in _written(picture, target)]
@@ -165,7 +170,10 @@ def _written(picture: Picture, format: str) -> list[str]:
             found.append(f"silent loss: {key}")
     if getattr(picture, "dpi", None) and not getattr(again, "dpi", None) and "dpi" not in told:
         found.append("silent loss: dpi")
-    for key in HELD if format == "png" else ():
+    if "exif" not in told and not marks(picture.exif) <= marks(again.exif):
+        found.append("something of EXIF is lost")
+    # a gray picture may need another profile
+    for key in (HELD - {"icc"} if picture.gray else HELD) if format == "png" else ():
         if getattr(again, key) and getattr(again, key) != getattr(picture, key) and key not in told:
             found.append(f"another {key}")
     return found

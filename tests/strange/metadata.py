@@ -21,16 +21,19 @@ from vitcodec.images import Picture
 ORIENTATION, MAKE, EXIF_IFD, GPS_IFD, EXPOSURE, MAKER_NOTE = 0x0112, 0x010F, 0x8769, 0x8825, 0x829A, 0x927C
 EXIF, XMP, ICC, TEXT, IPTC, DPI, HDR = "EXIF", "XMP", "ICC", "text", "IPTC", "DPI", "HDR"
 
-# key -> (whether a picture still has it, what a note says where it has not)
-KEPT: dict[str, tuple[Callable[[Picture], bool], str]] = {
-    EXIF: (lambda p: bool(p.exif), "exif"),
-    XMP: (lambda p: bool(p.xmp), "xmp"),
-    ICC: (lambda p: bool(p.icc), "icc|profile"),
-    TEXT: (lambda p: False, "comment|text|metadata"),
-    IPTC: (lambda p: False, "iptc|photoshop|8bim|metadata"),
-    DPI: (lambda p: bool(getattr(p, "dpi", None)), "dpi|resolution|density"),
-    HDR: (lambda p: False, "hdr|dynamic range|pq|hlg"),
+# key -> (whether a picture still has such bytes, what a note says where it has not)
+KEPT: dict[str, tuple[Callable[[Picture, bytes], bool], str]] = {
+    EXIF: (lambda p, data: bool(p.exif), "exif"),
+    XMP: (lambda p, data: bool(p.xmp), "xmp"),
+    ICC: (lambda p, data: bool(p.icc), "icc|profile"),
+    TEXT: (lambda p, data: False, "comment|text|metadata"),
+    IPTC: (lambda p, data: bool(data) and data in (p.exif or b""), "iptc|photoshop|8bim|metadata"),
+    DPI: (lambda p, data: bool(getattr(p, "dpi", None)), "dpi|resolution|density"),
+    HDR: (lambda p, data: False, "hdr|dynamic range|pq|hlg"),
 }
+EXPOSURE_TIME = struct.pack("<II", 1, 125), struct.pack(">II", 1, 125)
+# what EXIF blocks hold that has to be in them for good: alternatives, by byte order
+MARKS = ((b"Abc\0",), EXPOSURE_TIME, ("Müller".encode(),), ("Müller".encode("latin-1"),))
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,18 @@ class Block:
 def lost(block: Block, picture: Picture) -> str | None:
     """What is wrong: the block is neither in the picture nor in its notes."""
     kept, said = KEPT[block.key]
-    if not block.claimed or kept(picture) or any(re.search(said, note, re.IGNORECASE) for note in picture.notes):
+    if (
+        not block.claimed
+        or kept(picture, block.data)
+        or any(re.search(said, note, re.IGNORECASE) for note in picture.notes)
+    ):
         return None
     return f"silent loss: {block.key} ({block.name})"
+
+
+def marks(exif: bytes | None) -> set[int]:
+    """Which of MARKS a block has."""
+    return {i for i, forms in enumerate(MARKS) if any(form in (exif or b"") for form in forms)}
 
 
 # EXIF

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -90,7 +91,9 @@ def avif(rng: Random) -> Strange:
     make, name = rng.choice([(xmp_block, "xmp"), (profile_block, "icc_profile")])
     block = make(rng)
     if (block.orientation == 1 and block.data[36:40] == b"acsp") or name == "xmp":
-        out.blocks.append(block)
+        # AVIF has a property of its own that turns a picture; what XMP says does not count
+        turned = None if block.orientation != 1 else 1
+        out.blocks.append(replace(block, orientation=turned))
         out.name += f", {block.key} {block.name}"
         out.data = stored(image, "AVIF", **options, **{name: block.data})
     return out

@@ -176,8 +176,8 @@ def _extra(rng: Random, out: Strange, order: str, used: set[int]) -> list[Tag]:
             block = profile_block(rng)
             tags = [blob(34675, block.data)]
         case "IPTC" | "8BIM":
-            block = Block(IPTC, name, b"")
-            tags = [blob(33723 if name == "IPTC" else 34377, iptc_bytes(rng), rng.choice([BYTE, UNDEFINED]))]
+            block = Block(IPTC, name, iptc_bytes(rng))
+            tags = [blob(33723 if name == "IPTC" else 34377, block.data, rng.choice([BYTE, UNDEFINED]))]
         case "EXIF" | "GPS":
             block = Block(EXIF, f"{name} at {odd}", b"", claimed=False)
             tags = [numbers(order, 34665 if name == "EXIF" else 34853, LONG, odd)]
