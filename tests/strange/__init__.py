@@ -23,14 +23,14 @@ from vitcodec.images import Picture, read_image, write_image
 
 from .jpeg import jpeg
 from .metadata import EXIF, lost, marks, srgb
-from .others import avif, bmp, gif, jpeg2000, pnm, webp
+from .others import avif, bmp, gif, jpeg2000, pnm, tiff_of_pillow, webp
 from .pictures import Array, Strange, upright
 from .png import png
 from .tiff import tiff
 
 CARRIERS: tuple[Callable[[Random], Strange], ...] = (
     *(png, png, png, png, jpeg, jpeg, jpeg, tiff, tiff, tiff),
-    *(webp, webp, gif, bmp, pnm, jpeg2000, avif),
+    *(webp, webp, gif, bmp, bmp, pnm, jpeg2000, avif, tiff_of_pillow),
 )
 LOSSLESS = {"png", "tif", "webp"}
 WRITTEN = ("tif", "webp", "jpg", "jp2", "bmp", "ppm")  # and png every time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import replace
 from random import Random
 
@@ -41,6 +42,10 @@ def gif(rng: Random) -> Strange:
 
 
 def bmp(rng: Random) -> Strange:
+    return _bmp_of_pillow(rng) if rng.randrange(2) else _bmp_by_hand(rng)
+
+
+def _bmp_of_pillow(rng: Random) -> Strange:
     channels = rng.choice([1, 3])
     array = _bytes(rng, channels)
     image = Image.fromarray(array[..., 0] if channels == 1 else array)
@@ -50,6 +55,80 @@ def bmp(rng: Random) -> Strange:
     dpi = rng.choice([None, None, (300, 300)])
     blocks = [Block(DPI, "BMP", b"")] if dpi else []
     return Strange(f"BMP {image.mode}", stored(image, "BMP", **({"dpi": dpi} if dpi else {})), rgb, blocks=blocks)
+
+
+def _bmp_by_hand(rng: Random) -> Strange:
+    """Rows from the top, 16 bits a pixel, a fourth byte that is alpha or nothing."""
+    kind = rng.choice(["24", "16", "32", "32 with alpha"])
+    array = _bytes(rng, 4)
+    height, width = array.shape[:2]
+    out = Strange(f"BMP of {kind} bits", b"", array[..., :3])
+    masks = b""
+    match kind:
+        case "24":
+            rows = array[..., [2, 1, 0]]
+        case "16":
+            five = samples_of(rng, 3, 31)
+            height, width = five.shape[:2]
+            rows = (five[..., 0] << 10 | five[..., 1] << 5 | five[..., 2]).astype("<u2").view(np.uint8)
+            out.rgb, out.tolerance = scaled(five, 31), 4
+        case "32":  # the fourth byte means nothing, and is mostly 0
+            rows = np.concatenate([array[..., [2, 1, 0]], np.zeros_like(array[..., :1])], -1)
+        case _:
+            rows, out.alpha = array[..., [2, 1, 0, 3]], array[..., 3]
+            masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
+    rows = rows.reshape(height, -1)
+    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
+    down = bool(rng.randrange(2))
+    bits, compression = int(kind[:2]), 3 if masks else 0
+    size = height if not down else -height
+    head = (
+        struct.pack("<IiiHHIIiiII", 40 + len(masks), width, size, 1, bits, compression, rows.size, 0, 0, 0, 0) + masks
+    )
+    at = 14 + len(head)
+    pixels = (rows if down else rows[::-1]).tobytes()
+    out.data = b"BM" + struct.pack("<IHHI", at + len(pixels), 0, 0, at) + head + pixels
+    return out
+
+
+PILLOW_TIFF = {  # mode -> compressions
+    "1": ("group4", "tiff_lzw", "packbits"),
+    "L": ("tiff_lzw", "packbits", "tiff_adobe_deflate", "raw"),
+    "P": ("tiff_lzw", "raw"),
+    "LA": ("tiff_lzw", "raw"),
+    "RGB": ("tiff_lzw", "packbits", "jpeg", "zstd", "raw"),
+    "RGBA": ("tiff_lzw", "raw"),
+    "CMYK": ("tiff_lzw", "raw"),
+    "I;16": ("tiff_lzw", "raw"),
+    "LAB": ("raw",),
+}
+
+
+def tiff_of_pillow(rng: Random) -> Strange:
+    """What libtiff has to read: other compressions, BigTIFF, pages."""
+    mode = rng.choice([*PILLOW_TIFF])
+    compression, big = rng.choice(PILLOW_TIFF[mode]), rng.randrange(4) == 0
+    out = Strange(f"TIFF of Pillow, {mode} {compression}{' big' if big else ''}", b"")
+    if mode == "I;16":
+        samples = samples_of(rng, 1, 65535)
+        image, out.rgb, out.says, out.tolerance = Image.fromarray(samples[..., 0].astype(np.uint16)), None, "16-bit", 1
+        out.rgb = as_rgb(scaled(samples[..., 0], 65535))
+    else:
+        channels = {"1": 1, "P": 1}.get(mode, len(mode))
+        array = _bytes(rng, channels)
+        image = Image.frombytes("L" if channels == 1 else mode, array.shape[1::-1], array.tobytes())
+        image = image.convert("1", dither=Image.Dither.NONE) if mode == "1" else image
+        if mode == "P":
+            image.putpalette(np.random.default_rng(rng.getrandbits(64)).integers(0, 256, 768, np.uint8).tobytes())
+        out.rgb = None if mode in ("CMYK", "LAB") or compression == "jpeg" else np.asarray(image.convert("RGB"))
+        out.alpha = array[..., -1] if mode in ("LA", "RGBA") else None
+        out.says = mode if mode == "CMYK" else "Lab|LAB" if mode == "LAB" else ""
+    options: dict[str, object] = {"compression": compression, "big_tiff": big}
+    if rng.randrange(4) == 0 and not out.says:
+        out.name, out.says = out.name + ", pages", "frame|page"
+        options |= {"save_all": True, "append_images": [image]}
+    out.data = stored(image, "TIFF", **options)
+    return out
 
 
 def webp(rng: Random) -> Strange:
