@@ -158,7 +158,7 @@ def jpeg2000(rng: Random) -> Strange:
     alpha = array[..., -1] if channels in (2, 4) else None
     rgb = as_rgb(array[..., 0]) if channels < 3 else array[..., :3]
     data = stored(image, "JPEG2000", irreversible=False, no_jp2=channels in (1, 3) and bool(rng.randrange(2)))
-    return Strange(f"JPEG 2000 of {channels}", data, rgb, alpha)
+    return Strange(f"JPEG2000 of {channels}", data, rgb, alpha)
 
 
 def avif(rng: Random) -> Strange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -171,6 +172,8 @@ def _extra(rng: Random, out: Strange, order: str, used: set[int]) -> list[Tag]:
             tags = [blob(315, text, ASCII)]
         case "XMP":
             block = xmp_block(rng)
+            # TIFF has a tag of its own that turns a picture; whether XMP counts where it is absent is in doubt
+            block = replace(block, orientation=1 if block.orientation == 1 else None)
             tags = [blob(700, block.data, rng.choice([BYTE, UNDEFINED]))]
         case "ICC" if out.says != "CMYK":
             block = profile_block(rng)
