@@ -16,38 +16,40 @@ import pytest
 from PIL import Image
 
 from benchmarks.generated import KINDS, Generated, picture, pictures
-from benchmarks.suites.fidelity import EXACT, GOOD, LEAST, drops, measured, options_of
+from benchmarks.suites.fidelity import EXACT, GOOD, LEAST, drops, measured
 from vitcodec import target
 from vitcodec.codec import Codec
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
+from vitcodec.options import EncodeOptions
 from vitcodec.target import Target
 
 LADDER = [30, 60, 90]
 SIDES = (64, 128)
+DEFAULT, TOKENS = EncodeOptions(effort=1), EncodeOptions(effort=1, coding="tokens")
 
 
 @pytest.mark.parametrize("seed", range(len(KINDS)), ids=list(KINDS))
 def test_any_picture(codec: Codec, seed: int) -> None:
     """As tokens, size and PSNR rise; by default, quality 90 is good."""
     made = picture(seed, SIDES)
-    points = measured(codec, made, LADDER, options_of(1, "tokens"))
+    points = measured(codec, made, LADDER, TOKENS)
     assert not drops(points), points
     assert all(a["psnr"] < b["psnr"] or a["psnr"] == EXACT for a, b in pairwise(points)), points
-    (default,) = measured(codec, made, [GOOD], options_of(1, "auto"))
+    (default,) = measured(codec, made, [GOOD], DEFAULT)
     assert default["psnr"] >= LEAST, default
 
 
 def test_small_pictures(codec: Codec) -> None:
     """Fewer pixels than a token has, or hardly more: nothing may fall, and the floor is the same."""
     for made in pictures(10, (1, 20), first=1000):
-        points = measured(codec, made, [50, GOOD], options_of(1, "auto"))
+        points = measured(codec, made, [50, GOOD], DEFAULT)
         assert not drops(points) and points[-1]["psnr"] >= LEAST, points
 
 
 @pytest.mark.parametrize("name", ["stripes", "ordered-dither", "page"])
 def test_a_psnr_that_quality_100_reaches_is_reached(codec: Codec, name: str) -> None:
-    made, options = picture(list(KINDS).index(name), (64, 64)), options_of(1, "tokens")
+    made, options = picture(list(KINDS).index(name), (64, 64)), TOKENS
     source = Picture(made.rgb, gray=made.gray)
     wanted = psnr(made.rgb, codec.decode(codec.encode(source, options, quality=100)).rgb) - 0.5
     found = target.encode(codec, source, Target(psnr=wanted), options)

@@ -9,14 +9,14 @@ or above, or its size or PSNR falls from one quality to the next.
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 from vitcodec.codec import Codec
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
-from vitcodec.options import EncodeOptions
+from vitcodec.options import Coding, EncodeOptions
 
 from ..generated import KINDS, SIDES, Generated, pictures
 from ..harness import one
@@ -28,11 +28,12 @@ COUNT = 10 * len(KINDS)  # a quarter of an hour on two slow cores
 LEAST = 36.0  # dB from quality 90 on
 GOOD = 90
 EXACT = 100.0  # dB: stands for a picture that comes back without any error
-CODINGS = ("tokens", "auto")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--coding", choices=CODINGS, default=CODINGS[0], help="of vitcodec [default: %(default)s]")
+    parser.add_argument(
+        "--coding", choices=get_args(Coding), default="tokens", help="of vitcodec [default: %(default)s]"
+    )
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="of the first picture [default: 0]")
 
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> Results:
     count = len(KINDS) if arguments.quick else arguments.count or COUNT
     sides = (1, 48) if arguments.quick else SIDES
     codec = Codec.load(one(arguments.models, None, "model"), arguments.device, arguments.threads)
-    options = options_of(effort, arguments.coding)
+    options = EncodeOptions(effort=effort, coding=arguments.coding)
     qualities = sorted(arguments.qualities or QUALITIES)
     points: list[Point] = []
     for number, made in enumerate(pictures(count, sides, arguments.first), 1):
@@ -54,12 +55,6 @@ def run(arguments: argparse.Namespace) -> Results:
         "failures": failures(points),
         "points": points,
     }
-
-
-def options_of(effort: int, coding: str) -> EncodeOptions:
-    """The same coding for every quality. A vitcodec without the option codes everything as tokens."""
-    known = {f.name for f in fields(EncodeOptions)}
-    return EncodeOptions(effort=effort, **({"coding": coding} if "coding" in known else {}))
 
 
 def measured(codec: Any, made: Generated, qualities: list[int], options: EncodeOptions) -> list[Point]:
