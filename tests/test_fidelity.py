@@ -31,20 +31,25 @@ DEFAULT, TOKENS = EncodeOptions(effort=1), EncodeOptions(effort=1, coding="token
 
 @pytest.mark.parametrize("seed", range(len(KINDS)), ids=list(KINDS))
 def test_any_picture(codec: Codec, seed: int) -> None:
-    """As tokens, size and PSNR rise; by default, quality 90 is good."""
+    """As tokens, size and PSNR rise; by default, quality 90 is good, and no larger than the exact picture."""
     made = picture(seed, SIDES)
     points = measured(codec, made, LADDER, TOKENS)
     assert not drops(points), points
     assert all(a["psnr"] < b["psnr"] or a["psnr"] == EXACT for a, b in pairwise(points)), points
     (default,) = measured(codec, made, [GOOD], DEFAULT)
-    assert default["psnr"] >= LEAST, default
+    assert default["psnr"] >= LEAST and default["bytes"] <= exact_size(codec, made), default
+
+
+def exact_size(codec: Codec, made: Generated) -> int:
+    return len(codec.encode(Picture(made.rgb, gray=made.gray), coding="lossless"))
 
 
 def test_small_pictures(codec: Codec) -> None:
-    """Fewer pixels than a token has, or hardly more: nothing may fall, and the floor is the same."""
+    """Fewer pixels than a token has, or hardly more. What a file holds beside payloads is most of it here."""
     for made in pictures(10, (1, 20), first=1000):
         points = measured(codec, made, [50, GOOD], DEFAULT)
         assert not drops(points) and points[-1]["psnr"] >= LEAST, points
+        assert max(p["bytes"] for p in points) <= exact_size(codec, made), points
 
 
 @pytest.mark.parametrize("name", ["stripes", "ordered-dither", "page"])
@@ -66,7 +71,7 @@ PATTERNS = {
 }
 
 
-@pytest.mark.parametrize("options", [[], ["--tokens"]], ids=["default", "tokens"])
+@pytest.mark.parametrize("options", [[], ["--tokens", "--effort", "1"]], ids=["default", "tokens"])
 def test_patterns_through_the_command_line(tmp_path: Path, options: list[str]) -> None:
     """Each was 6 to 18 dB once, as values that looked certain to be zero were not coded."""
     for name, array in PATTERNS.items():
