@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .. import __version__
 from ..errors import FormatError, LimitError, UnsupportedError
@@ -56,8 +56,8 @@ class Contents:
 
     @property
     def size(self) -> int:
-        """Bytes of all payloads."""
-        return sum(map(len, self.payloads.values()))
+        """Bytes of the file without metadata."""
+        return len(pack(replace(self, metadata={})))
 
 
 @dataclass(frozen=True)
