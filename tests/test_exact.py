@@ -50,6 +50,24 @@ def test_scales_are_fitted_to_the_picture(codec):
         assert same(codec.entropy.decode(payloads, point, 8, 8), coded)
 
 
+def test_certain_zeros_are_left_out_only_where_that_costs_less(codec):
+    """Values that look certain to be zero, on a pattern, are not; on a flat picture they are."""
+    y, x = np.mgrid[:64, :64]
+    pattern = np.repeat((((x + y) % 4 != 0) * 255.0)[..., None], 3, 2)
+    point = codec.entropy.point(90, codec.autoencoder.steps)
+    with torch.no_grad():
+        tokens = round_tokens(codec.autoencoder.encode(torch.from_numpy(pattern).float()[None], point.step), 0.1)
+    _, coded = codec.entropy.encode(tokens, point)  # unless told what a loss costs, nothing is lost
+    assert same(coded, tokens)
+    free, dear = (codec.entropy.encode(tokens, point, loss=np.full((5, 9), cost)) for cost in (0, 1e3))
+    assert not same(free[1], tokens) and same(dear[1], tokens)
+    for payloads, coded in (free, dear):
+        assert same(codec.entropy.decode(payloads, point, 4, 4), coded)
+    flat = tokens.map(torch.zeros_like)
+    explicit = sum(map(len, codec.entropy.encode(flat, point)[0].values()))
+    assert explicit < 40  # 12,096 values
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_any_number_of_threads(codec, encoded, threads):
     before = torch.get_num_threads()
