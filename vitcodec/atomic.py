@@ -1,4 +1,4 @@
-"""Writing files so that they appear whole or not at all."""
+"""Writing files so that they appear whole or not at all; what is no file, such as a pipe, is written into."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import OutputError
+from .streams import Kind, is_stream, kind_of, write_stream
 
 
 def refuse_existing(path: Path) -> None:
-    """To call before the work that makes a file. Raises OutputError if `path` exists."""
-    if os.path.lexists(path):
+    """To call before the work that makes a file. Raises OutputError if `path` exists, and is not a pipe or device."""
+    if os.path.lexists(path) and not is_stream(path):
         raise already_exists(path)
 
 
@@ -23,32 +24,60 @@ def already_exists(path: Path) -> OutputError:
     return OutputError(f"{path}: exists already; use --overwrite or --skip-existing")
 
 
-def write_atomic(path: Path, data: bytes, overwrite: bool = False) -> None:
+def write_atomic(path: Path, data: bytes, overwrite: bool = False, modified: int | None = None) -> None:
     """Write a file whole or not at all.
 
     It is written without a name, or under a temporary one in the same folder, flushed to the disk, and then named.
-    Folders above it are made. Without `overwrite` a file that has appeared meanwhile is left alone. Raises OutputError.
+    Folders above it are made. Without `overwrite` a file that has appeared meanwhile is left alone. Of a link, the file
+    that it leads to is replaced, and the link stays. A pipe or a device is never replaced: it is written into.
+
+    modified: the file's time of modification, in nanoseconds since 1970. Raises OutputError, and UsageError for a terminal.
     """
-    temporary = path.parent / f".vitcodec-{secrets.token_hex(8)}.tmp"
     try:
-        _make_folder(path.parent)
-        try:
-            if not _write_nameless(temporary if overwrite else path, data):
-                with open(temporary, "xb") as file:
-                    _write_through(file, data)
-                if not overwrite:
-                    _name(temporary, path)
-            if overwrite:
-                _keep_mode(path, temporary)
-                os.replace(temporary, path)
-        finally:  # also after Ctrl-C
-            temporary.unlink(missing_ok=True)
+        kind = kind_of(path)
+        if kind == Kind.STREAM:
+            write_stream(path, data)
+            return
+        if kind == Kind.OTHER:
+            raise OutputError(f"{path}: is a disk or a socket, which is never replaced; give a file")
+        place = _end_of_link(path) if overwrite else path
+        _write(place, data, overwrite)
+        if modified is not None:
+            os.utime(place, ns=(modified, modified))
     except FileExistsError as error:
         raise already_exists(path) from error
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions and free space"
         ) from error
+
+
+def _end_of_link(path: Path) -> Path:
+    """Where a link leads, and where a new file may be made if there is none. Raises OSError for links in a circle."""
+    if not path.is_symlink():
+        return path
+    end = Path(os.path.realpath(path))
+    if end.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if not end.parent.is_dir():  # of a disk that is not there, perhaps: nothing is made in its place
+        raise FileNotFoundError(errno.ENOENT, f"it is a link into {end.parent}, which does not exist")
+    return end
+
+
+def _write(path: Path, data: bytes, overwrite: bool) -> None:
+    temporary = path.parent / f".vitcodec-{secrets.token_hex(8)}.tmp"
+    _make_folder(path.parent)
+    try:
+        if not _write_nameless(temporary if overwrite else path, data):
+            with open(temporary, "xb") as file:
+                _write_through(file, data)
+            if not overwrite:
+                _name(temporary, path)
+        if overwrite:
+            _keep_mode(path, temporary)
+            os.replace(temporary, path)
+    finally:  # also after Ctrl-C
+        temporary.unlink(missing_ok=True)
 
 
 def _write_nameless(path: Path, data: bytes) -> bool:

@@ -6,14 +6,16 @@ Wiring only: a command's module is imported when that command runs, so that `--h
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from .. import __version__
+from . import usage
 from .output import DONE, USAGE, explain
 
 # name -> (module, function or app, summary)
@@ -31,6 +33,13 @@ COMMANDS = {
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+class Command(TyperCommand):
+    """Shows arguments in its usage line as they are called, `INPUT...`, without typer's braces."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
 class Commands(TyperGroup):
     """Imports commands when they are asked for, and ends every error with one line and its exit code."""
 
@@ -44,7 +53,7 @@ class Commands(TyperGroup):
         target = getattr(importlib.import_module(f".{module}", __name__), attribute)
         if not isinstance(target, typer.Typer):
             single = new_app()
-            single.command(cmd_name, short_help=summary)(target)
+            single.command(cmd_name, cls=Command, short_help=summary)(target)
             target = single
         return typer.main.get_command(target)
 
@@ -54,7 +63,7 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(f"no command '{args[0]}'; there are {', '.join(COMMANDS)}")
+            ctx.fail(usage.no_command(args[0], COMMANDS))
         return super().resolve_command(ctx, args)
 
     def main(
@@ -67,6 +76,7 @@ class Commands(TyperGroup):
         **extra: Any,
     ) -> Any:
         args = list(sys.argv[1:] if args is None else args)
+        _survive_names()
         try:
             # not standalone: errors come here, and the command's return value is the exit code
             code = super().main(
@@ -75,6 +85,12 @@ class Commands(TyperGroup):
         except Exception as error:
             code = explain(error, command=next((a for a in args if a in COMMANDS), None)).report()
         sys.exit(code or (DONE if args else USAGE))
+
+
+def _survive_names() -> None:
+    """A name that the terminal's encoding cannot hold is printed with escapes, and ends nothing."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def new_app(**settings: Any) -> typer.Typer:

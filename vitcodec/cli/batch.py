@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from .. import files
 from ..files import Job, Plan
-from .output import DONE, FAILED, INTERRUPTED, NOTHING, Output, debugging, explain
+from .output import DONE, FAILED, INTERRUPTED, Output, debugging, explain
 
 Loaded = TypeVar("Loaded")
 Made = TypeVar("Made")
@@ -47,32 +47,41 @@ class Result:
         return self.width * self.height / 1e6
 
 
-def run(out: Output, command: str, plan: Plan, dry_run: bool, start: Callable[[], Work], ahead: int = 1) -> int:
+def run(
+    out: Output,
+    command: str,
+    plan: Plan,
+    dry_run: bool,
+    start: Callable[[], Work],
+    ahead: int = 1,
+    strict: bool = False,
+) -> int:
     """Do the jobs of a plan and say what became of each; returns the exit code.
 
     start: loads what the work needs and returns the work; called once, and only if there is a job. What it raises ends
     the command; what the work raises fails that file. ahead: how many files at most are read ahead of the model, and
-    written behind it, at the same time. Raises UsageError where an output would go to a terminal.
+    written behind it, at the same time. strict: what was left out makes the exit code 1. Raises UsageError where an
+    output would go to a terminal.
     """
     if dry_run:
-        return _show(out, command, plan)
+        return _show(out, command, plan, strict)
     if any(job.target is None for job in plan.jobs):
         files.check_stdout()
-    return _Batch(out, command, plan).run(start, ahead)
+    return _Batch(out, command, plan, strict).run(start, ahead)
 
 
-def _show(out: Output, command: str, plan: Plan) -> int:
+def _show(out: Output, command: str, plan: Plan, strict: bool) -> int:
     for job in plan.jobs:
         out.result(f"{job.source.name} -> {job.target_name}")
         out.record({"file": job.source.name, "output": job.target_name, "status": "planned"})
-    return _Batch(out, command, plan).finish(planned=len(plan.jobs))
+    return _Batch(out, command, plan, strict).finish(planned=len(plan.jobs))
 
 
 class _Batch:
     """The jobs of one command: what became of them, and the messages about them."""
 
-    def __init__(self, out: Output, command: str, plan: Plan):
-        self.out, self.command, self.plan = out, command, plan
+    def __init__(self, out: Output, command: str, plan: Plan, strict: bool):
+        self.out, self.command, self.plan, self.strict = out, command, plan, strict
         self.done = list[Result]()
         self.failed = list[str]()
         self.noted = set[str]()
@@ -106,7 +115,10 @@ class _Batch:
                             self.fail(job.source.name, error)
                             bar.advance()
                             continue
-                        written.append((job, writers.submit(_timed, work.write, job, made)))
+                        if job.target is None or files.is_stream(job.target):
+                            written.append((job, _here(work.write, job, made)))
+                        else:
+                            written.append((job, writers.submit(_timed, work.write, job, made)))
                         while len(written) > ahead or (written and written[0][1].done()):
                             bar.advance(self.collect(*written.popleft()))
                 finally:  # also after Ctrl-C: what is computed is written whole
@@ -177,8 +189,9 @@ class _Batch:
                 text += f"; {size(bytes_in)} -> {size(bytes_out)}, {megapixels / self.seconds:.2f} MP/s"
             self.out.say(text)
         if not total:
-            self.out.say("nothing to do: no input of a known kind was found (-r looks into folders below)")
-        code = FAILED if self.failed else DONE if self.done or planned else NOTHING
+            self.out.say("nothing to do: no input of a known kind was found")
+        left_out = self.out.left_out(self.plan.left_out, self.strict)
+        code = FAILED if self.failed or left_out else DONE
         self.out.summary(
             {
                 "command": self.command,
@@ -190,6 +203,7 @@ class _Batch:
                 "bytes_out": bytes_out,
                 "megapixels": round(megapixels, 6),
                 "seconds": round(self.seconds, 4),
+                "left_out": self.plan.left_out.counts(),
             }
         )
         self.out.failures(self.failed, total)
@@ -222,12 +236,16 @@ def _read_ahead(
 
 
 def _read(pool: ThreadPoolExecutor, work: Work, job: Job) -> Future[_Timed]:
-    if job.source.path is not None:
+    if job.source.path is not None and not job.source.stream:
         return pool.submit(_timed, work.read, job)
-    # stdin here and now, so that Ctrl-C ends the wait for it
+    return _here(work.read, job)
+
+
+def _here(step: Callable[..., Any], job: Job, before: _Timed | None = None) -> Future[_Timed]:
+    """What has to do with a stream, here and now, so that Ctrl-C ends the wait for it."""
     future: Future[_Timed] = Future()
     try:
-        future.set_result(_timed(work.read, job))
+        future.set_result(_timed(step, job, before))
     except Exception as error:
         future.set_exception(error)
     return future

@@ -21,7 +21,7 @@ from ..options import DecodeOptions
 from ..pretrained import registry
 from ..subbands import LEVELS
 from ..tiles import Region
-from . import batch, codecs, options
+from . import batch, codecs, options, outputs
 from .output import Output
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def decode_command(
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     salvage: Salvage = False,
+    preserve: options.Preserve = False,
+    strict: options.Strict = False,
     strip: options.Strip = False,
     model: MadeBy = None,
     device: options.Device = "auto",
@@ -118,11 +120,16 @@ def decode_command(
     vitcodec decode photo.vitc --region 100,200,640,480 -o part.png
     vitcodec decode damaged.vitc --salvage
     """
+    inputs, output = outputs.decoding(inputs, output, format)
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
     box, wanted = _box(fit, reduce), DecodeOptions(reduce, _region(region))
     found = files.find_inputs(inputs, {files.SUFFIX}, recursive)
+    outputs.check_decoded_name(found, output, format)
+    found = outputs.without_wrong_kinds(found, vitc=True)
     suffix = "." + (format or DEFAULT_FORMAT).lower().lstrip(".")
     plan = files.plan_outputs(found, output, suffix, overwrite, skip_existing)
+    if preserve:
+        outputs.check_preserved(plan)
     formats = _formats(plan, format)
 
     def start() -> batch.Work:
@@ -167,7 +174,7 @@ def decode_command(
             buffer = io.BytesIO()
             notes = write_image(picture, buffer, formats[job], strip)
             image = buffer.getvalue()
-            options.write(job, image, overwrite)
+            options.write(job, image, overwrite, preserve)
             height, width = picture.rgb.shape[:2]
             text = f"{width}x{height}, {batch.size(loaded.size)} -> {batch.size(len(image))}"
             header = loaded.contents.header
@@ -182,7 +189,7 @@ def decode_command(
 
         return batch.Work(read, compute, write)
 
-    return batch.run(out, "decode", plan, dry_run, start, jobs)
+    return batch.run(out, "decode", plan, dry_run, start, jobs, strict)
 
 
 _salvage = salvage.unpack  # the option has the module's name
@@ -243,8 +250,8 @@ def _formats(plan: files.Plan, format: str | None) -> dict[files.Job, str]:
 @contextmanager
 def _stream(source: files.Source) -> Iterator[BinaryIO]:
     """What a file is read from, seekable. Raises InputError."""
-    if source.path is None:
-        yield io.BytesIO(files.read_stdin())
+    if source.path is None or source.stream:
+        yield outputs.whole(source)
         return
     try:
         with open(source.path, "rb") as stream:

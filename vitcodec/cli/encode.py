@@ -13,7 +13,7 @@ from ..bitstream import container
 from ..errors import UsageError
 from ..options import Coding, EncodeOptions
 from ..pretrained import registry
-from . import batch, codecs, options
+from . import batch, codecs, options, outputs
 from .output import Output
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ def encode_command(
     recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
+    append_suffix: options.AppendSuffix = False,
+    preserve: options.Preserve = False,
+    strict: options.Strict = False,
     strip: options.Strip = False,
     model: options.Model = None,
     tune: Tune = None,
@@ -105,6 +108,7 @@ def encode_command(
     vitcodec encode photo.jpg --target-size 60k   the best quality that fits
     vitcodec encode - -o - < a.png > a.vitc       through a pipe
     """
+    inputs, output = outputs.encoding(inputs, output)
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
     coding: Coding = "lossless" if lossless else "tokens" if tokens else "auto"
     how = EncodeOptions(effort=effort, tile=tile, keep_tokens=keep_tokens, coding=coding)
@@ -117,8 +121,12 @@ def encode_command(
                 f"--tune {tune} and the model '{model}' (by --model or VITCODEC_MODEL) contradict each other; give one"
             )
         model = registry.TUNED[tune]
-    found = files.find_inputs(inputs, files.IMAGE_SUFFIXES, recursive)
-    plan = files.plan_outputs(found, output, files.SUFFIX, overwrite, skip_existing)
+    found = files.find_inputs(inputs, files.image_suffixes(), recursive)
+    outputs.check_encoded_name(found, output)
+    found = outputs.without_wrong_kinds(found, vitc=False)
+    plan = files.plan_outputs(found, output, files.SUFFIX, overwrite, skip_existing, append_suffix)
+    if preserve:
+        outputs.check_preserved(plan)
 
     def start() -> batch.Work:
         from ..images import MAX_PIXELS, read_image
@@ -128,7 +136,7 @@ def encode_command(
             options.say_device(out, codec.name, device)
 
         def read(job: files.Job) -> tuple[Picture, int]:
-            data = options.read(job.source)
+            data = outputs.read_image_file(job.source)
             picture = read_image(io.BytesIO(data), max_pixels or MAX_PIXELS, job.source.name)
             return replace(picture, icc=None, exif=None, xmp=None) if strip else picture, len(data)
 
@@ -144,7 +152,7 @@ def encode_command(
             return _Encoded(data, used, size_before, width, height, notes)
 
         def write(job: files.Job, made: _Encoded) -> batch.Result:
-            options.write(job, made.data, overwrite)
+            options.write(job, made.data, overwrite, preserve)
             bpp = 8 * len(made.data) / (made.width * made.height)
             sizes = f"{batch.size(made.size_before)} -> {batch.size(len(made.data))}"
             text = f"{made.width}x{made.height}, {sizes}, {bpp:.3f} bpp"
@@ -160,7 +168,7 @@ def encode_command(
 
         return batch.Work(read, compute, write)
 
-    return batch.run(out, "encode", plan, dry_run, start, jobs)
+    return batch.run(out, "encode", plan, dry_run, start, jobs, strict)
 
 
 def _target(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from ..files import IMAGE_SUFFIXES, STDIO, find_inputs
+from ..files import STDIO, find_inputs, image_suffixes
 from ..options import QUALITIES, EncodeOptions
-from . import codecs, options, reporting
-from .output import NOTHING, Output, explain
+from . import codecs, options, outputs, reporting
+from .output import DONE, FAILED, Output, explain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ def parse_qualities(texts: list[str]) -> list[int]:
     parts = options.listed(texts)
     for part in parts:
         if not (part.isascii() and part.isdigit() and int(part) in QUALITIES):
-            raise UsageError(f"quality '{part}' is no number from 1 to 100; give one or several, as -q 10,50,90")
+            raise UsageError(f"quality '{part}' is no whole number from 1 to 100; give one or several, as -q 10,50,90")
     return list(dict.fromkeys(map(int, parts)))
 
 
@@ -84,6 +84,7 @@ def eval_command(
     html: Html = None,
     pictures: Pictures = 24,
     overwrite: Overwrite = False,
+    strict: options.Strict = False,
     model: options.Model = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -114,14 +115,17 @@ def eval_command(
                 "two folders are measured as they are, without files or rates; "
                 "leave --baselines, --against and --anchor out"
             )
-        return _pairs(out, Path(inputs[0]), Path(inputs[1]), recursive, targets, pictures, max_pixels)
-    found = find_inputs(inputs, IMAGE_SUFFIXES, recursive)
+        rest = reporting.Rest(find_inputs(inputs, image_suffixes(), recursive).left_out, strict)
+        return _pairs(out, Path(inputs[0]), Path(inputs[1]), recursive, targets, pictures, max_pixels, rest)
+    found = outputs.without_wrong_kinds(find_inputs(inputs, image_suffixes(), recursive), vitc=False)
+    rest = reporting.Rest(found.left_out, strict)
     files = [s.path for s in found.sources if s.path is not None]
     targets.check(files)
     if not files and not found.problems:
-        out.say("nothing to do: no input of a known kind was found (-r looks into folders below)")
-        out.summary({"command": "eval", "done": 0, "failed": 0})
-        return NOTHING
+        out.say("nothing to do: no input of a known kind was found")
+        left_out = out.left_out(rest.left_out, strict)
+        out.summary({"command": "eval", "done": 0, "failed": 0, "left_out": rest.left_out.counts()})
+        return FAILED if left_out else DONE
 
     from ..evaluation import baselines as others
     from ..evaluation.comparison import Comparison
@@ -139,7 +143,7 @@ def eval_command(
         comparison = Comparison(
             [Report(model or "vitcodec", device, qualities, reps)], provenance(), unreadable=unreadable
         )
-        return reporting.finish(out, "eval", comparison, targets, {}, read, pictures)
+        return reporting.finish(out, "eval", comparison, targets, {}, read, pictures, rest)
 
     own = Entrant(codecs.load_codec(model, device, threads), EncodeOptions(effort=effort))
     options.say_device(out, own.name, device)
@@ -157,7 +161,7 @@ def eval_command(
         reports = [measure(*entrant) for entrant in entrants]
     comparison = Comparison(reports, provenance(own), published, anchors, unreadable)
     renders = {name: reporting.renderer(codec) for name, codec, _ in entrants}
-    return reporting.finish(out, "eval", comparison, targets, renders, read, pictures)
+    return reporting.finish(out, "eval", comparison, targets, renders, read, pictures, rest)
 
 
 def _is_unreadable(result: Row | Failure) -> bool:
@@ -185,6 +189,7 @@ def _pairs(
     targets: reporting.Targets,
     pictures: int,
     max_pixels: int | None,
+    rest: reporting.Rest,
 ) -> int:
     """Two folders: originals, and what a codec made of them."""
     from ..evaluation import pairs
@@ -211,4 +216,4 @@ def _pairs(
 
     comparison = Comparison([report], provenance(), unreadable=unreadable)
     renders: dict[str, Render] = {name: render}
-    return reporting.finish(out, "eval", comparison, targets, renders, read, pictures)
+    return reporting.finish(out, "eval", comparison, targets, renders, read, pictures, rest)

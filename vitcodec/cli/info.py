@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -11,14 +10,15 @@ from ..bitstream import container
 from ..bitstream.chunks import Chunk
 from ..bitstream.header import Header
 from ..errors import VitcodecError
-from . import options
+from . import options, outputs
 from .batch import size
-from .output import DONE, FAILED, NOTHING, Output, explain
+from .output import DONE, FAILED, Output, explain
 
 
 def info_command(
     inputs: options.Inputs,
     recursive: options.Recursive = False,
+    strict: options.Strict = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -31,7 +31,7 @@ def info_command(
     vitcodec info small/ -r --json
     """
     out = Output(json, quiet, verbose)
-    found = files.find_inputs(inputs, {files.SUFFIX}, recursive)
+    found = outputs.without_wrong_kinds(files.find_inputs(inputs, {files.SUFFIX}, recursive), vitc=True)
     failed = []
     for source in found.sources:
         try:
@@ -41,10 +41,11 @@ def info_command(
     failed += [_fail(out, problem.name, problem.error) for problem in found.problems]
     total = len(found.sources) + len(found.problems)
     if not total:
-        out.say("nothing to do: no .vitc file was found (-r looks into folders below)")
-    out.summary({"command": "info", "done": total - len(failed), "failed": len(failed)})
+        out.say("nothing to do: no .vitc file was found")
+    left_out, counts = out.left_out(found.left_out, strict), found.left_out.counts()
+    out.summary({"command": "info", "done": total - len(failed), "failed": len(failed), "left_out": counts})
     out.failures(failed, total)
-    return FAILED if failed else DONE if total else NOTHING
+    return FAILED if failed or left_out else DONE
 
 
 def _fail(out: Output, name: str, error: VitcodecError) -> str:
@@ -54,9 +55,9 @@ def _fail(out: Output, name: str, error: VitcodecError) -> str:
 
 
 def _show(out: Output, source: files.Source) -> None:
-    if source.path is None:
-        data = files.read_stdin()
-        text, record = _describe(source.name, io.BytesIO(data), len(data), out.verbose)
+    if source.path is None or source.stream:
+        held = outputs.whole(source)
+        text, record = _describe(source.name, held, held.getbuffer().nbytes, out.verbose)
     else:
         try:
             with open(source.path, "rb") as stream:

@@ -14,7 +14,7 @@ from ..pretrained import hub, registry
 from ..pretrained.config import PretrainedConfig
 from ..pretrained.presets import PRESETS
 from . import new_app, options
-from .output import DONE, FAILED, NOTHING, Output, explain
+from .output import DONE, FAILED, Output, explain
 
 app = new_app(help="List, show, download, check and upload models.")
 
@@ -74,7 +74,7 @@ def list_command(json: options.Json = False) -> int:
     for record in records:
         out.record(record)
     out.summary({"command": "models list", "default": registry.DEFAULT_MODEL, "models": len(records)})
-    return DONE if shipped else NOTHING
+    return DONE
 
 
 def _record(name: str, status: str, config: PretrainedConfig) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def verify_command(names: Names = None, json: options.Json = False) -> int:
         out.record({"name": name, "status": status, "detail": detail})
     out.summary({"command": "models verify", "done": len(found) - len(failed), "failed": len(failed)})
     out.failures(failed, len(found))
-    return FAILED if failed else DONE if found else NOTHING
+    return FAILED if failed else DONE
 
 
 @app.command("push", short_help="Upload a model to the Hugging Face Hub.")

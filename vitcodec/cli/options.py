@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from . import codecs
 from .output import Output
 
 Inputs = Annotated[
-    list[str], typer.Argument(metavar="INPUT", show_default=False, help="Files, folders or globs; - for stdin.")
+    list[str], typer.Argument(metavar="INPUT...", show_default=False, help="Files, folders or globs; - for stdin.")
 ]
 Target = Annotated[
     str | None,  # no Path, which would lose the slash by which a new folder is told from a file
@@ -86,6 +87,13 @@ MaxPixels = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave inputs alone whose output exists.")]
+AppendSuffix = Annotated[
+    bool, typer.Option("--append-suffix", help="a.jpg.vitc for a.jpg, which tells it from a.png.vitc.")
+]
+Preserve = Annotated[bool, typer.Option("--preserve", help="Give outputs the modification time of their inputs.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit code 1 if folders held anything that was left out, as other files.")
+]
 Strip = Annotated[bool, typer.Option("--strip", help="Drop ICC, EXIF and XMP.")]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan and do nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON objects on stdout, one a line.")]
@@ -109,15 +117,13 @@ def is_stdout(inputs: list[str], output: str | None) -> bool:
     return output == files.STDIO or (output is None and files.STDIO in inputs)
 
 
-def read(source: files.Source) -> bytes:
-    return files.read_stdin() if source.path is None else files.read_bytes(source.path)
-
-
-def write(job: files.Job, data: bytes, overwrite: bool) -> None:
+def write(job: files.Job, data: bytes, overwrite: bool, preserve: bool = False) -> None:
+    """preserve: with the input's time of modification."""
     if job.target is None:
         files.write_stdout(data)
-    else:
-        files.write_atomic(job.target, data, overwrite)
+        return
+    modified = os.stat(job.source.path).st_mtime_ns if preserve and job.source.path is not None else None
+    files.write_atomic(job.target, data, overwrite, modified)
 
 
 def say_device(out: Output, model: str, device: str) -> None:

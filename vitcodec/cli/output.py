@@ -14,8 +14,10 @@ from typing import Any
 import typer
 
 from ..errors import UsageError, VitcodecError
+from ..leftovers import LeftOut
+from . import usage
 
-DONE, FAILED, USAGE, NOTHING, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 SCHEMA_VERSION = 1
 
 _MEMORY = "out of memory; decode with --reduce, encode a smaller image, or use --device cpu"
@@ -30,7 +32,7 @@ class Explanation:
 
     def report(self) -> int:
         """Print the line on stderr and return the exit code."""
-        print(f"error: {self.line}" if self.code != INTERRUPTED else self.line, file=sys.stderr)
+        print(_visible(f"error: {self.line}" if self.code != INTERRUPTED else self.line), file=sys.stderr)
         return self.code
 
 
@@ -68,8 +70,7 @@ def _describe(error: BaseException, command: str | None) -> tuple[str, int]:
     if type(error).__name__ == "OutOfMemoryError":
         return _MEMORY, FAILED
     if hasattr(error, "format_message"):
-        message = error.format_message().rstrip(".")
-        return f"{message}; see vitcodec {command + ' ' if command else ''}--help", USAGE
+        return f"{usage.explained(error)}; see vitcodec {command + ' ' if command else ''}--help", USAGE
     return (
         f"internal error: {type(error).__name__}: {error}; set VITCODEC_DEBUG=1 to see where, and please report it",
         FAILED,
@@ -111,12 +112,15 @@ class Output:
     def result(self, text: str) -> None:
         """What the command was asked to print: stdout, for people."""
         if not self.json:
-            print(text, file=sys.stderr if self.to_stdout else sys.stdout)
+            print(_visible(text), file=sys.stderr if self.to_stdout else sys.stdout)
 
     def record(self, data: Mapping[str, Any]) -> None:
-        """One JSON object on one line of stdout, with --json only. NaN and infinity become null."""
+        """One JSON object on one line of stdout, with --json only. NaN and infinity become null.
+
+        It is ASCII, which every terminal and pipe can hold, whatever names are in it.
+        """
         if self.json:
-            print(json.dumps(_finite(data), ensure_ascii=False), flush=True)
+            print(json.dumps(_finite(data)), flush=True)
 
     def summary(self, data: Mapping[str, Any]) -> None:
         """The last JSON object of a command, which says the schema's version."""
@@ -141,12 +145,25 @@ class Output:
         """Why nothing, or no more, was done: stderr, always."""
         self._message(f"error: {text}")
 
-    def failures(self, failures: Sequence[str], total: int) -> None:
-        """The list of failed files, one line each, always shown, at the end."""
-        if total == 1 and failures:
+    def left_out(self, left_out: LeftOut, strict: bool) -> bool:
+        """Say what was left out of folders; returns whether that is a failure, as it is where all had to be taken."""
+        failed = strict and left_out.matters
+        if failed:
+            self.error(f"{left_out.text}; --strict")
+        elif left_out.text:
+            self.say(left_out.text)
+        return failed
+
+    def failures(self, failures: Sequence[str], total: int, failed: int | None = None, what: str = "") -> None:
+        """The list of what failed, one line each, always shown, at the end.
+
+        failed: how many of the total, if not all of the lines. what: a word for them, as "images".
+        """
+        if total == len(failures) == 1:
             self.error(failures[0])
         elif failures:
-            self._message(f"{len(failures)} of {total} failed:")
+            counted = f"{len(failures) if failed is None else failed} of {total}"
+            self._message(f"{counted} {what} failed:" if what else f"{counted} failed:")
             for line in failures:
                 self._message(f"  {line}")
 
@@ -166,10 +183,16 @@ class Output:
                 self._progress = Progress()
 
     def _message(self, text: str) -> None:
+        text = _visible(text)
         if self._progress.bar is not None:
             self._progress.bar.write(text, file=sys.stderr)
         else:
             print(text, file=sys.stderr)
+
+
+def _visible(text: str) -> str:
+    """Control characters, which a file's name may hold and a terminal would obey, as escapes."""
+    return "".join(c if c.isprintable() or c in "\n\t" or c > "\x9f" else f"\\x{ord(c):02x}" for c in text)
 
 
 def _finite(data: Any) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import OutputError, UsageError
-from ..files import write_atomic
+from ..files import LeftOut, is_stream, write_atomic
 from .batch import size
 from .output import DONE, FAILED, Output, explain
 
@@ -34,6 +34,14 @@ Reps = Annotated[int, typer.Option("--reps", min=1, metavar="N", help="Runs of w
 
 
 @dataclass(frozen=True)
+class Rest:
+    """What was left out of the folders, and whether that is a failure."""
+
+    left_out: LeftOut = field(default_factory=LeftOut)
+    strict: bool = False
+
+
+@dataclass(frozen=True)
 class Targets:
     """Where reports go."""
 
@@ -51,7 +59,7 @@ class Targets:
             taken.add(path.resolve())
             if path.is_dir():
                 raise OutputError(f"{path}: is a folder; give the name of a file")
-            if path.exists() and not self.overwrite:
+            if path.exists() and not self.overwrite and not is_stream(path):
                 raise OutputError(f"{path}: exists already; use --overwrite or another name")
 
 
@@ -107,6 +115,7 @@ def finish(
     renders: Mapping[str, Render],
     read: Callable[[Path], Picture],
     pictures: int,
+    rest: Rest | None = None,
 ) -> int:
     """Say and write everything; returns the exit code."""
     from ..evaluation import report
@@ -134,13 +143,20 @@ def finish(
         _write(out, targets.markdown, report.to_markdown(comparison), targets.overwrite)
     if targets.html is not None:
         _write(out, targets.html, _page(out, comparison, renders, read, pictures), targets.overwrite)
-    out.summary({"command": command, "done": done, "failed": len(failures), **report.summary(comparison)})
-    out.failures([_line(f) for f in failures], done + len(failures))
-    return FAILED if failures else DONE
+    rest = rest or Rest()
+    left_out = out.left_out(rest.left_out, rest.strict)
+    # one line a failure, but what counts are images: a bad one fails once, or at every quality of every codec
+    failed = {f.file for f in failures}
+    images = failed | {row.file for r in comparison.reports for row in r.rows}
+    counts = {"done": done, "failed": len(failures), "images": len(images), "images_failed": len(failed)}
+    counts |= {"left_out": rest.left_out.counts()}
+    out.summary({"command": command, **counts, **report.summary(comparison)})
+    out.failures([_line(f) for f in failures], len(images), len(failed), "images")
+    return FAILED if failures or left_out else DONE
 
 
 def _write(out: Output, path: Path, text: str, overwrite: bool) -> None:
-    data = text.encode()
+    data = text.encode("utf-8", "backslashreplace")  # names of files need not be UTF-8
     write_atomic(path, data, overwrite)
     out.say(f"{path}: {size(len(data))}")
 
