@@ -8,7 +8,7 @@ from conftest import make_rgb
 from vitcodec import target
 from vitcodec.bitstream.container import read_header
 from vitcodec.codec import Codec
-from vitcodec.errors import UsageError
+from vitcodec.errors import TargetError, UsageError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.options import EncodeOptions
@@ -37,13 +37,16 @@ def test_psnr(codec: Codec, photo: Picture) -> None:
     assert psnr(photo.rgb, codec.decode(codec.encode(photo, quality=hit.quality - 1, effort=1)).rgb) < 36
 
 
-def test_what_cannot_be_reached_is_said(codec: Codec, photo: Picture) -> None:
-    small = target.encode(codec, Picture(photo.rgb, xmp=b"<x/>"), Target(size=20), EncodeOptions(effort=1))
-    assert small.quality == 1 and "20 bytes cannot be reached" in small.note and "--strip" in small.note
+def test_what_cannot_be_reached_is_refused(codec: Codec, photo: Picture) -> None:
+    with pytest.raises(TargetError, match=r"20 bytes cannot be reached: quality 1 takes \d+, .*--strip.*; ask for"):
+        target.encode(codec, Picture(photo.rgb, xmp=b"<x/>"), Target(size=20), EncodeOptions(effort=1))
+    with pytest.raises(TargetError, match=r"90 dB cannot be reached: quality 100 gives \d\d\.\d\d dB; ask for no more"):
+        target.encode(codec, photo, Target(psnr=90), EncodeOptions(effort=1))
+
+
+def test_what_is_passed_by_far_is_said(codec: Codec, photo: Picture) -> None:
     large = target.encode(codec, photo, Target(size=1e6), EncodeOptions(effort=1))
     assert large.quality == 100 and "best quality" in large.note
-    good = target.encode(codec, photo, Target(psnr=90), EncodeOptions(effort=1))
-    assert good.quality == 100 and "90 dB cannot be reached" in good.note
     bad = target.encode(codec, photo, Target(psnr=3), EncodeOptions(effort=1))
     assert bad.quality == 1 and "lowest" in bad.note
 

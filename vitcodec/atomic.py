@@ -31,7 +31,8 @@ def write_atomic(path: Path, data: bytes, overwrite: bool = False, modified: int
     Folders above it are made. Without `overwrite` a file that has appeared meanwhile is left alone. Of a link, the file
     that it leads to is replaced, and the link stays. A pipe or a device is never replaced: it is written into.
 
-    modified: the file's time of modification, in nanoseconds since 1970. Raises OutputError, and UsageError for a terminal.
+    modified: the file's time of modification, in nanoseconds since 1970. Raises OutputError, and UsageError for a
+    terminal.
     """
     try:
         kind = kind_of(path)

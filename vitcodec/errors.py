@@ -33,6 +33,10 @@ class OutputError(VitcodecError):
     """An output cannot be written, or exists already."""
 
 
+class TargetError(VitcodecError):
+    """A size or a PSNR that was asked for cannot be reached."""
+
+
 class WeightsError(VitcodecError):
     """Weights are missing, damaged, or not the ones that a file was made with."""
 

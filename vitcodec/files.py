@@ -1,6 +1,7 @@
 """Files as the commands see them: inputs found, outputs planned.
 
-inputs.py finds them, streams.py reads bytes, atomic.py writes them. Nothing here reads pixels: neither torch nor PIL is imported.
+inputs.py finds them, streams.py reads bytes, atomic.py writes them. Nothing here reads pixels: neither torch nor PIL is
+imported.
 """
 
 from __future__ import annotations

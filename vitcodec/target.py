@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import UsageError
+from .errors import TargetError, UsageError
 from .options import QUALITIES, EncodeOptions
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def encode(codec: Encodes, picture: Picture, target: Target, options: EncodeOpti
 
     Bisects over the quality, which takes about seven encodings; for a size, and where that leaves more than 2 %, also
     over the distortion weight, which is continuous and no part of the file. options: of everything but quality and
-    distortion weight. Raises as Codec.encode does.
+    distortion weight. Raises TargetError where quality 1 is too large, or quality 100 not good enough, and as
+    Codec.encode does.
     """
     options = options or EncodeOptions()
     if target.size is not None:
@@ -80,9 +81,10 @@ def _at_most(codec: Encodes, picture: Picture, size: float, options: EncodeOptio
     # the last quality that is small enough
     quality = bisect.bisect_right(QUALITIES, size, key=lambda q: len(encoded(q)))
     if not quality:
-        data = encoded(1)
-        why = f"{size:,.0f} bytes cannot be reached: quality 1 takes {len(data):,}{_metadata(picture)}"
-        return TargetResult(data, 1, why)
+        raise TargetError(
+            f"{size:,.0f} bytes cannot be reached: quality 1 takes {len(encoded(1)):,}{_metadata(picture)}; "
+            "ask for as many, or make the picture smaller"
+        )
     data, enough = encoded(quality), (1 - TOLERANCE) * size
     if len(data) >= enough:
         return TargetResult(data, quality, None)
@@ -122,8 +124,10 @@ def _at_least(codec: Encodes, picture: Picture, wanted: float, options: EncodeOp
     quality = min(1 + bisect.bisect_left(QUALITIES, wanted, key=reached), QUALITIES[-1])
     note = None
     if reached(quality) < wanted:
-        note = f"{wanted:g} dB cannot be reached: quality {quality} gives {reached(quality):.2f} dB"
-    elif reached(quality) > (1 + TOLERANCE) * wanted:
+        raise TargetError(
+            f"{wanted:g} dB cannot be reached: quality {quality} gives {reached(quality):.2f} dB; ask for no more"
+        )
+    if reached(quality) > (1 + TOLERANCE) * wanted:
         note = f"{reached(quality):.2f} dB are more than {wanted:g}: quality {quality} is the lowest that reaches it"
     return TargetResult(encoded(quality), quality, note)
 

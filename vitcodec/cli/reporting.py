@@ -149,8 +149,8 @@ def finish(
     failed = {f.file for f in failures}
     images = failed | {row.file for r in comparison.reports for row in r.rows}
     counts = {"done": done, "failed": len(failures), "images": len(images), "images_failed": len(failed)}
-    counts |= {"left_out": rest.left_out.counts()}
-    out.summary({"command": command, **counts, **report.summary(comparison)})
+    summary = {"command": command, **counts, "left_out": rest.left_out.counts(), **report.summary(comparison)}
+    out.summary(summary)
     out.failures([_line(f) for f in failures], len(images), len(failed), "images")
     return FAILED if failures or left_out else DONE
 
