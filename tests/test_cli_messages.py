@@ -64,11 +64,18 @@ def test_bad_inputs_give_one_line(photos):
 
 
 def test_usage_errors_give_one_line(photos):
-    for quality in ("0", "101", "high"):
-        one_line(call("encode", "photos/a.png", "-q", quality), 2, "--quality", "vitcodec encode --help")
-    one_line(call("encode", "photos/a.png", "--nope"), 2, "--nope")
-    one_line(call("encode"), 2, "INPUT")
-    one_line(call("conjure"), 2, "conjure")
+    for quality in ("0", "101", "high", "50.5"):
+        text = f"--quality takes a whole number from 1 to 100, not '{quality}'; see vitcodec encode --help"
+        one_line(call("encode", "photos/a.png", "-q", quality), 2, text)
+    one_line(call("encode", "photos/a.png", "--target-psnr", "good"), 2, "--target-psnr takes a number, not 'good'")
+    one_line(call("encode", "photos/a.png", "--max-pixels", 0), 2, "--max-pixels takes a whole number of at least 1")
+    one_line(call("encode", "photos/a.png", "--nope"), 2, "no option --nope; see")
+    one_line(call("encode", "photos/a.png", "--recursiv"), 2, "did you mean --recursive? See vitcodec encode --help")
+    one_line(call("encode"), 2, "INPUT...")
+    one_line(call("conjure"), 2, "conjure", "encode, decode")
+    one_line(call("encoed", "photos/a.png"), 2, "no command 'encoed'; did you mean encode? See vitcodec --help")
+    one_line(call("photos/a.png"), 2, "did you mean vitcodec encode photos/a.png?")
+    assert "Usage: vitcodec encode [OPTIONS] INPUT...\n" in call("encode", "--help").stdout
     one_line(call("models"), 2, "vitcodec models --help")
     one_line(call("encode", "photos", "--overwrite", "--skip-existing"), 2, "contradict")
     one_line(call("encode", "photos", "--quiet", "-v"), 2, "contradict")

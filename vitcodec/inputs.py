@@ -12,6 +12,7 @@ from pathlib import Path
 from .errors import InputError, UsageError, VitcodecError
 from .leftovers import LeftOut, keys_of
 from .streams import STDIO, Kind, kind_of
+from .suffixes import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class _Search:
     def __init__(self, suffixes: Collection[str], recursive: bool):
         self.suffixes, self.recursive = suffixes, recursive
         self.sources, self.problems = list[Source](), list[Problem]()
-        self.folders, self.left_out, self.many = list[Path](), LeftOut(), False
+        self.folders, self.many = list[Path](), False
+        self.left_out = LeftOut(images=SUFFIX not in suffixes)
 
     def add(self, text: str) -> None:
         path = Path(text)
@@ -109,10 +111,10 @@ class _Search:
         """Whether to look into a folder below; if not, it is left out."""
         if folder.name.startswith("."):
             self.left_out.hidden.append(folder)
-        elif not self.recursive:
-            self.left_out.subfolders.append(folder)
         elif folder.is_symlink():
             self.left_out.linked.append(folder)
+        elif not self.recursive:
+            self.left_out.subfolders.append(folder)
         else:
             return True
         return False

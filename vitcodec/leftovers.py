@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .suffixes import plugin_for
@@ -25,6 +25,7 @@ class LeftOut:
     hidden: list[Path] = field(default_factory=list)  # folders
     linked: list[Path] = field(default_factory=list)  # folders below, reached by a link: it may lead in a circle
     special: list[Path] = field(default_factory=list)  # no files, though they are called so
+    images: bool = False  # whether it was images that were searched for
 
     def without(self, taken: Iterable[Path], written: Iterable[Path] = ()) -> LeftOut:
         """All but the paths that were taken after all, and those that the command writes, with the folders for them."""
@@ -36,7 +37,7 @@ class LeftOut:
             return [path for path, key in zip(paths, keys_of(paths), strict=True) if key not in known]
 
         subfolders, hidden, linked = (others(paths, folders) for paths in (self.subfolders, self.hidden, self.linked))
-        return LeftOut(others(self.files, files), subfolders, hidden, linked, self.special)
+        return replace(self, files=others(self.files, files), subfolders=subfolders, hidden=hidden, linked=linked)
 
     def counts(self) -> dict[str, int]:
         """How many, by suffix, the most first, then folders by kind; what was not found is not in it."""
@@ -65,7 +66,7 @@ class LeftOut:
             what = name if count > 1 else {SPECIAL: "pipe or device"}.get(name, name.removesuffix("s"))
             advice = {SUBFOLDERS: f", -r takes {'it' if count == 1 else 'them'}", LINKED: ", to be named itself"}
             parts.append(f"{count} {what}{advice.get(name, '')}")
-        for package, kinds in _installable(counts).items():
+        for package, kinds in _installable(counts if self.images else ()).items():
             parts.append(f"to read {' and '.join(kinds)}, pip install {package}")
         return f"left out: {'; '.join(parts)}" if parts else ""
 

@@ -188,7 +188,7 @@ class _Batch:
             if self.done:
                 text += f"; {size(bytes_in)} -> {size(bytes_out)}, {megapixels / self.seconds:.2f} MP/s"
             self.out.say(text)
-        if not total:
+        if not total and not self.plan.jobs:
             self.out.say("nothing to do: no input of a known kind was found")
         left_out = self.out.left_out(self.plan.left_out, self.strict)
         code = FAILED if self.failed or left_out else DONE

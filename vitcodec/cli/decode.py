@@ -244,7 +244,10 @@ def _formats(plan: files.Plan, format: str | None) -> dict[files.Job, str]:
         return {}
     from ..images import format_of
 
-    return {job: format_of(job.target or Path("stdout.png"), format) for job in plan.jobs}
+    def named(job: files.Job) -> Path:
+        return Path("stdout.png") if job.target is None or files.is_stream(job.target) else job.target
+
+    return {job: format_of(named(job), format) for job in plan.jobs}
 
 
 @contextmanager

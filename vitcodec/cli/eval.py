@@ -119,6 +119,9 @@ def eval_command(
         return _pairs(out, Path(inputs[0]), Path(inputs[1]), recursive, targets, pictures, max_pixels, rest)
     found = outputs.without_wrong_kinds(find_inputs(inputs, image_suffixes(), recursive), vitc=False)
     rest = reporting.Rest(found.left_out, strict)
+    for source in found.sources:
+        if source.stream:
+            raise UsageError(f"{source.name}: eval reads its images more than once; name files, folders or globs")
     files = [s.path for s in found.sources if s.path is not None]
     targets.check(files)
     if not files and not found.problems:

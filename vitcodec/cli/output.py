@@ -70,7 +70,9 @@ def _describe(error: BaseException, command: str | None) -> tuple[str, int]:
     if type(error).__name__ == "OutOfMemoryError":
         return _MEMORY, FAILED
     if hasattr(error, "format_message"):
-        return f"{usage.explained(error)}; see vitcodec {command + ' ' if command else ''}--help", USAGE
+        sentence = usage.explained(error)
+        see = " See" if sentence.endswith("?") else "; see"
+        return f"{sentence}{see} vitcodec {command + ' ' if command else ''}--help", USAGE
     return (
         f"internal error: {type(error).__name__}: {error}; set VITCODEC_DEBUG=1 to see where, and please report it",
         FAILED,
@@ -149,7 +151,7 @@ class Output:
         """Say what was left out of folders; returns whether that is a failure, as it is where all had to be taken."""
         failed = strict and left_out.matters
         if failed:
-            self.error(f"{left_out.text}; --strict")
+            self.error(left_out.text)
         elif left_out.text:
             self.say(left_out.text)
         return failed

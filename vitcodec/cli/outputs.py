@@ -51,7 +51,8 @@ def _told_apart(
             return firsts, last
         if single or not (exists or glob.has_magic(last)):
             what = "exists" if exists else "does not exist"
-            raise UsageError(f"{last}: {what}, and is no input; if it is the output, use -o {last}")
+            again = " --overwrite" if exists else ""
+            raise UsageError(f"{last}: {what}, and is no input; if it is the output, use -o {last}{again}")
     elif not exists and not glob.has_magic(last) and suffix not in read and not suffixes.promises_image(Path(last)):
         raise UsageError(f"{last}: no such file or folder; if it is the output, use -o {last}")
     return list(inputs), None

@@ -16,7 +16,7 @@ def explained(error: Any) -> str:
     """The sentence for a usage error of typer's. Its classes have no common home among the versions of typer."""
     if hasattr(error, "option_name") and hasattr(error, "possibilities"):
         meant = f"; did you mean {' or '.join(error.possibilities[:2])}?" if error.possibilities else ""
-        return f"there is no option {error.option_name}{meant}".rstrip("?")
+        return f"there is no option {error.option_name}{meant}"
     return _number(error) or error.format_message().rstrip(".")
 
 
