@@ -15,8 +15,10 @@ from ..suffixes import SUFFIX, promises_image
 def explained(error: Any) -> str:
     """The sentence for a usage error of typer's. Its classes have no common home among the versions of typer."""
     if hasattr(error, "option_name") and hasattr(error, "possibilities"):
-        meant = f"; did you mean {' or '.join(error.possibilities[:2])}?" if error.possibilities else ""
-        return f"there is no option {error.option_name}{meant}"
+        # typer's guesses count the dashes, which every option has
+        names = {option.strip("-"): option for option in error.possibilities or ()}
+        meant = difflib.get_close_matches(error.option_name.strip("-"), names, 1, 0.65)
+        return f"there is no option {error.option_name}" + (f"; did you mean {names[meant[0]]}?" if meant else "")
     return _number(error) or error.format_message().rstrip(".")
 
 
