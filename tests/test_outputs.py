@@ -15,7 +15,6 @@ from PIL import Image
 from storing import StoringCodec, call, lines, made, one_line
 
 import vitcodec
-from vitcodec.bitstream import container
 
 PROGRAM = Path(storing.__file__)
 
@@ -209,7 +208,7 @@ def test_preserve(photos):
 
 def test_process_substitution_and_standard_streams(photos):
     call("encode", "photos/a.png", "-o", "a.vitc")
-    wanted = Path("a.vitc").read_bytes()
+    wanted = StoringCodec().decode(Path("a.vitc").read_bytes()).rgb
     for line in (
         "vitcodec encode <(cat photos/a.png) -o x.vitc",
         "vitcodec encode <(cat photos/a.png) x.vitc",
@@ -222,9 +221,7 @@ def test_process_substitution_and_standard_streams(photos):
     ):
         result = shell(line)
         assert result.returncode == 0, (line, result.stderr)
-        # the storing program pads its levels, the codec of this process does not
-        one, two = container.unpack(Path("x.vitc").read_bytes()), container.unpack(wanted)
-        assert one.tokens[0, 0] == two.tokens[0, 0], line
+        assert np.array_equal(StoringCodec().decode(Path("x.vitc").read_bytes()).rgb, wanted), line
         Path("x.vitc").unlink()
     for line in ("vitcodec encode <(cat photos/a.png)", "vitcodec encode /dev/stdin < photos/a.png"):
         result = shell(line)
