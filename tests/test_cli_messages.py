@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import storing
+from conftest import make_rgb
 from PIL import Image
 from storing import StoringCodec, call, lines, made, one_line
 
 from vitcodec.cli.output import Output
+from vitcodec.images import Picture
+from vitcodec.progress import report, watched
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +173,46 @@ def test_progress_bar_where_stderr_is_a_terminal(monkeypatch):
         with Output(quiet=quiet).progress(total) as bar:
             bar.advance(1.5)
     assert sys.stderr.getvalue() == ""
+
+
+@pytest.mark.parametrize("total", [1, 3])
+def test_progress_within_a_large_image(monkeypatch, total):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    out = Output()
+    with out.progress(total) as bar, bar.within("a.png"):
+        for share in (0.25, 0.5, 0.1, 1):  # encoded again
+            report(share, 12_000_000)
+        out.say("a message")
+        report(1, 1_000_000)  # too small for a bar
+    text = sys.stderr.getvalue()
+    assert "a.png:  25%" in text and "3.0/12.0 MP" in text and "1.2/12.0 MP" in text and "12.0/12.0 MP" in text
+    assert "a message\n" in text and "/1.0 MP" not in text
+    report(1, 12_000_000)  # nobody watches
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    before = sys.stderr.getvalue()
+    with out.progress(total) as bar, bar.within("a.png"):
+        report(1, 12_000_000)
+    assert sys.stderr.getvalue() == before
+
+
+def test_coding_reports_its_progress(codec):
+    shares = []
+    picture = Picture(make_rgb(400, 280))
+
+    def watch(done, total):
+        assert total == pytest.approx(0.112)
+        shares.append(done / total)
+
+    with watched(watch):
+        data = codec.encode(picture, effort=1, tile=128, coding="tokens")
+        assert shares == sorted(shares) and len(shares) >= 2 and shares[-1] == 1
+        shares.clear()
+        codec.decode(data)
+        assert shares == sorted(shares) and len(shares) >= 2 and shares[-1] == 1
+        shares.clear()
+        codec.encode(picture, coding="lossless")
+        assert shares == [1]
 
 
 def test_info(photos):

@@ -22,6 +22,7 @@ from .devices import in_parallel, workers
 from .images import Picture
 from .models.autoencoder import Autoencoder
 from .options import DecodeOptions
+from .progress import report
 from .quality import QualityPoint
 from .subbands import CODING_ORDER, LEVELS, Subbands
 from .tiles import SITE, Area, Region, TileGrid, assemble
@@ -119,13 +120,19 @@ class Decoder:
         Tiles are read once, and kept as long as a row of blocks needs them.
         """
         parts: dict[int, Subbands] = {}
+        read = synthesised = 0
+        total, pixels = sum(map(len, plan.rows)), plan.region.width * plan.region.height
         for row in plan.rows:
             needed = sorted({tile for block in row for tile in block.tiles})
             parts = {tile: parts[tile] for tile in needed if tile in parts}
             tiles = [tile for tile in needed if tile not in parts]
             parts |= self._read_tiles(contents, tiles, point, plan.finest, erasures)
+            read += len(row)
             for block in row:
+                report((read + synthesised) / 2 / total, pixels)
                 yield block, assemble(parts, plan.grid, block.context)
+                synthesised += 1
+        report(1, pixels)
 
     def _read_tiles(
         self, contents: Contents, tiles: Sequence[int], point: QualityPoint, finest: int, erasures: np.ndarray | None

@@ -30,6 +30,7 @@ from .models.autoencoder import Autoencoder
 from .models.erasure import cheapest_to_erase
 from .options import EncodeOptions
 from .pretrained.config import PretrainedConfig
+from .progress import report
 from .quality import QualityPoint, round_tokens
 from .rdo import EFFORTS, RDOSearch
 from .subbands import Subbands
@@ -127,9 +128,9 @@ class Encoder:
             payloads, coded = self.entropy.encode(tokens, point, erased, effort.fit_scales, loss)
             return EncodedTile(index, payloads, coded, erased)
 
-        for some in (blocks[i : i + together] for i in range(0, len(blocks), together)):
+        for start in range(0, len(blocks), together):
             waiting: list[tuple[int, Subbands, Tensor | None]] = []
-            for block in some:
+            for searched, block in enumerate(blocks[start : start + together], start + 1):
                 tokens, erased = self._rounded(rgb, grid, block, point, dead_zone, options.keep_tokens)
                 image = torch.from_numpy(pixels(rgb, block)).to(self._device)[None]
                 tokens = search.search_in_blocks(image, tokens)
@@ -137,7 +138,9 @@ class Encoder:
                     tile = grid.area(index).within(block)
                     mask = None if erased is None else crop_map(erased, block.h, tile)
                     waiting.append((index, crop(tokens, tile), mask))
+                report((searched + start) / 2 / len(blocks), header.width * header.height)
             yield from in_parallel(code, waiting, together)
+            report(searched / len(blocks), header.width * header.height)
 
     @torch.no_grad()
     def _rounded(

@@ -20,6 +20,7 @@ from .bitstream.metadata import pack_metadata, unpack_picture
 from .errors import FormatError
 from .images import Picture
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
+from .progress import report
 from .tiles import SITE, Region
 
 TILE = 2048  # pixels: large, as every tile begins anew to learn its colours and repetitions
@@ -80,6 +81,7 @@ def pack(picture: Picture, tile: int | None = None) -> Contents:
     for index in range(header.grid.count):
         x, y, w, h = _place(header, index)
         payloads[PIXELS, index] = _webp(picture.rgb[y : y + h, x : x + w], _SETTINGS)
+        report((index + 1) / header.grid.count, width * height)
     return Contents(header, pack_metadata(picture, None), payloads)
 
 

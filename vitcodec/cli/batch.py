@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from .. import files
 from ..files import Job, Plan
-from .output import DONE, FAILED, INTERRUPTED, Output, debugging, explain
+from .output import DONE, FAILED, INTERRUPTED, Output, debugging, explain, visible
 
 Loaded = TypeVar("Loaded")
 Made = TypeVar("Made")
@@ -110,7 +110,8 @@ class _Batch:
                     for job, loading in _read_ahead(readers, work, self.plan.jobs, ahead):
                         try:
                             loaded = loading.result()
-                            made = _timed(work.compute, job, loaded)
+                            with bar.within(visible(job.source.name)):
+                                made = _timed(work.compute, job, loaded)
                         except Exception as error:
                             self.fail(job.source.name, error)
                             bar.advance()

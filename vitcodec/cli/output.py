@@ -16,6 +16,7 @@ import typer
 from ..errors import UsageError, VitcodecError
 from ..leftovers import LeftOut
 from . import usage
+from .bars import Progress
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 SCHEMA_VERSION = 1
@@ -32,7 +33,7 @@ class Explanation:
 
     def report(self) -> int:
         """Print the line on stderr and return the exit code."""
-        print(_visible(f"error: {self.line}" if self.code != INTERRUPTED else self.line), file=sys.stderr)
+        print(visible(f"error: {self.line}" if self.code != INTERRUPTED else self.line), file=sys.stderr)
         return self.code
 
 
@@ -80,22 +81,6 @@ def _describe(error: BaseException, command: str | None) -> tuple[str, int]:
 
 
 @dataclass
-class Progress:
-    """A bar on stderr, or nothing. Messages printed meanwhile go above it."""
-
-    bar: Any = None
-    megapixels: float = 0.0
-
-    def advance(self, megapixels: float = 0.0, steps: int = 1) -> None:
-        if self.bar is not None:
-            self.megapixels += megapixels
-            elapsed = self.bar.format_dict["elapsed"]
-            if self.megapixels and elapsed:
-                self.bar.set_postfix_str(f"{self.megapixels / elapsed:.2f} MP/s", refresh=False)
-            self.bar.update(steps)
-
-
-@dataclass
 class Output:
     """What a command prints, for people (default), programs (--json) or nobody (--quiet)."""
 
@@ -114,7 +99,7 @@ class Output:
     def result(self, text: str) -> None:
         """What the command was asked to print: stdout, for people."""
         if not self.json:
-            print(_visible(text), file=sys.stderr if self.to_stdout else sys.stdout)
+            print(visible(text), file=sys.stderr if self.to_stdout else sys.stdout)
 
     def record(self, data: Mapping[str, Any]) -> None:
         """One JSON object on one line of stdout, with --json only. NaN and infinity become null.
@@ -171,28 +156,24 @@ class Output:
 
     @contextmanager
     def progress(self, total: int, unit: str = "image") -> Iterator[Progress]:
-        """A progress bar where stderr is a terminal and there is more than one thing to do."""
-        if self.quiet or total < 2 or not sys.stderr.isatty():
+        """Progress bars where stderr is a terminal: over several things, and within large images."""
+        if self.quiet or not sys.stderr.isatty():
             yield Progress()
             return
         from tqdm import tqdm
 
-        with tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True) as bar:
-            self._progress = Progress(bar)
+        with tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True, disable=total < 2) as bar:
+            self._progress = Progress(True, None if total < 2 else bar)
             try:
                 yield self._progress
             finally:
                 self._progress = Progress()
 
     def _message(self, text: str) -> None:
-        text = _visible(text)
-        if self._progress.bar is not None:
-            self._progress.bar.write(text, file=sys.stderr)
-        else:
-            print(text, file=sys.stderr)
+        self._progress.write(visible(text))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Control characters, which a file's name may hold and a terminal would obey, as escapes."""
     return "".join(c if c.isprintable() or c in "\n\t" or c > "\x9f" else f"\\x{ord(c):02x}" for c in text)
 
