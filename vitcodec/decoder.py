@@ -122,6 +122,7 @@ class Decoder:
         parts: dict[int, Subbands] = {}
         read = synthesised = 0
         total, pixels = sum(map(len, plan.rows)), plan.region.width * plan.region.height
+        report(0, pixels)
         for row in plan.rows:
             needed = sorted({tile for block in row for tile in block.tiles})
             parts = {tile: parts[tile] for tile in needed if tile in parts}

@@ -128,6 +128,7 @@ class Encoder:
             payloads, coded = self.entropy.encode(tokens, point, erased, effort.fit_scales, loss)
             return EncodedTile(index, payloads, coded, erased)
 
+        report(0, header.width * header.height)
         for start in range(0, len(blocks), together):
             waiting: list[tuple[int, Subbands, Tensor | None]] = []
             for searched, block in enumerate(blocks[start : start + together], start + 1):
