@@ -368,6 +368,21 @@ def test_eval_prints_json_lines(run, photos, tmp_path):
     )
 
 
+def test_eval_counts_images(run, photos):
+    folder = photos[0].parent
+    for name in ("bad.png", "x.cr2"):
+        (folder / name).write_bytes(b"no image")
+    result = run("eval", folder, "-q", "10,50,90", "--baselines", "jpeg")
+    assert result.exit_code == 1 and "\n1 of 3 images failed:\n" in result.stderr
+    assert "left out: 1 .cr2\n" in result.stderr
+    total = json.loads(run("eval", folder, "-q", "10,50,90", "--json").stdout.splitlines()[-1])
+    assert (total["images"], total["images_failed"], total["left_out"]) == (3, 1, {".cr2": 1})
+    (folder / "bad.png").unlink()
+    assert run("eval", folder, "-q", "50").exit_code == 0 and run("eval", folder, "-q", "50", "--strict").exit_code == 1
+    pairs = run("eval", folder, folder, "--strict")
+    assert pairs.exit_code == 1 and "left out: 1 .cr2" in pairs.stderr
+
+
 def test_eval_writes_reports_and_replaces_only_when_told(run, photos, tmp_path):
     paths = {kind: tmp_path / "new" / f"report.{kind}" for kind in ("csv", "markdown", "html")}
     options = [part for kind, path in paths.items() for part in (f"--{kind}", path)]
@@ -451,7 +466,7 @@ def test_eval_refuses_what_makes_no_sense(run, photos, tmp_path):
         result = run("eval", *options)
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1), options
     (tmp_path / "empty").mkdir()
-    assert run("eval", tmp_path / "empty").exit_code == 3
+    assert run("eval", tmp_path / "empty").exit_code == 0
     assert run("eval", tmp_path / "missing").exit_code == 1
 
 

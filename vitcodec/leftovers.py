@@ -28,13 +28,13 @@ class LeftOut:
     images: bool = False  # whether it was images that were searched for
 
     def without(self, taken: Iterable[Path], written: Iterable[Path] = ()) -> LeftOut:
-        """All but the paths that were taken after all, and those that the command writes, with the folders for them."""
+        """Each once, without those that were taken after all, and those that the command writes, with their folders."""
         outputs = keys_of(written)
         files = {*keys_of(taken), *outputs}
         folders = files | {above for folder in {os.path.dirname(key) for key in outputs} for above in _upwards(folder)}
 
         def others(paths: list[Path], known: set[str]) -> list[Path]:
-            return [path for path, key in zip(paths, keys_of(paths), strict=True) if key not in known]
+            return list({key: p for key, p in zip(keys_of(paths), paths, strict=True) if key not in known}.values())
 
         subfolders, hidden, linked = (others(paths, folders) for paths in (self.subfolders, self.hidden, self.linked))
         return replace(self, files=others(self.files, files), subfolders=subfolders, hidden=hidden, linked=linked)

@@ -125,7 +125,8 @@ def _at_least(codec: Encodes, picture: Picture, wanted: float, options: EncodeOp
     note = None
     if reached(quality) < wanted:
         raise TargetError(
-            f"{wanted:g} dB cannot be reached: quality {quality} gives {reached(quality):.2f} dB; ask for no more"
+            f"{wanted:g} dB cannot be reached: quality {quality} gives {reached(quality):.2f} dB; "
+            "ask for no more, or store it exactly with --lossless"
         )
     if reached(quality) > (1 + TOLERANCE) * wanted:
         note = f"{reached(quality):.2f} dB are more than {wanted:g}: quality {quality} is the lowest that reaches it"
