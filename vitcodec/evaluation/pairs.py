@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import InputError, UsageError
-from ..files import IMAGE_SUFFIXES, Problem, find_inputs
+from ..files import Problem, find_inputs, image_suffixes
 
 
 def match(originals: Path, decoded: Path, recursive: bool = False) -> tuple[list[tuple[Path, Path]], list[Problem]]:
@@ -30,7 +30,7 @@ def match(originals: Path, decoded: Path, recursive: bool = False) -> tuple[list
 
 def _by_name(folder: Path, recursive: bool, problems: list[Problem]) -> dict[str, Path]:
     """Names without suffixes; those that stand for two files are a problem."""
-    found = find_inputs([str(folder)], IMAGE_SUFFIXES, recursive)
+    found = find_inputs([str(folder)], image_suffixes(), recursive)
     problems += found.problems
     names = [(str(s.relative.with_suffix("")), s.path) for s in found.sources if s.path is not None]
     counts = Counter(name for name, _ in names)
