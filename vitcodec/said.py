@@ -1,0 +1,52 @@
+"""What an image file says beside its pixels, the same for every format."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+from .profiles import Space
+
+MOST = 32 << 20  # bytes of one piece of metadata; more is left out
+
+
+@dataclass
+class Said:
+    """icc, exif, xmp as bytes; exif from its TIFF header on, as it stands in the file.
+
+    space: the colour space where chunks of numbers say it (PNG's gAMA and cHRM). orientation: None where EXIF says it.
+    left_out: what is not kept, in a few words each. notes: whole messages. crop: (x, y, width, height), where a file
+    asks for a part of its picture.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    cicp: bytes | None = None
+    space: Space | None = None
+    space_name: str = ""
+    orientation: int | None = None
+    crop: tuple[int, int, int, int] | None = None
+    monochrome: bool = False  # gray, though Pillow loads it as RGB
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def damaged(self, what: str) -> None:
+        """Say that a piece of metadata cannot be read."""
+        self.notes.append(f"its {what} is damaged: left out")
+
+
+def inflate(data: bytes) -> bytes | None:
+    """A zlib stream of at most MOST bytes; None where it is damaged, cut off or longer."""
+    inflater = zlib.decompressobj()
+    try:
+        out = inflater.decompress(data, MOST)
+    except zlib.error:
+        return None
+    return out if inflater.eof else None
+
+
+def per_inch(x: float, y: float) -> tuple[float, float] | None:
+    """Dots per inch, or None where they are no such numbers."""
+    return (x, y) if 0 < x < 1e6 and 0 < y < 1e6 else None
