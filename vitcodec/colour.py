@@ -54,12 +54,25 @@ def settle(samples: Samples, said: Said) -> tuple[np.ndarray, bytes | None, byte
             None,
             [*notes, "linear light converted to sRGB"],
         )
-    if said.space is not None:
-        plain = np.array_equal(said.space.matrix, SRGB.matrix)  # type: ignore[arg-type]
-        colours, icc = _display_like(samples, said.space, None)
-        kept = "its primaries are kept in a profile" if not plain and icc else "converted to sRGB"
-        return colours, icc, None, [*notes, f"{said.space_name}: {kept}"]
+    if said.numbers is not None:
+        return _by_numbers(samples, said, notes)
     return to_8_bits(samples.colours), None, None, notes
+
+
+def _by_numbers(
+    samples: Samples, said: Said, notes: list[str]
+) -> tuple[np.ndarray, bytes | None, bytes | None, list[str]]:
+    """By the profile that gAMA and cHRM make: kept for primaries of their own, else converted to sRGB."""
+    assert said.numbers is not None
+    space, profile = profiles.space_of(said.numbers), _profile(said.numbers)
+    if space is None or space.matrix is None or profile is None:
+        return to_8_bits(samples.colours), None, None, [*notes, f"{said.numbers_name}: not understood"]
+    plain = samples.mode == "L" or np.abs(space.matrix - SRGB.matrix).max() < 1e-3
+    if not plain and _mid("RGB", profile) < _LINEAR_LIKE:
+        note = f"{said.numbers_name}: kept in an ICC profile"
+        return to_8_bits(samples.colours), said.numbers, None, [*notes, note]
+    colours, icc = _display_like(samples, space, None)
+    return colours, icc, None, [*notes, f"{said.numbers_name}: converted to sRGB"]
 
 
 def _by_code_points(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import said
-from .profiles import SRGB, SRGB_CURVE, Space, parametric, power, primaries_matrix
+from .profiles import SRGB, SRGB_CURVE, make_profile, primaries_matrix
 from .said import Said, inflate
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -122,14 +122,13 @@ def _colours(found: dict[bytes, bytes], out: Said) -> None:
             out.damaged("cHRM chunk")
     if not 0.1 < exponent < 5:
         exponent = 1 / 2.2
-    # 1 / 2.2 is what programs write for sRGB
-    curve = parametric(SRGB_CURVE) if abs(exponent - 1 / 2.2) < 0.01 else power(1 / exponent)
     assert matrix is not None and SRGB.matrix is not None
+    as_srgb = abs(exponent - 1 / 2.2) < 0.01  # what programs write for sRGB's curve
     same = np.abs(matrix - SRGB.matrix).max() < 0.005
-    if same and abs(exponent - 1 / 2.2) < 0.01:
-        return
-    out.space = Space(SRGB.matrix if same else matrix, (curve,) * 3)
-    out.space_name = f"gamma {exponent:.4g}" + ("" if same else " and primaries")
+    if not same or not as_srgb:
+        curve = SRGB_CURVE if as_srgb else (1 / exponent,)
+        out.numbers_name = f"gamma {exponent:.4g}" + ("" if same else " and its primaries")
+        out.numbers = make_profile(out.numbers_name, SRGB.matrix if same else matrix, curve)
 
 
 def _text(kind: bytes, payload: bytes, out: Said) -> str:

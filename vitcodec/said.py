@@ -5,8 +5,6 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 
-from .profiles import Space
-
 MOST = 32 << 20  # bytes of one piece of metadata; more is left out
 
 
@@ -14,7 +12,7 @@ MOST = 32 << 20  # bytes of one piece of metadata; more is left out
 class Said:
     """icc, exif, xmp as bytes; exif from its TIFF header on, as it stands in the file.
 
-    space: the colour space where chunks of numbers say it (PNG's gAMA and cHRM). orientation: None where EXIF says it.
+    numbers: the profile that PNG's gAMA and cHRM make, called `numbers_name`. orientation: None where EXIF says it.
     left_out: what is not kept, in a few words each. notes: whole messages. crop: (x, y, width, height), where a file
     asks for a part of its picture.
     """
@@ -24,8 +22,8 @@ class Said:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     cicp: bytes | None = None
-    space: Space | None = None
-    space_name: str = ""
+    numbers: bytes | None = None
+    numbers_name: str = ""
     orientation: int | None = None
     crop: tuple[int, int, int, int] | None = None
     monochrome: bool = False  # gray, though Pillow loads it as RGB
