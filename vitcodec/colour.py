@@ -219,8 +219,9 @@ def _srgb() -> ImageCms.ImageCmsProfile:
 
 def _profile(icc: bytes) -> ImageCms.ImageCmsProfile | None:
     try:
-        return ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    except (OSError, ValueError, ImageCms.PyCMSError):
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        return profile if _space(profile) else None
+    except (OSError, ValueError, ImageCms.PyCMSError):  # ValueError: its space is no text
         return None
 
 
