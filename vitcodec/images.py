@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,10 +16,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from . import cicp, colour, exif, files, opening, png
+from . import cicp, colour, exif, files, opening, png, tiff
 from .errors import InputError, LimitError, OutputError, UsageError, VitcodecError
-from .reading import said_by
-from .samples import read_samples
+from .odd_tiff import read_odd_tiff
+from .reading import said_by, said_by_tiff
+from .said import Said
+from .samples import Samples, read_samples
 
 MAX_PIXELS = 178_956_970  # where Pillow itself takes an image for a decompression bomb
 read_formats = opening.read_formats
@@ -90,12 +93,7 @@ def _read(data: bytes, max_pixels: int, name: str) -> Picture:
     def again() -> ImageFile.ImageFile:
         return opening.opened(data, max_pixels, name)
 
-    with again() as image:
-        said = said_by(image, data)
-        # the further frames of a telephone's JPEG (MPO) are previews and depth maps
-        if image.format not in ("MPO", "PNG") and getattr(image, "is_animated", False):
-            said.notes.append("several frames: only the first is taken")
-        samples = read_samples(image, data, again, name)
+    said, samples = _pixels(data, again, max_pixels, name)
     if said.monochrome and samples.mode == "RGB" and (samples.colours == samples.colours[..., :1]).all():
         samples.mode, samples.colours = "L", samples.colours[..., 0]
     values, icc, points, notes = colour.settle(samples, said)
@@ -113,6 +111,22 @@ def _read(data: bytes, max_pixels: int, name: str) -> Picture:
     left_out = [f"left out: {', '.join(dict.fromkeys(said.left_out))}"] if said.left_out else []
     picture.notes = [*dict.fromkeys(said.notes + samples.notes + notes + left_out)]
     return picture if turn == 1 and said.crop is None else without_thumbnails(picture)
+
+
+def _pixels(data: bytes, again: Callable[[], ImageFile.ImageFile], max_pixels: int, name: str) -> tuple[Said, Samples]:
+    try:
+        image = again()
+    except InputError:
+        found = tiff.parse(data)
+        if found is None or not (odd := read_odd_tiff(data, found, max_pixels, name)):
+            raise
+        return said_by_tiff(data, turned=False), odd
+    with image:
+        said = said_by(image, data)
+        # the further frames of a telephone's JPEG (MPO) are previews and depth maps
+        if image.format not in ("MPO", "PNG") and getattr(image, "is_animated", False):
+            said.notes.append("several frames: only the first is taken")
+        return said, read_samples(image, data, again, name)
 
 
 def _cropped(array: np.ndarray, crop: tuple[int, int, int, int] | None) -> np.ndarray:

@@ -99,7 +99,7 @@ def _open(data: bytes, formats: tuple[str, ...], kind: str, max_pixels: int, nam
             image = Image.open(io.BytesIO(data), formats=formats)
         except Image.DecompressionBombError as error:
             pixels = re.search(r"\((\d+) pixels\)", str(error))
-            raise _too_large(name, f"{int(pixels[1]):,} pixels are" if pixels else "it has", max_pixels) from error
+            raise too_large(name, f"{int(pixels[1]):,} pixels are" if pixels else "it has", max_pixels) from error
         except MemoryError:
             raise
         except Image.UnidentifiedImageError:
@@ -109,11 +109,12 @@ def _open(data: bytes, formats: tuple[str, ...], kind: str, max_pixels: int, nam
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     if image.width * image.height > max_pixels:
-        raise _too_large(name, f"{image.width}x{image.height} is", max_pixels)
+        raise too_large(name, f"{image.width}x{image.height} is", max_pixels)
     return image
 
 
-def _too_large(name: str, what: str, max_pixels: int) -> LimitError:
+def too_large(name: str, what: str, max_pixels: int) -> LimitError:
+    """What to raise for an image of too many pixels. what: which, and is, are or has."""
     return LimitError(f"{name}: {what} more than {max_pixels:,} pixels; raise --max-pixels if you trust it")
 
 

@@ -21,7 +21,7 @@ def said_by(image: Image.Image, data: bytes) -> Said:
         said.icc = info.get("icc_profile")
         return said
     if format == "TIFF":
-        return _tiff_said(data)
+        return said_by_tiff(data)
     said = boxes.read(data, *image.size) if format == "AVIF" else Said()
     said.icc, said.exif, said.xmp = (_bytes(info.get(key)) for key in ("icc_profile", "exif", "xmp"))
     if format == "AVIF" and (decoder := getattr(image, "_decoder", None)):
@@ -44,15 +44,18 @@ def _bytes(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else value if isinstance(value, bytes) and value else None
 
 
-def _tiff_said(data: bytes) -> Said:
-    said, found = Said(orientation=1), tiff.parse(data)  # Pillow turns it
+def said_by_tiff(data: bytes, turned: bool = True) -> Said:
+    """What a TIFF file says beside its pixels. turned: whether these are upright already, as Pillow makes them."""
+    said, found = Said(orientation=1), tiff.parse(data)
     if found is None:
         return said
     turn = (found.numbers(exif.ORIENTATION) or (1,))[0]
+    turn = turn if turn in range(1, 9) else 1
+    said.orientation = 1 if turned else turn
     said.exif, said.left_out = exif.from_tiff(found)
     said.icc, said.xmp = (found.entries[t].data if t in found.entries else None for t in (34675, exif.TIFF_XMP))
     unit = {2: 1.0, 3: 2.54}.get((found.numbers(296) or (2,))[0], 0.0)
     said.dpi = per_inch(found.ratio(282) * unit, found.ratio(283) * unit)
-    if said.dpi and turn > 4:
+    if said.dpi and turned and turn > 4:
         said.dpi = said.dpi[::-1]
     return said

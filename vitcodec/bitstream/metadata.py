@@ -52,7 +52,7 @@ def unpack_picture(contents: Contents, rgb: np.ndarray, region: Region, reduce: 
     found, header, notes = contents.metadata, contents.header, list[str]()
     alpha = _unpack_alpha(found[ALPHA], header, region, reduce) if ALPHA in found else None
     picture = Picture(rgb, alpha, header.gray, exif=found.get(EXIF), xmp=found.get(XMP), notes=notes)
-    picture.icc = _unpack_profile(found, getattr(header, "native", True), notes)
+    picture.icc = _unpack_profile(found, header.native, notes)
     if CICP in found:
         picture.cicp = found[CICP] if len(found[CICP]) == 4 else None
         if picture.cicp is None:
