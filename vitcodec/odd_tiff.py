@@ -39,7 +39,8 @@ def read_odd_tiff(data: bytes, found: Tiff, max_pixels: int, name: str) -> Sampl
     if _one(found, _PREDICTOR, 1) != 1 and (_one(found, _PREDICTOR, 1) != 2 or bits not in (8, 16)):
         return None
     values = _planes(data, found, bits, count)
-    scaled = ((values.astype(np.uint32) * _TOP + (1 << bits) // 2) // ((1 << bits) - 1)).astype(np.uint16)
+    top = (1 << bits) - 1
+    scaled = ((values.astype(np.uint32) * _TOP + top // 2) // top).astype(np.uint16)
     if photometric == 0:
         scaled[..., 0] = _TOP - scaled[..., 0]
     kind = extra[0] if extra and count > colours else 0

@@ -28,6 +28,7 @@ _PLUGINS = {
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _OTHERS = {b"8BPS": "a Photoshop file", b"%PDF": "a PDF", b"\x00\x00\x01\x00": "an icon", b"<svg": "an SVG drawing"}
 _TIFF_KINDS = {0: "gray", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
+BARE = "vitcodec: opened without metadata"  # in an image's info: whether its metadata kept Pillow from opening it
 
 _opening = threading.Lock()
 
@@ -70,11 +71,13 @@ def opened(data: bytes, max_pixels: int, name: str) -> ImageFile.ImageFile:
     """An image of one of read_formats(), not loaded. Raises InputError, LimitError, or what Pillow raises."""
     kind = kind_of(data)
     formats = read_formats() if kind in _PLUGINS else _FORMATS
-    for candidate in _candidates(data, kind):
+    for number, candidate in enumerate(_candidates(data, kind)):
         try:
-            return _open(candidate, formats, kind, max_pixels, name)
+            image = _open(candidate, formats, kind, max_pixels, name)
         except Image.UnidentifiedImageError:
             continue
+        image.info[BARE] = number > 0
+        return image
     raise InputError(f"{name}: {_reason(data, kind)}")
 
 

@@ -120,15 +120,15 @@ def _colours(found: dict[bytes, bytes], out: Said) -> None:
             matrix = primaries_matrix([float(v) for v in xy[2:]], (float(xy[0]), float(xy[1])))
         except ValueError:
             out.damaged("cHRM chunk")
-    if not 0.1 < exponent < 5:
-        exponent = 1 / 2.2
+    said_gamma = 0.1 < exponent < 5
     assert matrix is not None and SRGB.matrix is not None
-    as_srgb = abs(exponent - 1 / 2.2) < 0.01  # what programs write for sRGB's curve
-    same = np.abs(matrix - SRGB.matrix).max() < 0.005
-    if not same or not as_srgb:
-        curve = SRGB_CURVE if as_srgb else (1 / exponent,)
-        out.numbers_name = f"gamma {exponent:.4g}" + ("" if same else " and its primaries")
-        out.numbers = make_profile(out.numbers_name, SRGB.matrix if same else matrix, curve)
+    plain = bool(np.abs(matrix - SRGB.matrix).max() < 0.005)
+    if plain and (not said_gamma or abs(exponent - 1 / 2.2) < 0.01):
+        return  # what programs write for sRGB
+    names = [f"gamma {exponent:.4g}"] * said_gamma + ["primaries of its own"] * (not plain)
+    out.numbers_name = " and ".join(names)
+    curve = (1 / exponent,) if said_gamma else SRGB_CURVE
+    out.numbers = make_profile(out.numbers_name, SRGB.matrix if plain else matrix, curve)
 
 
 def _text(kind: bytes, payload: bytes, out: Said) -> str:

@@ -78,7 +78,7 @@ def space_of(icc: bytes) -> Space | None:
         matrix = np.array([struct.unpack_from(">3i", tags[t], 8) for t in (b"rXYZ", b"gXYZ", b"bXYZ")]).T / 65536
         np.linalg.inv(matrix)
         return Space(matrix, tuple(_curve(tags[t]) for t in (b"rTRC", b"gTRC", b"bTRC")))
-    except (KeyError, ValueError, IndexError, struct.error, np.linalg.LinAlgError):
+    except (KeyError, ValueError, IndexError, ZeroDivisionError, struct.error, np.linalg.LinAlgError):
         return None
 
 
@@ -98,6 +98,16 @@ def _tags(icc: bytes) -> dict[bytes, bytes]:
 
 
 def _curve(tag: bytes) -> Curve:
+    """Raises ValueError where the values are no light: a damaged profile's."""
+    curve = _any_curve(tag)
+    with np.errstate(all="ignore"):
+        light = curve(np.linspace(0, 1, 257))
+    if not (np.abs(light) < 2).all():
+        raise ValueError("not a curve of light")
+    return curve
+
+
+def _any_curve(tag: bytes) -> Curve:
     if tag[:4] == b"para":
         kind, count = struct.unpack_from(">H", tag, 8)[0], 0
         count = (1, 3, 4, 5, 7)[kind]

@@ -8,11 +8,19 @@ from PIL import Image
 
 from . import boxes, exif, jpeg, png, tiff
 from .cicp import HDR
+from .opening import BARE
 from .said import Said, per_inch
 
 
 def said_by(image: Image.Image, data: bytes) -> Said:
     """What a file says beside its pixels."""
+    said = _said(image, data)
+    if image.info.get(BARE):
+        said.notes.append("some of its metadata is damaged: left out")
+    return said
+
+
+def _said(image: Image.Image, data: bytes) -> Said:
     info, format = image.info, image.format
     if format == "PNG":
         return png.read(data)
