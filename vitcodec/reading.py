@@ -31,6 +31,7 @@ def _said(image: Image.Image, data: bytes) -> Said:
     if format == "TIFF":
         return said_by_tiff(data)
     said = boxes.read(data, *image.size) if format == "AVIF" else Said()
+    said.orientation = 1 if format == "JXL" else None  # its decoder turns it, whatever EXIF says
     said.icc, said.exif, said.xmp = (_bytes(info.get(key)) for key in ("icc_profile", "exif", "xmp"))
     if format == "AVIF" and (decoder := getattr(image, "_decoder", None)):
         said.exif, said.orientation = (decoder.get_info()[i] or None for i in (4, 5))  # before Pillow rewrites it
