@@ -171,6 +171,11 @@ def test_what_is_left_out_is_said_in_one_note() -> None:
     assert read(stored(Image.fromarray(RGB), "GIF", comment=b"hello").getvalue()).notes == ["left out: comment"]
 
 
+def test_what_is_too_long_is_left_out() -> None:
+    picture = read(png_file(RGB, 2, chunk(b"eXIf", camera_exif() + bytes(17 << 20))))
+    assert picture.exif is None and picture.notes == ["left out: EXIF of more than 16 MiB"]
+
+
 def test_xmp_that_png_cannot_hold_is_said() -> None:
     buffer, notes = written(Picture(RGB, xmp=b"\xff\xfe<\0x\0"), "png")
     assert read(buffer.getvalue()).xmp is None and notes == ["PNG holds XMP only as UTF-8: left out"]

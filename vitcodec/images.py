@@ -94,6 +94,7 @@ def _read(data: bytes, max_pixels: int, name: str) -> Picture:
         return opening.opened(data, max_pixels, name)
 
     said, samples = _pixels(data, again, max_pixels, name)
+    said.leave_out_what_is_too_long()
     if said.monochrome and samples.mode == "RGB" and (samples.colours == samples.colours[..., :1]).all():
         samples.mode, samples.colours = "L", samples.colours[..., 0]
     values, icc, points, notes = colour.settle(samples, said)

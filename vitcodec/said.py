@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 
-MOST = 32 << 20  # bytes of one piece of metadata; more is left out
+MOST = 16 << 20  # bytes of one piece of metadata; more is left out
 
 
 @dataclass
@@ -29,6 +29,13 @@ class Said:
     monochrome: bool = False  # gray, though Pillow loads it as RGB
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def leave_out_what_is_too_long(self) -> None:
+        """What no file has room for."""
+        for name, what in (("icc", "ICC profile"), ("exif", "EXIF"), ("xmp", "XMP")):
+            if len(getattr(self, name) or b"") > MOST:
+                setattr(self, name, None)
+                self.left_out.append(f"{what} of more than {MOST >> 20} MiB")
 
     def damaged(self, what: str) -> None:
         """Say that a piece of metadata cannot be read."""
