@@ -121,7 +121,8 @@ def test_resizing_shows_no_fringes() -> None:
     alpha = disc()
     rgb = np.where(alpha[..., None] > 0, np.uint8(255), np.uint8([255, 0, 255]))
     small = resized(Picture(rgb, alpha), 50, 50)
-    assert small.alpha is not None and (small.rgb[small.alpha > 8] >= 250).all()
+    assert small.alpha is not None and (small.rgb[small.alpha > 0] >= 254).all()
+    assert small.alpha.max() == 255 and small.alpha[0, 0] == 0 and resized(small, 128, 128).alpha.shape == (128, 128)
 
 
 # ---- alpha in a .vitc file

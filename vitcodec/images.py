@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from . import cicp, colour, exif, files, opening, png, tiff
+from . import cicp, colour, exif, files, opening, png, tiff, transparency
 from .errors import InputError, LimitError, OutputError, UsageError, VitcodecError
 from .odd_tiff import read_odd_tiff
 from .reading import said_by, said_by_tiff
@@ -156,11 +156,11 @@ def resized(picture: Picture, width: int, height: int) -> Picture:
     """The picture in another size (Lanczos); its colours are weighted by its alpha."""
     if picture.rgb.shape[:2] == (height, width):
         return picture
-    image = Image.fromarray(np.ascontiguousarray(picture.rgb))
     if picture.alpha is not None:
-        image.putalpha(Image.fromarray(picture.alpha))
-    small = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))  # Pillow weights them
-    return replace(picture, rgb=small[..., :3].copy(), alpha=None if picture.alpha is None else small[..., 3].copy())
+        rgb, alpha = transparency.resampled(picture.rgb, picture.alpha, width, height)
+        return replace(picture, rgb=rgb, alpha=alpha)
+    image = Image.fromarray(np.ascontiguousarray(picture.rgb))
+    return replace(picture, rgb=np.array(image.resize((width, height), Image.Resampling.LANCZOS)))
 
 
 def format_of(target: str | os.PathLike[str], format: str | None = None) -> str:

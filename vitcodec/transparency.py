@@ -68,6 +68,26 @@ def reduced(rgb: np.ndarray, alpha: np.ndarray, times: int) -> tuple[np.ndarray,
     return out, np.rint(total / pixels).astype(np.uint8)
 
 
+def resampled(rgb: np.ndarray, alpha: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture in another size (Lanczos), its colours weighted by alpha; where nothing is seen, the plain ones.
+
+    In floating point: 8 bits of a colour times a small alpha would leave only a few steps of it.
+    """
+    weight = alpha.astype(np.float32)
+    total = _lanczos(weight, width, height)
+    out = np.empty((height, width, 3), np.uint8)
+    for channel in range(3):
+        values = rgb[..., channel].astype(np.float32)
+        weighted = _lanczos(values * weight, width, height) / np.maximum(total, 0.5)
+        plain = _lanczos(values, width, height)
+        out[..., channel] = np.rint(np.clip(np.where(total >= 0.5, weighted, plain), 0, 255))
+    return out, np.rint(np.clip(total, 0, 255)).astype(np.uint8)
+
+
+def _lanczos(values: np.ndarray, width: int, height: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.LANCZOS))
+
+
 def _boxes(values: np.ndarray, side: int) -> np.ndarray:
     """The sums of squares of `side` pixels; those at the end may be smaller."""
     rows = np.add.reduceat(values, np.arange(0, values.shape[0], side), axis=0)

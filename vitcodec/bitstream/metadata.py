@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 from dataclasses import dataclass
@@ -115,9 +116,14 @@ def _unpack_mask(contents: Contents) -> np.ndarray | None:
 
 def _pack_alpha(alpha: np.ndarray) -> bytes:
     """PNG or lossless WebP, whichever is smaller."""
-    image, made = Image.fromarray(alpha), io.BytesIO()
+    return _pack_plane(np.ascontiguousarray(alpha).tobytes(), (alpha.shape[1], alpha.shape[0]))
+
+
+@functools.lru_cache(maxsize=1)  # a search for a target size packs the same plane again and again
+def _pack_plane(plane: bytes, size: tuple[int, int]) -> bytes:
+    image, made = Image.frombytes("L", size, plane), io.BytesIO()
     image.save(made, "PNG", optimize=True)
-    if max(image.size) > _WEBP_SIDE:
+    if max(size) > _WEBP_SIDE:
         return made.getvalue()
     webp = io.BytesIO()
     image.convert("RGB").save(webp, "WEBP", lossless=True, quality=100, method=4)
