@@ -292,6 +292,24 @@ def test_any_depth_reaches_black_and_white(bits: int, samples: int) -> None:
         assert (picture.rgb == value).all() and picture.gray == (samples == 1)
 
 
+def test_deep_pnm_is_said() -> None:
+    picture = read(b"P6 # a comment\n2 1 65535\n" + np.array([0, 65535, 1000, 257, 514, 300], ">u2").tobytes())
+    assert picture.rgb.tolist() == [[[0, 255, 4], [1, 2, 1]]] and picture.notes == ["16-bit reduced to 8"]
+    assert read(b"P5 2 1 1023\n" + np.array([0, 1023], ">u2").tobytes()).rgb[0, :, 0].tolist() == [0, 255]
+    assert not read(b"P6 1 1 255\n\1\2\3").notes
+
+
+def test_interlaced_16_bit_png() -> None:
+    """Adam7, seven pictures one after the other."""
+    values = (np.arange(8 * 8 * 3).reshape(8, 8, 3) * 300).astype(np.uint16)
+    starts = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    rows = [row for y, x, dy, dx in starts for row in values[y::dy, x::dx]]
+    packed = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 1))
+    end = chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
+    assert np.array_equal(read(b"\x89PNG\r\n\x1a\n" + head + end).rgb, np.round(values / 257))
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("planar", [1, 2])
 @pytest.mark.parametrize("compression", [1, 8])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from PIL import Image
@@ -10,6 +11,9 @@ from . import boxes, exif, jpeg, png, tiff
 from .cicp import HDR
 from .opening import BARE
 from .said import Said, per_inch
+
+# of PNM files with gray or colours: the largest value, behind the size
+_PNM_MOST = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n)*)\d+\s+(?:#[^\n]*\n)*\d+\s+(?:#[^\n]*\n)*(\d{1,5})\s")
 
 
 def said_by(image: Image.Image, data: bytes) -> Said:
@@ -41,7 +45,11 @@ def _said(image: Image.Image, data: bytes) -> Said:
         said.left_out.append("comment")
     if format == "JPEG2000":
         said.icc = said.icc or jpeg.profile_2000(data)
-    depth = jpeg.depth_2000(data) if format == "JPEG2000" else info.get("bit_depth", 8)
+    depth = info.get("bit_depth", 8)
+    if format == "JPEG2000":
+        depth = jpeg.depth_2000(data)
+    elif format == "PPM" and (most := _PNM_MOST.match(data)):
+        depth = int(most[1]).bit_length()
     if depth > 8 and not image.mode.startswith("I"):
         said.notes.append(f"{depth}-bit reduced to 8")
     if format in ("BMP", "JPEG2000") and "dpi" in info:
