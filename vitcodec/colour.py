@@ -203,9 +203,13 @@ def is_srgb(icc: bytes | None, cicp: bytes | None) -> bool:
 
 
 def gray_profile(icc: bytes) -> bytes:
-    """For gray values, which some formats allow no RGB profile: its curve alone. As it is where it has tables."""
-    space = profiles.space_of(icc)
-    if space is None or space.matrix is None:
+    """For gray values, which some formats allow no RGB profile: its curve alone.
+
+    As it is where it has tables, or where Little CMS cannot use it.
+    """
+    space, profile = profiles.space_of(icc), _profile(icc)
+    usable = profile and _convert(Image.new("RGB", (1, 1)), profile, _srgb(), "RGB")
+    if space is None or space.matrix is None or not usable:
         return icc
     number = {1: 5, 2: 5}.get(profiles.number_of(icc) or 0)
     known = profiles.well_known(number) if number else None
