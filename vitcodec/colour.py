@@ -205,11 +205,13 @@ def is_srgb(icc: bytes | None, cicp: bytes | None) -> bool:
 def gray_profile(icc: bytes) -> bytes:
     """For gray values, which some formats allow no RGB profile: its curve alone.
 
-    As it is where it has tables, or where Little CMS cannot use it.
+    As it is where it has tables, where its white is none, or where Little CMS cannot use it.
     """
     space, profile = profiles.space_of(icc), _profile(icc)
     usable = profile and _convert(Image.new("RGB", (1, 1)), profile, _srgb(), "RGB")
     if space is None or space.matrix is None or not usable:
+        return icc
+    if np.abs(space.matrix.sum(1) - profiles.D50_XYZ).max() > 0.02:
         return icc
     number = {1: 5, 2: 5}.get(profiles.number_of(icc) or 0)
     known = profiles.well_known(number) if number else None

@@ -17,7 +17,7 @@ import numpy as np
 Curve = Callable[[np.ndarray], np.ndarray]  # encoded 0..1 -> linear light 0..1
 
 D65, _D50 = (0.3127, 0.3290), (0.3457, 0.3585)
-_D50_XYZ = np.array([0.9642, 1.0, 0.8249])
+D50_XYZ = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # g, a, b, c, d of a "para" curve of type 3
 _SAME = 0.75  # levels of 8 bits by which no colour may differ in two profiles that count as one
@@ -55,7 +55,7 @@ def primaries_matrix(xy: Sequence[float], white: Sequence[float]) -> np.ndarray:
         matrix = columns * np.linalg.solve(columns, target)
     except np.linalg.LinAlgError:
         raise ValueError("chromaticities on one line") from None
-    cone = (_BRADFORD @ _D50_XYZ) / (_BRADFORD @ target)
+    cone = (_BRADFORD @ D50_XYZ) / (_BRADFORD @ target)
     adapted: np.ndarray = np.linalg.inv(_BRADFORD) @ (cone[:, None] * (_BRADFORD @ matrix))
     return adapted
 
@@ -144,7 +144,7 @@ def make_profile(name: str, matrix: np.ndarray | None, curve: Sequence[float] | 
     else:
         kind = 0 if len(curve) == 1 else 3
         trc = b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + _fixed(*curve)
-    tags = {b"desc": _text(name), b"cprt": _text("CC0"), b"wtpt": _xyz(*_D50_XYZ)}
+    tags = {b"desc": _text(name), b"cprt": _text("CC0"), b"wtpt": _xyz(*D50_XYZ)}
     if matrix is None:
         tags[b"kTRC"] = trc
     else:
@@ -159,7 +159,7 @@ def make_profile(name: str, matrix: np.ndarray | None, curve: Sequence[float] | 
             data += value + bytes(-len(value) % 4)
         index += tag + struct.pack(">II", places[value], len(value))
     space = b"GRAY" if matrix is None else b"RGB "
-    head = bytes(8) + struct.pack(">I4s4s4s12x4s28x", 0x04300000, b"mntr", space, b"XYZ ", b"acsp") + _fixed(*_D50_XYZ)
+    head = bytes(8) + struct.pack(">I4s4s4s12x4s28x", 0x04300000, b"mntr", space, b"XYZ ", b"acsp") + _fixed(*D50_XYZ)
     body = head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + index + data
     return struct.pack(">I", len(body)) + body[4:]
 
