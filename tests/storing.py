@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 from vitcodec.bitstream import container
 from vitcodec.bitstream.container import Contents
 from vitcodec.bitstream.header import Header
+from vitcodec.bitstream.metadata import pack_metadata, unpack_picture
 from vitcodec.cli import app, codecs, main
 from vitcodec.errors import DeviceError, WeightsError
-from vitcodec.images import Picture
 from vitcodec.options import DecodeOptions, EncodeOptions
 from vitcodec.subbands import CODING_ORDER
+from vitcodec.tiles import Region
 
 
 class StoringCodec:
@@ -48,7 +49,7 @@ class StoringCodec:
         height, width = picture.rgb.shape[:2]
         tokens = {(level, 0): bytes(options.quality + self.padding) for level in CODING_ORDER}
         tokens[0, 0] = buffer.getvalue()
-        metadata = {key: data for key, data in (("ICCP", picture.icc), ("EXIF", picture.exif)) if data}
+        metadata = pack_metadata(replace(picture, alpha=None), None)
         header = Header(width, height, options.quality, picture.gray, "stored", bytes(8), 128 * 255)
         return container.pack(Contents(header, metadata, tokens))
 
@@ -66,7 +67,8 @@ class StoringCodec:
         assert received_or_erased == {(level, 0) for level in CODING_ORDER if level == 0 or level > options.reduce}
         image = Image.open(io.BytesIO(contents.payloads[0, 0]))
         rgb = np.asarray(image.reduce(2**options.reduce) if options.reduce else image)
-        return Picture(rgb, None, contents.header.gray, contents.metadata.get("ICCP"), contents.metadata.get("EXIF"))
+        whole = Region(0, 0, contents.header.width, contents.header.height)
+        return unpack_picture(contents, rgb, whole, options.reduce)
 
 
 def install(monkeypatch):

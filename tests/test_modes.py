@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import make_rgb
+from making import chunk, png_file, tiff_file
 from PIL import Image
 from test_images import exif_block, matrix_profile, png_16_bit, stored
 
 from vitcodec.codec import Codec
 from vitcodec.images import Picture, read_image, write_image
+from vitcodec.profiles import SRGB, make_profile
 
 SIDE = 48
 RGB = make_rgb(SIDE, SIDE, seed=4)
 GRAY = RGB[..., 0]
 ALPHA = np.linspace(0, 255, SIDE * SIDE).astype(np.uint8).reshape(SIDE, SIDE)
+DEEP_ALPHA = np.dstack([GRAY, ALPHA]).astype(np.uint16) * 257
+COLOUR = tuple(int(v) for v in RGB[7, 9])
+TWELVE_BITS = np.packbits(np.unpackbits(np.repeat(GRAY.reshape(-1, 1), 2, -1), axis=-1)[:, :12].ravel()).tobytes()
+LINEAR = make_profile("linear", SRGB.matrix, (1.0,))
+GAMMA = chunk(b"gAMA", struct.pack(">I", 55556))
 
 
 def with_alpha(array: np.ndarray) -> Image.Image:
@@ -46,13 +54,20 @@ ROWS: dict[str, tuple[Callable[[], io.BytesIO], str, bool]] = {
     "palette": (lambda: stored(Image.fromarray(RGB).quantize(64)), "RGB", False),
     "palette + transparent colour": (lambda: stored(Image.fromarray(RGB).quantize(64), transparency=3), "RGBA", False),
     "1 bit": (lambda: stored(Image.fromarray(GRAY > 127)), "L", False),
+    "gray or RGB + transparent colour": (lambda: stored(Image.fromarray(RGB), transparency=COLOUR), "RGBA", False),
     "16-bit gray": (lambda: stored(Image.fromarray(GRAY.astype(np.uint16) * 257)), "L", True),
     "16-bit RGB": (lambda: io.BytesIO(png_16_bit(RGB.astype(np.uint16) * 257)), "RGB", True),
+    "16-bit + alpha": (lambda: io.BytesIO(png_file(DEEP_ALPHA, 4)), "LA", True),
+    "9 to 15 bits (TIFF)": (lambda: io.BytesIO(tiff_file(SIDE, SIDE, 12, 1, 1, TWELVE_BITS)), "L", True),
     "CMYK": (lambda: stored(Image.fromarray(RGB).convert("CMYK"), "TIFF"), "RGB", True),
     "YCbCr": (lambda: stored(Image.fromarray(RGB), "JPEG", quality=95, subsampling=0), "RGB", False),
     "Lab": (lab, "RGB", True),
     "animation": (animated, "RGB", True),
     "ICC profile": (lambda: stored(Image.fromarray(RGB), icc_profile=matrix_profile()), "RGB", False),
+    "linear light": (lambda: stored(Image.fromarray(RGB), icc_profile=LINEAR), "RGB", True),
+    "gAMA and cHRM (PNG)": (lambda: io.BytesIO(png_file(RGB, 2, GAMMA)), "RGB", True),
+    "CICP": (lambda: io.BytesIO(png_file(RGB, 2, chunk(b"cICP", bytes([12, 13, 0, 1])))), "RGB", False),
+    "HDR": (lambda: io.BytesIO(png_file(RGB, 2, chunk(b"cICP", bytes([9, 16, 0, 1])))), "RGB", True),
     "orientation": (lambda: stored(Image.fromarray(RGB[:, :32]), "JPEG", quality=95, exif=exif_block(6)), "RGB", False),
 }
 
@@ -72,7 +87,7 @@ def test_row(codec: Codec, row: str) -> None:
         source.alpha is None or (back.alpha == source.alpha).all()
     )
     assert bool(source.notes) == noted
-    assert back.icc == source.icc
+    assert back.icc == source.icc and back.cicp == source.cicp
     if row == "orientation":
         assert source.rgb.shape == (32, SIDE, 3)
 

@@ -35,6 +35,7 @@ from .quality import QualityPoint, round_tokens
 from .rdo import EFFORTS, RDOSearch
 from .subbands import Subbands
 from .tiles import SITE, Area, TileGrid, assemble, crop, crop_map
+from .transparency import fill_hidden
 
 _SEARCH_LEAVES = 0.6  # of the size of rounded tokens; on patterns 0.75 was seen, on photographs 0.85
 
@@ -64,6 +65,7 @@ class Encoder:
         """
         if options.coding == "lossless":
             return lossless.pack(picture, options.tile)
+        picture = _without_hidden(picture)
         if options.coding == "tokens" or options.keep_tokens < 1:
             return self._encode_tokens(picture, options)
         stored = None
@@ -94,7 +96,7 @@ class Encoder:
 
         Raises UsageError, LimitError.
         """
-        header = self.header(picture, options)
+        picture, header = _without_hidden(picture), self.header(picture, options)
         parts = {tile.index: tile.tokens for tile in self.tiles(picture.rgb, header, options)}
         return assemble(parts, header.grid, header.grid.whole)
 
@@ -185,6 +187,11 @@ class Encoder:
     @property
     def _device(self) -> torch.device:
         return self.autoencoder.steps.device
+
+
+def _without_hidden(picture: Picture) -> Picture:
+    """The picture with colours that cost next to nothing where it is transparent."""
+    return picture if picture.alpha is None else replace(picture, rgb=fill_hidden(picture.rgb, picture.alpha))
 
 
 def pixels(rgb: np.ndarray, area: Area) -> np.ndarray:

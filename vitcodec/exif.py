@@ -1,6 +1,7 @@
-"""EXIF and XMP of images: read, with the orientation applied and reset, and turned into what a TIFF file holds.
+"""EXIF and XMP of images: with the orientation applied and reset, stale thumbnails taken out, and for TIFF files.
 
-Blocks of EXIF begin with their TIFF header, "II" or "MM", without the prefix that JPEG puts before it.
+Blocks of EXIF begin with their TIFF header, "II" or "MM", without the prefix that JPEG puts before it. What can stay in
+place does: writing a block anew breaks the offsets that makers' notes hold.
 """
 
 from __future__ import annotations
@@ -8,90 +9,142 @@ from __future__ import annotations
 import re
 import struct
 
-from PIL import Image
+import numpy as np
+
+from . import tiff
 
 PREFIX = b"Exif\0\0"  # before the block in a JPEG file
 ORIENTATION = 0x0112
-_TIFF_XMP = 700
+TIFF_XMP = 700
+_THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
+_STRIPS, _STRIP_SIZES = 0x0111, 0x0117
 # tags that say how a TIFF file stores its pixels, or hold what is kept elsewhere: no part of the metadata
-_TIFF_STRUCTURE = {
-    *(254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 318, 319, 320),
-    *(322, 323, 324, 325, 330, 332, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, 700, 34675, 34377),
+_STRUCTURE = {
+    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 282, 283, 284, 290, 291, 292),
+    *(293, 296, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 326, 327, 328, 330, 332, 333, 334, 336, 338),
+    *(339, 340, 341, 342, 343, 344, 345, 346, 347, 433, 434, 435, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529),
+    *(530, 531, 532, 559, 700, 34675, 34377, 37439, 37724),
 }
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_RESOLUTION = {282, 283, 296}  # kept in DPI; an EXIF block has them for the picture as well
+_LARGE = 1 << 20  # bytes; a private tag of more is no description of the picture
 
 
-def orientation_of(image: Image.Image) -> int:
-    """1 to 8 as in EXIF, 1 where it says nothing. To be asked before exif_of, which drops it from a TIFF's tags."""
-    return image.getexif().get(ORIENTATION, 1)
+def usable(data: bytes | None) -> bytes | None:
+    """A block without JPEG's prefix, or None where it is no EXIF at all."""
+    block = (data or b"").removeprefix(PREFIX)
+    return block if tiff.parse(block) else None
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The image turned or mirrored as its orientation says."""
-    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+def orientation_of(block: bytes | None, xmp: bytes | None) -> int:
+    """1 to 8; of XMP where EXIF says nothing, 1 where both say nothing."""
+    found = tiff.parse(block) if block else None
+    said = found.numbers(ORIENTATION) if found else ()
+    if not said and (match := re.search(rb"""tiff:Orientation(?:=["']|>)([1-8])""", xmp or b"")):
+        said = (int(match[1]),)
+    return said[0] if said and said[0] in range(1, 9) else 1
 
 
-def exif_of(image: Image.Image) -> bytes | None:
-    """The EXIF block of an image file, orientation reset; None if it has none."""
-    if image.format == "TIFF":
-        return _tiff_exif(image)
-    exif = image.info.get("exif")
-    if not isinstance(exif, bytes):
-        return None
-    exif = exif.removeprefix(PREFIX)
-    return reset_orientation(exif) if exif[:2] in (b"II", b"MM") else None
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W) or (H, W, C), turned or mirrored as its orientation says."""
+    if orientation in (3, 4, 6, 7):
+        array = array[::-1]
+    if orientation in (2, 3, 7, 8):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array.swapaxes(0, 1) if orientation > 4 else array)
 
 
-def _tiff_exif(image: Image.Image) -> bytes | None:
-    exif = image.getexif()
-    for tag in set(exif) & _TIFF_STRUCTURE:
-        del exif[tag]
-    return exif.tobytes().removeprefix(PREFIX) if len(exif) else None
-
-
-def reset_orientation(exif: bytes) -> bytes:
-    """A block of EXIF with its orientation tag set to 1, or as far as it is intact.
-
-    In place: writing the block anew would break the offsets that makers' notes hold.
-    """
-    order = "<" if exif[:2] == b"II" else ">"
-    out = bytearray(exif)
-    try:
-        (start,) = struct.unpack_from(order + "I", out, 4)
-        (count,) = struct.unpack_from(order + "H", out, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            if struct.unpack_from(order + "H", out, entry)[0] == ORIENTATION:
-                struct.pack_into(order + "HIHH", out, entry + 2, 3, 1, 1, 0)  # one SHORT, 1
-    except struct.error:
-        pass  # damaged from here on; no reader finds a tag there either
+def reset_orientation(block: bytes) -> bytes:
+    """A block with its orientation tag set to 1, in place, or as far as it is intact."""
+    order = "<" if block[:2] == b"II" else ">"
+    out = bytearray(block)
+    for entry in _entries(out, order, _first(block, order)):
+        if struct.unpack_from(order + "H", out, entry)[0] == ORIENTATION:
+            struct.pack_into(order + "HIHH", out, entry + 2, 3, 1, 1, 0)  # one SHORT, 1
     return bytes(out)
 
 
-def xmp_of(image: Image.Image) -> bytes | None:
-    """The XMP packet of an image file, orientation reset; None if it has none."""
-    xmp = image.info.get("xmp")
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    if not isinstance(xmp, bytes) or not xmp:
-        return None
+def without_orientation(block: bytes) -> bytes:
+    """A block without its orientation tag: the entries behind it move up."""
+    order = "<" if block[:2] == b"II" else ">"
+    out, start = bytearray(block), _first(block, order)
+    places = _entries(out, order, start)
+    found = [p for p in places if struct.unpack_from(order + "H", out, p)[0] == ORIENTATION]
+    if found and len(out) >= places[-1] + 16:
+        end = places[-1] + 16  # with the offset of the next directory
+        out[found[0] : end] = out[found[0] + 12 : end] + bytes(12)
+        struct.pack_into(order + "H", out, start, len(places) - 1)
+    return bytes(out)
+
+
+def without_thumbnail(block: bytes) -> bytes:
+    """A block without the second directory, which describes a thumbnail, and without that; all else stays in place."""
+    order = "<" if block[:2] == b"II" else ">"
+    out, start = bytearray(block), _first(block, order)
+    places = _entries(out, order, start)
+    link = start + 2 + 12 * len(places)
+    if not start or len(out) < link + 4:
+        return block
+    (second,) = struct.unpack_from(order + "I", out, link)
+    inner = _entries(out, order, second) if second else []
+    if not inner:
+        return block
+    values = {}
+    for place in inner:
+        tag, kind, count, value = struct.unpack_from(order + "HHII", out, place)
+        if kind == 3 and count == 1:
+            value = struct.unpack_from(order + "H", out, place + 8)[0]
+        values[tag] = value
+    struct.pack_into(order + "I", out, link, 0)
+    out[second : inner[-1] + 16] = bytes(len(out[second : inner[-1] + 16]))
+    for where, length in ((_THUMBNAIL, _THUMBNAIL_SIZE), (_STRIPS, _STRIP_SIZES)):
+        offset, size = values.get(where, 0), values.get(length, 0)
+        if offset >= 8 and size and not any(offset < p + 12 and p < offset + size for p in places):
+            out[offset : offset + size] = bytes(len(out[offset : offset + size]))
+            if offset + size >= len(out):
+                del out[offset:]
+    return bytes(out)
+
+
+def _first(block: bytes | bytearray, order: str) -> int:
+    return int(struct.unpack_from(order + "I", block, 4)[0]) if len(block) >= 8 else 0
+
+
+def _entries(block: bytearray, order: str, start: int) -> list[int]:
+    """Where the entries of the directory at `start` lie, those that are whole."""
+    if not 8 <= start <= len(block) - 2:
+        return []
+    (count,) = struct.unpack_from(order + "H", block, start)
+    whole = min(count, (len(block) - start - 2) // 12)
+    return list(range(start + 2, start + 2 + 12 * whole, 12))
+
+
+def upright_xmp(xmp: bytes) -> bytes:
+    """An XMP packet with the orientation reset."""
     return re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
 
 
-def tiff_tags(exif: bytes | None, xmp: bytes | None) -> Image.Exif:
-    """EXIF and XMP as the tags of a TIFF file, without those that would contradict how it stores its pixels."""
-    tags = Image.Exif()
-    if exif:
-        tags.load(PREFIX + exif)
-    for tag in set(tags) & _TIFF_STRUCTURE:
-        del tags[tag]
+def xmp_without_thumbnails(xmp: bytes) -> bytes:
+    """An XMP packet without the thumbnails that some programs put into it."""
+    return re.sub(rb"<xmp:Thumbnails\b.*?</xmp:Thumbnails>", b"", xmp, flags=re.DOTALL)
+
+
+def from_tiff(found: tiff.Tiff) -> tuple[bytes | None, list[str]]:
+    """The EXIF block that the tags of a TIFF file make, and what is left out of it."""
+    kept = {tag: entry for tag, entry in found.entries.items() if tag not in _STRUCTURE}
+    large = {tag for tag, entry in kept.items() if len(entry.data) > _LARGE}
+    left_out = ["large private tags"] if large else []
+    left_out += ["Photoshop data"] if found.entries.keys() & {34377, 37724} else []
+    left_out += ["further pictures"] if 330 in found.entries else []
+    kept = {tag: entry for tag, entry in kept.items() if tag not in large}
+    return tiff.block(tiff.Tiff(found.order, kept)) if kept else None, left_out
+
+
+def into_tiff(data: bytes, block: bytes | None, xmp: bytes | None) -> bytes:
+    """A TIFF file with EXIF and XMP added, without tags that would contradict how it stores its pixels."""
+    found = tiff.parse(block) if block else None
+    order = found.order if found else "<"
+    drop = _STRUCTURE - _RESOLUTION
+    entries = {tag: e for tag, e in found.entries.items() if tag not in drop} if found else {}
     if xmp:
-        tags[_TIFF_XMP] = xmp
-    return tags
+        entries[TIFF_XMP] = tiff.Entry(1, xmp)
+    return tiff.extended(data, entries, order) if entries else data

@@ -1,28 +1,30 @@
-"""Image files to arrays in sRGB and back, by Pillow.
+"""Image files to arrays and back, by Pillow.
 
-What happens to colours is in colour.py, to EXIF and XMP in exif.py. docs/images.md has a table of all kinds of images.
+Pixels are read in samples.py, what a file says beside them in reading.py; what happens to colours is in colour.py.
+docs/images.md has a table of all kinds of images.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import struct
-import threading
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageFile
 
-from . import colour, exif, files
+from . import cicp, colour, exif, files, opening, png, tiff, transparency
 from .errors import InputError, LimitError, OutputError, UsageError, VitcodecError
+from .odd_tiff import read_odd_tiff
+from .reading import said_by, said_by_tiff
+from .said import Said
+from .samples import Samples, read_samples
 
-READ_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "GIF", "PPM")
 MAX_PIXELS = 178_956_970  # where Pillow itself takes an image for a decompression bomb
+read_formats = opening.read_formats
 
 # suffix -> Pillow's name, for writing
 WRITE_FORMATS = {
@@ -50,122 +52,115 @@ _SAVE: dict[str, dict[str, Any]] = {
 }
 _HOLD_METADATA = {"PNG", "JPEG", "WEBP", "AVIF", "TIFF"}
 _HOLD_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF", "JPEG2000"}
+_HOLD_DPI = {"PNG", "JPEG", "TIFF", "BMP"}
 _JPEG_SEGMENT = 65_533 - 29  # bytes of EXIF or XMP that one JPEG marker holds, whichever's heading is the longer
-
-_opening = threading.Lock()
 
 
 @dataclass
 class Picture:
     """An image in memory."""
 
-    rgb: np.ndarray  # (H, W, 3) uint8, sRGB
+    rgb: np.ndarray  # (H, W, 3) uint8, the values of the file, in the space of `cicp` or `icc` (sRGB without)
     alpha: np.ndarray | None = None  # (H, W) uint8
     gray: bool = False  # the three channels are equal, and the file had, or gets, one
-    icc: bytes | None = None  # the profile of the file that was read; rgb is sRGB all the same
+    icc: bytes | None = None
     exif: bytes | None = None  # from its TIFF header ("II" or "MM") on, with the orientation reset
     xmp: bytes | None = None
     notes: list[str] = field(default_factory=list)  # what to tell the user once, such as "16-bit reduced to 8"
+    cicp: bytes | None = None  # 4 bytes as in PNG's cICP: primaries, transfer, matrix, full range; counts before icc
+    dpi: tuple[float, float] | None = None  # dots per inch, x and y
 
 
 def read_image(source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Picture:
-    """Read the first frame of an image file of one of READ_FORMATS.
+    """Read the first frame of an image file of one of read_formats().
 
-    name: how messages call the source. Raises InputError (no such file, unreadable, damaged, of an unknown kind) and
-    LimitError (more than max_pixels).
+    name: how messages call the source. What is left out is said in the picture's notes. Raises InputError (no such
+    file, unreadable, damaged, of an unknown kind) and LimitError (more than max_pixels).
     """
     name = name or (str(source) if isinstance(source, str | os.PathLike) else "<stream>")
+    data = files.read_bytes(Path(source)) if isinstance(source, str | os.PathLike) else source.read()
     try:
-        with _open(source, max_pixels) as image:
-            if image.width * image.height > max_pixels:
-                raise LimitError(
-                    f"{name}: {image.width}x{image.height} is more than {max_pixels:,} pixels; "
-                    "raise --max-pixels if you trust it"
-                )
-            return _read(image, name)
+        return _read(data, max_pixels, name)
     except (VitcodecError, MemoryError):
         raise
-    except Image.UnidentifiedImageError as error:
-        raise InputError(f"{name}: not an image of a known kind ({', '.join(READ_FORMATS)})") from error
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise files.unreadable(name, error) from error
     except Image.DecompressionBombError as error:
-        raise LimitError(f"{name}: {error}; raise --max-pixels if you trust it") from error
+        raise LimitError(f"{name}: more than {max_pixels:,} pixels; raise --max-pixels if you trust it") from error
     except Exception as error:  # for damaged files, Pillow's decoders raise nearly everything
         raise InputError(f"{name}: damaged or not a valid image ({error})") from error
 
 
-def _open(source: Path | str | BinaryIO, max_pixels: int) -> Image.Image:
-    # Pillow's limit is one for the whole process; where it only warns, read_image refuses
-    with _opening, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
-        try:
-            return Image.open(source, formats=READ_FORMATS)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+def _read(data: bytes, max_pixels: int, name: str) -> Picture:
+    def again() -> ImageFile.ImageFile:
+        return opening.opened(data, max_pixels, name)
+
+    said, samples = _pixels(data, again, max_pixels, name)
+    said.leave_out_what_is_too_long()
+    if said.monochrome and samples.mode == "RGB" and (samples.colours == samples.colours[..., :1]).all():
+        samples.mode, samples.colours = "L", samples.colours[..., 0]
+    values, icc, points, notes = colour.settle(samples, said)
+    block = exif.usable(said.exif)
+    if said.exif and block is None:
+        said.damaged("EXIF")
+    turn = exif.orientation_of(block, said.xmp) if said.orientation is None else said.orientation
+    values = exif.upright(_cropped(values, said.crop), turn)
+    alpha = None if samples.alpha is None else exif.upright(_cropped(samples.alpha, said.crop), turn)
+    gray = values.ndim == 2
+    picture = Picture(np.repeat(values[..., None], 3, -1) if gray else values, alpha, gray, icc, cicp=points)
+    picture.exif = exif.reset_orientation(block) if block else None
+    picture.xmp = exif.upright_xmp(said.xmp) if said.xmp else None
+    picture.dpi = said.dpi[::-1] if said.dpi and turn > 4 else said.dpi
+    left_out = [f"left out: {', '.join(dict.fromkeys(said.left_out))}"] if said.left_out else []
+    picture.notes = [*dict.fromkeys(said.notes + samples.notes + notes + left_out)]
+    return picture if turn == 1 and said.crop is None else without_thumbnails(picture)
 
 
-def _read(image: Image.Image, name: str) -> Picture:
-    notes = []
-    # MPO: the further frames of a telephone's JPEG are previews and depth maps
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        notes.append("several frames: only the first is taken")
-    deep = any(";16" in str(tile) for tile in getattr(image, "tile", []))  # Pillow loads it as 8-bit, unless it is gray
-    image.load()
-    orientation = exif.orientation_of(image)
-    icc, block, xmp = image.info.get("icc_profile"), exif.exif_of(image), exif.xmp_of(image)
-    image = exif.upright(image, orientation)
-    if deep or image.mode.startswith("I"):
-        notes.append("16-bit reduced to 8")
-    image, alpha = _split_alpha(image, name)
-    image, icc, colour_notes = colour.to_srgb(image, icc)
-    notes += colour_notes
-    gray = image.mode == "L"
-    array = np.asarray(image)
-    rgb = np.repeat(array[..., None], 3, -1) if gray else array.copy()
-    return Picture(rgb, alpha, gray, icc, block, xmp, notes)
+def _pixels(data: bytes, again: Callable[[], ImageFile.ImageFile], max_pixels: int, name: str) -> tuple[Said, Samples]:
+    try:
+        image = again()
+    except InputError:
+        found = tiff.parse(data)
+        if found is None or not (odd := read_odd_tiff(data, found, max_pixels, name)):
+            raise
+        return said_by_tiff(data, turned=False), odd
+    with image:
+        said = said_by(image, data)
+        # the further frames of a telephone's JPEG (MPO) are previews and depth maps
+        if image.format not in ("MPO", "PNG") and getattr(image, "is_animated", False):
+            said.notes.append("several frames: only the first is taken")
+        return said, read_samples(image, data, again, name)
 
 
-def _split_alpha(image: Image.Image, name: str) -> tuple[Image.Image, np.ndarray | None]:
-    """An image of mode L, RGB, CMYK or LAB, with 8 bits a channel, and its alpha."""
-    mode = image.mode
-    if mode.startswith("I"):
-        return _reduce_depth(image, name)
-    if mode == "F":
-        raise InputError(f"{name}: floating-point samples are not supported; convert it to 8 or 16 bits")
-    if mode == "1":
-        image = image.convert("L", dither=None)
-    elif mode in ("RGBa", "La", "PA") or (mode in ("P", "L", "RGB") and image.has_transparency_data):
-        image = image.convert("LA" if mode in ("L", "La") else "RGBA")
-    elif mode not in ("L", "RGB", "LA", "RGBA", "CMYK", "LAB"):  # P, RGBX, YCbCr, HSV
-        image = image.convert("RGB")
-    if image.mode in ("LA", "RGBA"):
-        alpha = np.asarray(image.getchannel("A")).copy()
-        colours = image.getchannel("L") if image.mode == "LA" else Image.merge("RGB", image.split()[:3])
-        return colours, alpha
-    return image, None
+def _cropped(array: np.ndarray, crop: tuple[int, int, int, int] | None) -> np.ndarray:
+    if crop is None:
+        return array
+    x, y, width, height = crop
+    return array[y : y + height, x : x + width]
 
 
-def _reduce_depth(image: Image.Image, name: str) -> tuple[Image.Image, np.ndarray | None]:
-    """16-bit gray, scaled rather than clipped: 65535 becomes 255."""
-    samples = np.asarray(image).astype(np.int64)
-    if samples.min() < 0 or samples.max() > 0xFFFF:
-        raise InputError(f"{name}: 32-bit samples are not supported; convert it to 8 or 16 bits")
-    transparent = image.info.get("transparency")
-    alpha = np.where(samples == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
-    return Image.fromarray(((samples + 128) // 257).astype(np.uint8)), alpha
+def without_thumbnails(picture: Picture) -> Picture:
+    """The picture without the thumbnails in its EXIF and XMP, which show another picture once it is turned or cut."""
+    block = exif.without_thumbnail(picture.exif) if picture.exif else None
+    xmp = exif.xmp_without_thumbnails(picture.xmp) if picture.xmp else None
+    return replace(picture, exif=block, xmp=xmp)
+
+
+def stripped(picture: Picture) -> Picture:
+    """The picture in sRGB, without profile, EXIF and XMP; it looks the same."""
+    values, notes = colour.to_srgb(_values(picture), picture.icc, picture.cicp)
+    rgb = np.repeat(values[..., None], 3, -1) if picture.gray else values
+    notes = [*picture.notes, *notes]
+    return replace(picture, rgb=rgb, icc=None, cicp=None, exif=None, xmp=None, notes=notes)
 
 
 def resized(picture: Picture, width: int, height: int) -> Picture:
     """The picture in another size (Lanczos); its colours are weighted by its alpha."""
     if picture.rgb.shape[:2] == (height, width):
         return picture
-    image = Image.fromarray(np.ascontiguousarray(picture.rgb))
     if picture.alpha is not None:
-        image.putalpha(Image.fromarray(picture.alpha))
-    small = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
-    return replace(picture, rgb=small[..., :3].copy(), alpha=None if picture.alpha is None else small[..., 3].copy())
+        rgb, alpha = transparency.resampled(picture.rgb, picture.alpha, width, height)
+        return replace(picture, rgb=rgb, alpha=alpha)
+    image = Image.fromarray(np.ascontiguousarray(picture.rgb))
+    return replace(picture, rgb=np.array(image.resize((width, height), Image.Resampling.LANCZOS)))
 
 
 def format_of(target: str | os.PathLike[str], format: str | None = None) -> str:
@@ -198,67 +193,91 @@ def write_image(
     """
     path = Path(target) if isinstance(target, str | os.PathLike) else None
     known = format_of(path or "<stream>", format)
-    buffer = io.BytesIO()
-    notes = _save(picture, buffer, known, strip, path)
+    notes: list[str] = []
+    try:
+        data = _saved(stripped(picture) if strip else picture, known, notes)
+    except (MemoryError, VitcodecError):
+        raise
+    except Exception as error:  # as on reading
+        raise OutputError(
+            f"{path or '<stream>'}: cannot be written as {known} ({error}); choose another format, such as png"
+        ) from error
     if path is not None:
-        files.write_atomic(path, buffer.getvalue(), overwrite)
+        files.write_atomic(path, data, overwrite)
     elif not isinstance(target, str | os.PathLike):
-        target.write(buffer.getvalue())
+        target.write(data)
     return notes
 
 
-def _save(picture: Picture, buffer: BinaryIO, format: str, strip: bool, path: Path | None) -> list[str]:
-    notes: list[str] = []
-    image = Image.fromarray(np.ascontiguousarray(picture.rgb[..., 0] if picture.gray else picture.rgb))
-    options = dict(_SAVE[format])
-    if not strip:
-        image = _add_metadata(picture, image, format, options, notes)
+def _values(picture: Picture) -> np.ndarray:
+    return np.ascontiguousarray(picture.rgb[..., 0] if picture.gray else picture.rgb)
+
+
+def _saved(picture: Picture, format: str, notes: list[str]) -> bytes:
+    """The bytes of an image file."""
+    values, icc, points = _coloured(picture, format, notes)
+    image, options = Image.fromarray(values), dict(_SAVE[format])
     if picture.alpha is not None:
         if format in _HOLD_ALPHA:
             image.putalpha(Image.fromarray(picture.alpha))
         else:
             notes.append(f"{format} holds no alpha channel: left out")
-    try:
-        image.save(buffer, format, **options)
-    except (OSError, ValueError, KeyError, struct.error) as error:
-        raise OutputError(
-            f"{path or '<stream>'}: cannot be written as {format} ({error}); choose another format, such as png"
-        ) from error
-    return notes
-
-
-def _add_metadata(
-    picture: Picture, image: Image.Image, format: str, options: dict[str, Any], notes: list[str]
-) -> Image.Image:
-    """Put the metadata that the format holds into `options` for Pillow.
-
-    Returns the image in the colours of the profile that it is written with.
-    """
-    if format not in _HOLD_METADATA:
-        if picture.icc or picture.exif or picture.xmp:
-            notes.append(f"{format} is written without ICC, EXIF and XMP")
-        return image
-    if picture.icc:
-        converted = colour.from_srgb(image, picture.icc)
-        if converted is None:
-            notes.append("its ICC profile cannot be converted to: written as sRGB")
+    if picture.dpi is not None:
+        if format in _HOLD_DPI:
+            options["dpi"] = picture.dpi
         else:
-            image, options["icc_profile"] = converted, picture.icc
-    block, xmp = (_fitting(data, name, format, notes) for name, data in (("EXIF", picture.exif), ("XMP", picture.xmp)))
-    if format == "TIFF":
-        options["exif"] = exif.tiff_tags(block, xmp)
-    elif format == "PNG" and xmp:
-        info = options["pnginfo"] = PngInfo()
-        info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-    elif xmp:
-        options["xmp"] = xmp
-    if block and format != "TIFF":
-        options["exif"] = exif.PREFIX + block if format == "JPEG" else block
-    return image
+            notes.append(f"{format} holds no resolution (DPI): left out")
+    if icc:
+        options["icc_profile"] = icc
+    block, xmp = picture.exif, picture.xmp
+    if (picture.icc or block or xmp) and format not in _HOLD_METADATA:
+        notes.append(f"{format} is written without ICC, EXIF and XMP")
+        block = xmp = None
+    block, xmp = (_fitting(data, name, format, notes) for name, data in (("EXIF", block), ("XMP", xmp)))
+    if format in ("JPEG", "WEBP", "AVIF"):
+        options |= {"xmp": xmp} if xmp else {}
+        options |= {"exif": {"JPEG": exif.PREFIX + block}.get(format, block)} if block else {}
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    if format == "PNG":
+        return png.extended(buffer.getvalue(), points, block, xmp)
+    return exif.into_tiff(buffer.getvalue(), block, xmp) if format == "TIFF" else buffer.getvalue()
+
+
+def _coloured(picture: Picture, format: str, notes: list[str]) -> tuple[np.ndarray, bytes | None, bytes | None]:
+    """The values to write, with the profile and code points that tell what they mean."""
+    values, icc, points = _values(picture), picture.icc, picture.cicp
+    if format in _HOLD_METADATA and points is not None and format != "PNG":
+        icc = icc or cicp.profile_of(points, picture.gray)
+        points = None
+        if icc is None:
+            values, said = colour.to_srgb(values, None, picture.cicp)
+            notes += said
+    elif format not in _HOLD_METADATA and not colour.is_srgb(icc, points):
+        values, said = colour.to_srgb(values, icc, points)
+        notes += [*said, f"{format} holds no ICC profile: converted to sRGB"]
+    if format not in _HOLD_METADATA:
+        return values, None, None
+    if icc and picture.gray and format == "PNG" and not colour.is_srgb(icc, None):
+        icc = colour.gray_profile(icc)  # PNG allows no other for gray
+    return values, icc, points
 
 
 def _fitting(data: bytes | None, name: str, format: str, notes: list[str]) -> bytes | None:
-    if data and format == "JPEG" and len(data) > _JPEG_SEGMENT:
+    """Metadata as the format takes them, or None with a note."""
+    if not data:
+        return None
+    if format == "JPEG" and len(data) > _JPEG_SEGMENT:
         notes.append(f"JPEG holds no more than 64 KB of {name}: left out")
         return None
+    if format == "PNG" and name == "XMP" and not png.is_text(data):
+        notes.append("PNG holds XMP only as UTF-8: left out")
+        return None
+    if format == "AVIF" and name == "EXIF":
+        data = exif.without_orientation(data)
+        try:
+            Image.Exif().load(data)
+        except Exception:  # what Pillow cannot read it does not write
+            notes.append("AVIF cannot hold EXIF that is damaged: left out")
+            return None
     return data

@@ -12,11 +12,12 @@ from typing import BinaryIO, Unpack
 import numpy as np
 from PIL import Image
 
+from . import transparency
 from .bitstream import container
 from .bitstream.chunks import Source
 from .bitstream.container import PIXELS, Contents
 from .bitstream.header import LOSSLESS, Header, check_limits
-from .bitstream.metadata import pack_metadata, unpack_picture
+from .bitstream.metadata import pack_metadata, unpack_alpha, unpack_picture
 from .errors import FormatError
 from .images import Picture
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
@@ -65,10 +66,16 @@ class LosslessCodec:
         region = (options.region or Region(0, 0, header.width, header.height)).clipped(header.width, header.height)
         shown = region.reduced(options.reduce)
         rgb = np.full((shown.height, shown.width, 3), _MISSING, np.uint8)
+        alpha = unpack_alpha(contents, Region(0, 0, header.width, header.height)) if options.reduce else None
         for (_, tile), payload in contents.payloads.items():
             place = _place(header, tile)
-            part = _unpack_tile(payload, place).reduce(1 << options.reduce)
-            _paste(np.asarray(part), place.reduced(options.reduce), rgb, shown)
+            image = _unpack_tile(payload, place)
+            if alpha is None:
+                part = np.asarray(image.reduce(1 << options.reduce))
+            else:
+                x, y, w, h = place
+                part, _ = transparency.reduced(np.asarray(image), alpha[y : y + h, x : x + w], options.reduce)
+            _paste(part, place.reduced(options.reduce), rgb, shown)
         return unpack_picture(contents, rgb, region, options.reduce)
 
 

@@ -1,20 +1,28 @@
-"""What a file holds beside the tokens: alpha, the mask of erased tokens, profile, EXIF and XMP."""
+"""What a file holds beside the tokens: alpha, the mask of erased tokens, colours, resolution, EXIF, XMP."""
 
 from __future__ import annotations
 
+import functools
 import io
+import struct
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from ..colour import is_srgb
 from ..errors import FormatError
-from ..images import Picture
+from ..images import Picture, without_thumbnails
+from ..profiles import number_of, well_known
+from ..said import per_inch
 from ..tiles import Region
 from .container import Contents
 from .header import Header
 
-ICC, EXIF, XMP, ALPHA, ERASED = "ICCP", "EXIF", "XMP ", "ALPH", "MASK"  # keys of Contents.metadata
+# keys of Contents.metadata
+ICC, EXIF, XMP, ALPHA, ERASED = "ICCP", "EXIF", "XMP ", "ALPH", "MASK"
+NAME, CICP, DPI = "NAME", "CICP", "DPI "
+_WEBP_SIDE = 16383  # pixels
 
 
 def pack_metadata(picture: Picture, erased: np.ndarray | None) -> dict[str, bytes]:
@@ -22,25 +30,62 @@ def pack_metadata(picture: Picture, erased: np.ndarray | None) -> dict[str, byte
 
     erased: (rows, columns) bool, the tokens that the encoder erased, or None.
     """
+    number = number_of(picture.icc) if picture.icc else None
     found = {
-        ICC: picture.icc,
+        NAME: None if number is None else bytes([number]),
+        ICC: picture.icc if number is None else None,
+        CICP: picture.cicp,
+        DPI: None if picture.dpi is None else struct.pack("<2f", *picture.dpi),
         EXIF: picture.exif,
         XMP: picture.xmp,
         ALPHA: None if picture.alpha is None else _pack_alpha(picture.alpha),
         ERASED: np.packbits(erased).tobytes() if erased is not None and erased.any() else None,
     }
-    return {key: data for key, data in found.items() if data is not None}
+    return {key: data for key, data in found.items() if data}
 
 
 def unpack_picture(contents: Contents, rgb: np.ndarray, region: Region, reduce: int) -> Picture:
     """The picture around decoded colours.
 
     rgb: (H, W, 3) uint8, a region in pixels of the whole picture, halved `reduce` times. Raises FormatError where the
-    alpha channel is damaged.
+    alpha channel is damaged. Other metadata that make no sense are left out, with a note.
     """
-    found = contents.metadata
-    alpha = _unpack_alpha(found[ALPHA], contents.header, region, reduce) if ALPHA in found else None
-    return Picture(rgb, alpha, contents.header.gray, found.get(ICC), found.get(EXIF), found.get(XMP), [])
+    found, header, notes = contents.metadata, contents.header, list[str]()
+    alpha = _unpack_alpha(found[ALPHA], header, region, reduce) if ALPHA in found else None
+    if contents.cut:
+        notes.append("the file ends early: its profile, EXIF and XMP are not known")
+    picture = Picture(rgb, alpha, header.gray, exif=found.get(EXIF), xmp=found.get(XMP), notes=notes)
+    picture.icc = _unpack_profile(found, header.native, notes)
+    if CICP in found:
+        picture.cicp = found[CICP] if len(found[CICP]) == 4 else None
+        if picture.cicp is None:
+            notes.append("its colour code points (CICP) are damaged: left out")
+    if DPI in found:
+        picture.dpi = per_inch(*struct.unpack("<2f", found[DPI])) if len(found[DPI]) == 8 else None
+        if picture.dpi is None:
+            notes.append("its resolution (DPI) is damaged: left out")
+    whole = (region.x, region.y, region.width, region.height) == (0, 0, header.width, header.height)
+    return picture if whole else without_thumbnails(picture)
+
+
+def unpack_alpha(contents: Contents, region: Region) -> np.ndarray | None:
+    """The alpha of a region at full size, (H, W) uint8, or None. Raises FormatError where it is damaged."""
+    if ALPHA not in contents.metadata:
+        return None
+    return _unpack_alpha(contents.metadata[ALPHA], contents.header, region, 0)
+
+
+def _unpack_profile(found: dict[str, bytes], native: bool, notes: list[str]) -> bytes | None:
+    """native: whether the values are in the profile's space. Files of earlier versions have sRGB beside any profile."""
+    icc = found.get(ICC)
+    if NAME in found:
+        icc = well_known(found[NAME][0]) if len(found[NAME]) == 1 else None
+        if icc is None:
+            notes.append("its profile has a number that this version does not know: left out; upgrade vitcodec")
+    if icc is not None and not native and not is_srgb(icc, None):
+        notes.append("made by an earlier version, which converted to sRGB: its ICC profile is left out")
+        return None
+    return icc
 
 
 @dataclass(frozen=True)
@@ -79,19 +124,34 @@ def _unpack_mask(contents: Contents) -> np.ndarray | None:
 
 
 def _pack_alpha(alpha: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(alpha, "L").save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    """PNG or lossless WebP, whichever is smaller."""
+    return _pack_plane(np.ascontiguousarray(alpha).tobytes(), (alpha.shape[1], alpha.shape[0]))
+
+
+@functools.lru_cache(maxsize=1)  # a search for a target size packs the same plane again and again
+def _pack_plane(plane: bytes, size: tuple[int, int]) -> bytes:
+    image, made = Image.frombytes("L", size, plane), io.BytesIO()
+    image.save(made, "PNG", optimize=True)
+    if max(size) > _WEBP_SIDE:
+        return made.getvalue()
+    webp = io.BytesIO()
+    image.convert("RGB").save(webp, "WEBP", lossless=True, quality=100, method=4)
+    return min(made.getvalue(), webp.getvalue(), key=len)
 
 
 def _unpack_alpha(data: bytes, header: Header, region: Region, reduce: int) -> np.ndarray:
+    size = (header.width, header.height)
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            if image.size != (header.width, header.height) or image.mode != "L":
+        with Image.open(io.BytesIO(data), formats=["PNG", "WEBP"]) as image:
+            mode = "L" if image.format == "PNG" else "RGB"  # WebP knows no gray
+            if image.size != size or image.mode != mode:
                 raise ValueError(f"it is {image.size[0]}x{image.size[1]} {image.mode}")
             image.load()
-            part = image.reduce(1 << reduce) if reduce else image
+            gray = image.getchannel(mode[len(mode) // 2])
+            part = gray.reduce(1 << reduce) if reduce else gray
             x, y, width, height = region.reduced(reduce)
             return np.asarray(part.crop((x, y, x + width, y + height)))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # for damaged data, Pillow's decoders raise nearly everything
         raise FormatError(f"the alpha channel is damaged ({error})") from error

@@ -129,7 +129,7 @@ def encode_command(
         outputs.check_preserved(plan)
 
     def start() -> batch.Work:
-        from ..images import MAX_PIXELS, read_image
+        from ..images import MAX_PIXELS, read_image, stripped
 
         codec = codecs.load_lossless() if lossless else codecs.load_codec(model, device, threads)
         if not lossless:
@@ -138,7 +138,7 @@ def encode_command(
         def read(job: files.Job) -> tuple[Picture, int]:
             data = outputs.read_image_file(job.source)
             picture = read_image(io.BytesIO(data), max_pixels or MAX_PIXELS, job.source.name)
-            return replace(picture, icc=None, exif=None, xmp=None) if strip else picture, len(data)
+            return stripped(picture) if strip else picture, len(data)
 
         def compute(job: files.Job, loaded: tuple[Picture, int]) -> _Encoded:
             picture, size_before = loaded

@@ -1,0 +1,94 @@
+"""The segments of JPEG files, and the boxes of JPEG 2000 files: what Pillow does not tell of them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from .said import Said, per_inch
+
+_XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+_GAIN_MAP = (b"urn:iso:std:iso:ts:21496:-1", b"hdrgm:Version", b"HDRGainMap")
+_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_SCAN, _COMMENT, _APP = 0xDA, 0xFE, range(0xE0, 0xF0)
+
+
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(marker, begin, end) of every segment's payload before the first scan, as far as they are whole."""
+    place = 2
+    while place + 4 <= len(data):
+        if data[place] != 0xFF:
+            place += 1
+            continue
+        marker = data[place + 1]
+        if marker in (0xFF, 0x00) or marker in _ALONE:
+            place += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", data, place + 2)
+        end = place + 2 + length
+        if length < 2 or end > len(data):
+            return
+        yield marker, place + 4, end
+        if marker == _SCAN:
+            return
+        place = end
+
+
+def read(data: bytes) -> Said:
+    """What a file says beside its pixels; its ICC profile is left to Pillow, which puts its parts together."""
+    out, gain_map, further = Said(), False, False
+    for marker, begin, end in segments(data):
+        payload = data[begin:end]
+        if marker == _COMMENT:
+            out.left_out.append("comment")
+        elif marker == 0xE0 and payload[:5] == b"JFIF\0" and len(payload) >= 12:
+            unit, x, y = struct.unpack_from(">BHH", payload, 7)
+            factor = {1: 1.0, 2: 2.54}.get(unit, 0.0)
+            out.dpi = per_inch(x * factor, y * factor)
+        elif marker == 0xE1 and payload[:6] == b"Exif\0\0" and out.exif is None:
+            out.exif = payload[6:]
+        elif marker == 0xE1 and payload.startswith(_XMP) and out.xmp is None:
+            out.xmp = payload[len(_XMP) :]
+        elif marker == 0xE1 and payload.startswith(_MORE_XMP):
+            out.left_out.append("extended XMP")
+        elif marker == 0xE2 and payload[:4] == b"MPF\0":
+            further = True
+        elif marker == 0xEB and payload[:2] == b"JP":
+            out.left_out.append("content credentials")
+        elif marker == 0xED and payload.startswith(b"Photoshop 3.0\0"):
+            out.left_out.append("IPTC" if b"8BIM\x04\x04" in payload else "Photoshop data")
+        gain_map = gain_map or (marker in _APP and any(mark in payload for mark in _GAIN_MAP))
+    if gain_map:
+        out.left_out.append("gain map (HDR)")
+    elif further:
+        out.left_out.append("further pictures")
+    if any(mark in (out.xmp or b"") for mark in (b'MotionPhoto="1"', b'MicroVideo="1"')):
+        out.left_out.append("video")
+    return out
+
+
+def pixels_only(data: bytes) -> bytes:
+    """The file without comments and application segments, but for Adobe's, which names the colours."""
+    kept, last = [data[:2]], 2
+    for marker, begin, end in segments(data):
+        if marker == _SCAN:
+            break
+        if (marker not in _APP and marker != _COMMENT) or marker == 0xEE:
+            kept.append(data[begin - 4 : end])
+        last = end
+    return b"".join([*kept, data[last:]])
+
+
+def depth_2000(data: bytes) -> int:
+    """Bits of a JPEG 2000 file's samples, 0 where it cannot be told."""
+    place = data.find(b"\xff\x4f\xff\x51")  # SOC, then SIZ, with the depth of the first component at its end
+    return (data[place + 42] & 0x7F) + 1 if 0 <= place < len(data) - 42 else 0
+
+
+def profile_2000(data: bytes) -> bytes | None:
+    """The ICC profile of a JP2 file."""
+    place = data.find(b"colr", 0, 1 << 16)
+    if place < 4 or data[place + 4 : place + 5] != b"\2":
+        return None
+    (size,) = struct.unpack_from(">I", data, place - 4)
+    return data[place + 7 : place - 4 + size] or None

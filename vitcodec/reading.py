@@ -1,0 +1,78 @@
+"""What an image file says beside its pixels, whichever its format."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from PIL import Image
+
+from . import boxes, exif, jpeg, png, tiff
+from .cicp import HDR
+from .opening import BARE
+from .said import Said, per_inch
+
+# of PNM files with gray or colours: the largest value, behind the size
+_PNM_MOST = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n)*)\d+\s+(?:#[^\n]*\n)*\d+\s+(?:#[^\n]*\n)*(\d{1,5})\s")
+
+
+def said_by(image: Image.Image, data: bytes) -> Said:
+    """What a file says beside its pixels."""
+    said = _said(image, data)
+    if image.info.get(BARE):
+        said.notes.append("some of its metadata is damaged: left out")
+    return said
+
+
+def _said(image: Image.Image, data: bytes) -> Said:
+    info, format = image.info, image.format
+    if format == "PNG":
+        return png.read(data)
+    if format in ("JPEG", "MPO"):
+        said = jpeg.read(data)
+        said.icc = info.get("icc_profile")
+        return said
+    if format == "TIFF":
+        return said_by_tiff(data)
+    said = boxes.read(data, *image.size) if format == "AVIF" else Said()
+    said.orientation = 1 if format == "JXL" else None  # its decoder turns it, whatever EXIF says
+    said.icc, said.exif, said.xmp = (_bytes(info.get(key)) for key in ("icc_profile", "exif", "xmp"))
+    if format == "AVIF" and (decoder := getattr(image, "_decoder", None)):
+        said.exif, said.orientation = (decoder.get_info()[i] or None for i in (4, 5))  # before Pillow rewrites it
+    if said.icc and said.cicp and said.cicp[1] not in HDR:
+        said.cicp = None  # in AVIF the profile counts
+    if format == "GIF" and info.get("comment"):  # that of JPEG 2000 is the encoder's name
+        said.left_out.append("comment")
+    if format == "JPEG2000":
+        said.icc = said.icc or jpeg.profile_2000(data)
+    depth = info.get("bit_depth", 8)
+    if format == "JPEG2000":
+        depth = jpeg.depth_2000(data)
+    elif format == "PPM" and (most := _PNM_MOST.match(data)):
+        depth = int(most[1]).bit_length()
+    if depth > 8 and not image.mode.startswith("I"):
+        said.notes.append(f"{depth}-bit reduced to 8")
+    if format in ("BMP", "JPEG2000") and "dpi" in info:
+        said.dpi = per_inch(*map(float, info["dpi"]))
+    return said
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value if isinstance(value, bytes) and value else None
+
+
+def said_by_tiff(data: bytes, turned: bool = True) -> Said:
+    """What a TIFF file says beside its pixels. turned: whether these are upright already, as Pillow makes them."""
+    said, found = Said(orientation=1), tiff.parse(data)
+    if found is None:
+        return said
+    turn = (found.numbers(exif.ORIENTATION) or (1,))[0]
+    turn = turn if turn in range(1, 9) else 1
+    said.orientation = 1 if turned else turn
+    said.exif, said.left_out = exif.from_tiff(found)
+    said.icc, said.xmp = (found.entries[t].data if t in found.entries else None for t in (34675, exif.TIFF_XMP))
+    unit = {2: 1.0, 3: 2.54}.get((found.numbers(296) or (2,))[0], 0.0)
+    said.dpi = per_inch(found.ratio(282) * unit, found.ratio(283) * unit)
+    if said.dpi and turned and turn > 4:
+        said.dpi = said.dpi[::-1]
+    return said
