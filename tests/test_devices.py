@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vitcodec.devices import choose
-from vitcodec.errors import DeviceError
+from vitcodec.errors import DeviceError, UsageError
 
 
 def machine(monkeypatch, gpus=0, mps=False):
@@ -28,10 +28,17 @@ def test_named_devices(monkeypatch):
     assert [str(choose(name)[0]) for name in ("cpu", "cuda", "cuda:1", "mps")] == ["cpu", "cuda:0", "cuda:1", "mps"]
 
 
-@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "gpu", "", "cuda:-1", "CPU"])
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
 def test_what_is_not_there_is_an_error_with_a_remedy(monkeypatch, name):
     machine(monkeypatch)
     with pytest.raises(DeviceError, match="auto"):
+        choose(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:-1", "CPU"])
+def test_what_is_no_device_is_a_usage_error(monkeypatch, name):
+    machine(monkeypatch)
+    with pytest.raises(UsageError, match="auto"):
         choose(name)
 
 

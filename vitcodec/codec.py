@@ -16,7 +16,7 @@ from .decoder import Decoder
 from .devices import choose
 from .encoder import Encoder
 from .errors import UsageError, WeightsError
-from .images import Picture
+from .images import Picture, check
 from .lossless import LosslessCodec
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
 from .pretrained import loading, registry
@@ -57,8 +57,9 @@ class Codec:
         """The bytes of a .vitc file of the picture.
 
         It holds tokens, or, where that is smaller, the pixels themselves; `coding` asks for one of them. Raises
-        UsageError, LimitError.
+        UsageError, LimitError, InputError for arrays that are no 8-bit picture.
         """
+        check(picture)
         chosen = encode_options(options, changes)
         with self._lock:
             contents = self._encoder.encode(picture, chosen)
@@ -67,7 +68,8 @@ class Codec:
     def encoded_tokens(
         self, picture: Picture, options: EncodeOptions | None = None, **changes: Unpack[EncodeChanges]
     ) -> Subbands:
-        """The tokens that `encode` writes, as the encoder knows them: what `tokens` reads back."""
+        """The tokens that `encode` writes, as the encoder knows them: what `tokens` reads back. Raises as it does."""
+        check(picture)
         chosen = encode_options(options, changes)
         with self._lock:
             return self._encoder.tokens(picture, chosen)

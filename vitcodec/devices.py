@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from .errors import DeviceError
+from .errors import DeviceError, UsageError
 
 MAX_WORKERS = 4  # tiles that are entropy-coded at the same time, each with a memory of its own
 
@@ -20,7 +20,7 @@ B = TypeVar("B")
 def choose(name: str = "auto") -> tuple[torch.device, str]:
     """name: auto (cuda, then mps, then cpu), cpu, cuda, cuda:N or mps. Returns the device and why it is that one.
 
-    Raises DeviceError.
+    Raises DeviceError, UsageError for another name.
     """
     if name == "auto":
         return _best()
@@ -32,7 +32,7 @@ def choose(name: str = "auto") -> tuple[torch.device, str]:
         return torch.device("mps"), "asked for"
     match = re.fullmatch(r"cuda(?::(\d+))?", name)
     if not match:
-        raise DeviceError(f"unknown device '{name}'; give auto, cpu, cuda, cuda:N or mps")
+        raise UsageError(f"unknown device '{name}'; give auto, cpu, cuda, cuda:N or mps")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     number = int(match[1] or 0)
     if not count:

@@ -71,6 +71,22 @@ class Picture:
     dpi: tuple[float, float] | None = None  # dots per inch, x and y
 
 
+def check(picture: Picture) -> None:
+    """Raises InputError for what cannot be encoded: without this, values in 0..1 would become black."""
+    if not isinstance(picture, Picture):
+        raise InputError(
+            f"a Picture is wanted, not {type(picture).__name__}; read_image reads files, Picture(array) takes values"
+        )
+    wanted = [("rgb", picture.rgb, "(height, width, 3)")]
+    wanted += [] if picture.alpha is None else [("alpha", picture.alpha, "(height, width), as rgb has it")]
+    for name, array, shape in wanted:
+        fits = array.ndim == 3 and array.shape[2] == 3 if name == "rgb" else array.shape == picture.rgb.shape[:2]
+        if array.dtype != np.uint8 or not fits or not array.size:
+            raise InputError(
+                f"{name} of a picture is uint8 {shape}, not {array.dtype} {array.shape}; values go from 0 to 255"
+            )
+
+
 def read_image(source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Picture:
     """Read the first frame of an image file of one of read_formats().
 
@@ -230,8 +246,8 @@ def _saved(picture: Picture, format: str, notes: list[str]) -> bytes:
     if icc:
         options["icc_profile"] = icc
     block, xmp = picture.exif, picture.xmp
-    if (picture.icc or block or xmp) and format not in _HOLD_METADATA:
-        notes.append(f"{format} is written without ICC, EXIF and XMP")
+    if (block or xmp) and format not in _HOLD_METADATA:
+        notes.append(f"{format} holds no EXIF and XMP: left out")
         block = xmp = None
     block, xmp = (_fitting(data, name, format, notes) for name, data in (("EXIF", block), ("XMP", xmp)))
     if format in ("JPEG", "WEBP", "AVIF"):

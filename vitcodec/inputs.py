@@ -49,8 +49,10 @@ def find_inputs(inputs: Sequence[str], suffixes: Collection[str], recursive: boo
 
     A folder gives its files that end in one of `suffixes`, with `recursive` those of the whole tree, without hidden
     ones; the others are told as left out. A path named twice counts once, a link to another file is a file of its own.
-    Raises UsageError if "-" is not the only input.
+    Raises UsageError if "-" is not the only input, and for a name of no characters, which a script's empty variable
+    gives: it would mean the working folder.
     """
+    refuse_nameless(inputs)
     if STDIO in inputs:
         if len(inputs) > 1:
             raise UsageError("- (stdin) cannot be combined with other inputs; for stdout use -o -")
@@ -64,6 +66,12 @@ def find_inputs(inputs: Sequence[str], suffixes: Collection[str], recursive: boo
         unique.setdefault(key, source)
     left_out = search.left_out.without([*paths, *search.folders])
     return Found(list(unique.values()), search.problems, search.many or len(inputs) > 1, left_out)
+
+
+def refuse_nameless(inputs: Sequence[str]) -> None:
+    """Raises UsageError for a name of no characters."""
+    if "" in inputs:
+        raise UsageError("an input has an empty name; for the working folder give .")
 
 
 class _Search:

@@ -19,7 +19,7 @@ from .bitstream.container import PIXELS, Contents
 from .bitstream.header import LOSSLESS, Header, check_limits
 from .bitstream.metadata import pack_metadata, unpack_alpha, unpack_picture
 from .errors import FormatError
-from .images import Picture
+from .images import Picture, check
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
 from .progress import report
 from .tiles import SITE, Region
@@ -41,7 +41,8 @@ class LosslessCodec:
     name = "lossless"
 
     def encode(self, picture: Picture, options: EncodeOptions | None = None, **changes: Unpack[EncodeChanges]) -> bytes:
-        """The bytes of a lossless .vitc file; of the options only `tile` matters. Raises LimitError."""
+        """The bytes of a lossless .vitc file; of the options only `tile` matters. Raises as Codec.encode does."""
+        check(picture)
         return container.pack(pack(picture, encode_options(options, changes).tile))
 
     def read(self, source: Source, options: DecodeOptions | None = None, name: str = "<bytes>") -> Contents:

@@ -26,7 +26,13 @@ _PLUGINS = {
     "JXL": ("pillow_jxl", "", "pillow-jxl-plugin"),
 }
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_OTHERS = {b"8BPS": "a Photoshop file", b"%PDF": "a PDF", b"\x00\x00\x01\x00": "an icon", b"<svg": "an SVG drawing"}
+_OTHERS = {
+    b"\x89VTC": "a .vitc file, of which decode makes an image",
+    b"8BPS": "a Photoshop file",
+    b"%PDF": "a PDF",
+    b"\x00\x00\x01\x00": "an icon",
+    b"<svg": "an SVG drawing",
+}
 _TIFF_KINDS = {0: "gray", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
 BARE = "vitcodec: opened without metadata"  # in an image's info: whether its metadata kept Pillow from opening it
 
@@ -155,6 +161,8 @@ def _quiet_libtiff() -> None:
 
 def _reason(data: bytes, kind: str) -> str:
     """Why a file cannot be opened, and what to do."""
+    if not data:
+        return "is empty (0 bytes); get a complete copy"
     if kind in _PLUGINS:
         what = {"HEIF": "a HEIC picture", "JXL": "a JPEG XL picture"}[kind]
         if kind not in read_formats():

@@ -11,6 +11,7 @@ from . import boxes, exif, jpeg, png, tiff
 from .cicp import HDR
 from .opening import BARE
 from .said import Said, per_inch
+from .samples import OWN_DEPTH
 
 # of PNM files with gray or colours: the largest value, behind the size
 _PNM_MOST = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n)*)\d+\s+(?:#[^\n]*\n)*\d+\s+(?:#[^\n]*\n)*(\d{1,5})\s")
@@ -50,7 +51,7 @@ def _said(image: Image.Image, data: bytes) -> Said:
         depth = jpeg.depth_2000(data)
     elif format == "PPM" and (most := _PNM_MOST.match(data)):
         depth = int(most[1]).bit_length()
-    if depth > 8 and not image.mode.startswith("I"):
+    if depth > 8 and (format in OWN_DEPTH or not image.mode.startswith("I")):
         said.notes.append(f"{depth}-bit reduced to 8")
     if format in ("BMP", "JPEG2000") and "dpi" in info:
         said.dpi = per_inch(*map(float, info["dpi"]))
@@ -70,9 +71,17 @@ def said_by_tiff(data: bytes, turned: bool = True) -> Said:
     turn = turn if turn in range(1, 9) else 1
     said.orientation = 1 if turned else turn
     said.exif, said.left_out = exif.from_tiff(found)
+    said.left_out += _further_channels(found)
     said.icc, said.xmp = (found.entries[t].data if t in found.entries else None for t in (34675, exif.TIFF_XMP))
     unit = {2: 1.0, 3: 2.54}.get((found.numbers(296) or (2,))[0], 0.0)
     said.dpi = per_inch(found.ratio(282) * unit, found.ratio(283) * unit)
     if said.dpi and turned and turn > 4:
         said.dpi = said.dpi[::-1]
     return said
+
+
+def _further_channels(found: tiff.Tiff) -> list[str]:
+    colours = {2: 3, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}.get((found.numbers(262) or (0,))[0], 1)
+    alpha = any(kind in (1, 2) for kind in found.numbers(338))
+    more = (found.numbers(277) or (colours,))[0] - colours - alpha
+    return ["further channels" if more > 1 else "a further channel"] if more > 0 else []

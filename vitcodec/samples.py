@@ -17,6 +17,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from . import png
 from .errors import InputError
 
+OWN_DEPTH = ("PPM", "JPEG2000")  # formats whose header says the depth of gray, which Pillow scales to 16 bits
 _TOP = 0xFFFF
 _BITS, _PHOTOMETRIC, _PLANAR, _FORMAT = 258, 262, 284, 339  # tags of TIFF
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -117,7 +118,8 @@ def _gray_16(image: ImageFile.ImageFile, tags: object, name: str) -> Samples:
         values = (values * _TOP + top // 2) // top
     if number(_PHOTOMETRIC, 1) == 0:  # white is zero, which Pillow heeds in 8 bits only
         values = _TOP - values
-    return Samples("L", values.astype(np.uint16), None, [f"{bits if bits < 16 else 16}-bit reduced to 8"])
+    notes = [] if image.format in OWN_DEPTH else [f"{bits if bits < 16 else 16}-bit reduced to 8"]
+    return Samples("L", values.astype(np.uint16), None, notes)
 
 
 def _numbers(tags: object) -> Callable[[int, int], int]:

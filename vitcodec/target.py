@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
+from .bitstream import container
 from .errors import TargetError, UsageError
 from .options import QUALITIES, EncodeOptions
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 TOLERANCE = 0.02  # of the size that is asked for
 _WEIGHTS = 1.0, 4.0  # distortion weights within a quality: beyond that range nothing more is spent
 _TRIALS = 5  # halvings of that range
+_STRIPPED = {"iNAM", "iCCP", "eXIF", "xMPD"}  # chunks that --strip leaves out
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "ki": 1024, "mi": 1024**2}
 
 
@@ -82,7 +86,8 @@ def _at_most(codec: Encodes, picture: Picture, size: float, options: EncodeOptio
     quality = bisect.bisect_right(QUALITIES, size, key=lambda q: len(encoded(q)))
     if not quality:
         raise TargetError(
-            f"{size:,.0f} bytes cannot be reached: quality 1 takes {len(encoded(1)):,}{_metadata(picture)}; "
+            f"{math.ceil(size):,} byte{'s' * (size > 1)} cannot be reached: "
+            f"quality 1 takes {len(encoded(1)):,}{_metadata(encoded(1))}; "
             "ask for as many, or make the picture smaller"
         )
     data, enough = encoded(quality), (1 - TOLERANCE) * size
@@ -110,15 +115,13 @@ def _below(data: bytes, size: float) -> str:
 
 
 def _at_least(codec: Encodes, picture: Picture, wanted: float, options: EncodeOptions) -> TargetResult:
-    from .metrics import psnr
-
     @cache
     def encoded(quality: int) -> bytes:
         return codec.encode(picture, replace(options, quality=quality))
 
     @cache
     def reached(quality: int) -> float:
-        return psnr(picture.rgb, codec.decode(encoded(quality)).rgb)
+        return _psnr_of_seen(picture, codec.decode(encoded(quality)))
 
     # the first quality that is good enough
     quality = min(1 + bisect.bisect_left(QUALITIES, wanted, key=reached), QUALITIES[-1])
@@ -128,11 +131,24 @@ def _at_least(codec: Encodes, picture: Picture, wanted: float, options: EncodeOp
             f"{wanted:g} dB cannot be reached: quality {quality} gives {reached(quality):.2f} dB; "
             "ask for no more, or store it exactly with --lossless"
         )
-    if reached(quality) > (1 + TOLERANCE) * wanted:
+    if math.isinf(reached(quality)):
+        note = f"stored exactly, which is more than {wanted:g} dB"
+    elif reached(quality) > (1 + TOLERANCE) * wanted:
         note = f"{reached(quality):.2f} dB are more than {wanted:g}: quality {quality} is the lowest that reaches it"
     return TargetResult(encoded(quality), quality, note)
 
 
-def _metadata(picture: Picture) -> str:
-    size = sum(len(data) for data in (picture.icc, picture.exif, picture.xmp) if data)
-    return f", with {size:,} bytes of metadata before compression (--strip leaves them out)" if size else ""
+def _psnr_of_seen(original: Picture, decoded: Picture) -> float:
+    """In dB, of the pixels that are not wholly transparent: the encoder changes the others at will."""
+    from .metrics import psnr
+
+    if original.alpha is None:
+        return psnr(original.rgb, decoded.rgb)
+    hidden = original.alpha == 0
+    everywhere = psnr(original.rgb, np.where(hidden[..., None], original.rgb, decoded.rgb))
+    return everywhere if math.isinf(everywhere) else everywhere + 10 * math.log10(1 - hidden.mean())
+
+
+def _metadata(data: bytes) -> str:
+    size = sum(chunk.size for chunk in container.describe(data).chunks if chunk.type in _STRIPPED)
+    return f", of which {size:,} are metadata (--strip leaves them out)" if size else ""

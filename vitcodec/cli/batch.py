@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from .. import files
 from ..files import Job, Plan
-from .output import DONE, FAILED, INTERRUPTED, Output, debugging, explain, visible
+from .output import DONE, FAILED, INTERRUPTED, Output, debugging, explain, one_line
 
 Loaded = TypeVar("Loaded")
 Made = TypeVar("Made")
@@ -72,7 +72,7 @@ def run(
 
 def _show(out: Output, command: str, plan: Plan, strict: bool) -> int:
     for job in plan.jobs:
-        out.result(f"{job.source.name} -> {job.target_name}")
+        out.result(f"{one_line(job.source.name)} -> {one_line(job.target_name)}")
         out.record({"file": job.source.name, "output": job.target_name, "status": "planned"})
     return _Batch(out, command, plan, strict).finish(planned=len(plan.jobs))
 
@@ -110,7 +110,7 @@ class _Batch:
                     for job, loading in _read_ahead(readers, work, self.plan.jobs, ahead):
                         try:
                             loaded = loading.result()
-                            with bar.within(visible(job.source.name)):
+                            with bar.within(one_line(job.source.name)):
                                 made = _timed(work.compute, job, loaded)
                         except Exception as error:
                             self.fail(job.source.name, error)
@@ -141,7 +141,7 @@ class _Batch:
         self.done.append(result)
         for note in result.notes:
             self.note(job, note)
-        self.out.say(f"{job.source.name} -> {job.target_name}  {result.text}")
+        self.out.say(f"{one_line(job.source.name)} -> {one_line(job.target_name)}  {result.text}")
         self.out.record(
             {
                 "file": job.source.name,
@@ -161,7 +161,7 @@ class _Batch:
     def note(self, job: Job, note: str) -> None:
         """Each kind of note once; with -v for every file."""
         if note not in self.noted or self.out.verbose:
-            self.out.warn(f"{job.source.name}: {note}")
+            self.out.warn(f"{one_line(job.source.name)}: {note}")
         self.noted.add(note)
 
     def fail(self, name: str, error: Exception) -> None:
@@ -173,7 +173,7 @@ class _Batch:
         for problem in self.plan.problems:
             self.fail(problem.name, problem.error)
         for job in self.plan.skipped:
-            self.out.detail(f"{job.source.name}: skipped, {job.target_name} exists")
+            self.out.detail(f"{one_line(job.source.name)}: skipped, {one_line(job.target_name)} exists")
             self.out.record({"file": job.source.name, "output": job.target_name, "status": "skipped"})
         bytes_in, bytes_out = sum(r.bytes_in for r in self.done), sum(r.bytes_out for r in self.done)
         megapixels, skipped = sum(r.megapixels for r in self.done), len(self.plan.skipped)

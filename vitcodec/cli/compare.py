@@ -79,6 +79,8 @@ def compare_command(
     out = Output(json=json, quiet=quiet, verbose=verbose)
     if str(image) == STDIO:
         raise UsageError("compare reads a file; name one")
+    if image.is_dir():
+        raise UsageError(f"{image}: is a folder; name one image")
     if quality is not None and match_bpp is not None:
         raise UsageError("--quality and --match-bpp contradict each other; give one")
     if match_bpp is not None and not 0 < match_bpp <= 24:

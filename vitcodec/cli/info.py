@@ -12,7 +12,7 @@ from ..bitstream.header import Header
 from ..errors import VitcodecError
 from . import options, outputs
 from .batch import size
-from .output import DONE, FAILED, Output, explain
+from .output import DONE, FAILED, Output, explain, one_line
 
 
 def info_command(
@@ -89,7 +89,7 @@ def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[st
     colour = "gray, " if header.gray else ""
     coding = "lossless" if header.lossless else f"quality {header.quality}, model {header.model}"
     shape = f"{header.width}x{header.height}, {colour}{coding}"
-    text = f"{name}: {shape}, {size(length)}, {bpp:.3f} bpp"
+    text = f"{one_line(name)}: {shape}, {size(length)}, {bpp:.3f} bpp"
     if whole:
         stream.seek(0)
         layout = container.describe(stream, name)

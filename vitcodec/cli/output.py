@@ -178,6 +178,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" or c > "\x9f" else f"\\x{ord(c):02x}" for c in text)
 
 
+def one_line(name: str) -> str:
+    """The name of a file, which may hold line breaks, for a line of text."""
+    return visible(name.replace("\n", "\\n").replace("\t", "\\t"))
+
+
 def _finite(data: Any) -> Any:
     if isinstance(data, Mapping):
         return {k: _finite(v) for k, v in data.items()}

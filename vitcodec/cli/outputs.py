@@ -17,6 +17,7 @@ from .. import files, suffixes
 from ..bitstream.container import MAGIC
 from ..errors import FormatError, InputError, UsageError, VitcodecError
 from ..files import STDIO, SUFFIX, Found, Plan, Problem, Source
+from ..inputs import refuse_nameless
 from ..streams import Kind, descriptor_of, is_stream, kind_of
 
 
@@ -38,6 +39,9 @@ def _told_apart(
 
     made: suffixes of outputs. read: those of inputs. default: the suffix of an output beside its input.
     """
+    refuse_nameless(inputs)
+    if output == "":
+        raise UsageError("-o has an empty name; for the working folder give .")
     if output is not None:
         return list(inputs), STDIO if descriptor_of(output) == 1 else output
     *firsts, last = inputs
