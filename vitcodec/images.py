@@ -246,8 +246,10 @@ def _saved(picture: Picture, format: str, notes: list[str]) -> bytes:
     if icc:
         options["icc_profile"] = icc
     block, xmp = picture.exif, picture.xmp
-    if (block or xmp) and format not in _HOLD_METADATA:
-        notes.append(f"{format} holds no EXIF and XMP: left out")
+    if format not in _HOLD_METADATA:
+        same = picture.icc if colour.is_srgb(picture.icc, picture.cicp) else None  # else it is said that it counted
+        lost = [name for name, data in (("ICC profile", same), ("EXIF", block), ("XMP", xmp)) if data]
+        notes += [f"{format} holds no {', '.join(lost)}: left out"] if lost else []
         block = xmp = None
     block, xmp = (_fitting(data, name, format, notes) for name, data in (("EXIF", block), ("XMP", xmp)))
     if format in ("JPEG", "WEBP", "AVIF"):
