@@ -196,6 +196,15 @@ def test_what_a_format_cannot_hold_is_said_once_for_each() -> None:
     assert said.count("note: ") == 1 and "PPM holds no EXIF: left out" in said
 
 
+def test_pixels_that_are_not_square_are_said() -> None:
+    made = stored(Image.fromarray(RGB), "TIFF", resolution_unit=1, x_resolution=3.0, y_resolution=2.0)
+    assert "left out: shape of its pixels" in there_and_back("a.tif", made)[1]
+    jpeg = stored(Image.fromarray(RGB), "JPEG", dpi=(3, 2)).getvalue()
+    place = jpeg.index(b"JFIF\0") + 7
+    assert "left out: shape of its pixels" in there_and_back("a.jpg", jpeg[:place] + b"\0" + jpeg[place + 1 :])[1]
+    assert "left out" not in there_and_back("a.jpg", stored(Image.fromarray(RGB), "JPEG"))[1]
+
+
 # names
 
 

@@ -13,6 +13,7 @@ import pytest
 from conftest import make_rgb
 from making import chunk, png_file, tiff_file
 from PIL import Image
+from test_colour import avif, with_property
 from test_images import exif_block, matrix_profile, png_16_bit, stored
 
 from vitcodec.codec import Codec
@@ -27,6 +28,8 @@ DEEP_ALPHA = np.dstack([GRAY, ALPHA]).astype(np.uint16) * 257
 COLOUR = tuple(int(v) for v in RGB[7, 9])
 TWELVE_BITS = np.packbits(np.unpackbits(np.repeat(GRAY.reshape(-1, 1), 2, -1), axis=-1)[:, :12].ravel()).tobytes()
 LINEAR = make_profile("linear", SRGB.matrix, (1.0,))
+CLAP = struct.pack(">8i", 24, 1, 16, 1, 0, 1, 0, 1)
+STRIPES = np.where(np.indices((SIDE, SIDE)).sum(0)[..., None] % 3, [250, 240, 20], [10, 0, 90]).astype(np.uint8)
 GAMMA = chunk(b"gAMA", struct.pack(">I", 55556))
 
 
@@ -58,7 +61,16 @@ ROWS: dict[str, tuple[Callable[[], io.BytesIO], str, bool]] = {
     "16-bit gray": (lambda: stored(Image.fromarray(GRAY.astype(np.uint16) * 257)), "L", True),
     "16-bit RGB": (lambda: io.BytesIO(png_16_bit(RGB.astype(np.uint16) * 257)), "RGB", True),
     "16-bit + alpha": (lambda: io.BytesIO(png_file(DEEP_ALPHA, 4)), "LA", True),
-    "9 to 15 bits (TIFF)": (lambda: io.BytesIO(tiff_file(SIDE, SIDE, 12, 1, 1, TWELVE_BITS)), "L", True),
+    "9 to 15 bits (TIFF, AVIF, JPEG 2000, PNM)": (
+        lambda: io.BytesIO(tiff_file(SIDE, SIDE, 12, 1, 1, TWELVE_BITS)),
+        "L",
+        True,
+    ),
+    "further channel (TIFF)": (
+        lambda: io.BytesIO(tiff_file(SIDE, SIDE, 8, 2, 4, np.dstack([RGB, GRAY]).tobytes(), extra=[0])),
+        "RGB",
+        True,
+    ),
     "CMYK": (lambda: stored(Image.fromarray(RGB).convert("CMYK"), "TIFF"), "RGB", True),
     "YCbCr": (lambda: stored(Image.fromarray(RGB), "JPEG", quality=95, subsampling=0), "RGB", False),
     "Lab": (lab, "RGB", True),
@@ -69,6 +81,8 @@ ROWS: dict[str, tuple[Callable[[], io.BytesIO], str, bool]] = {
     "CICP": (lambda: io.BytesIO(png_file(RGB, 2, chunk(b"cICP", bytes([12, 13, 0, 1])))), "RGB", False),
     "HDR": (lambda: io.BytesIO(png_file(RGB, 2, chunk(b"cICP", bytes([9, 16, 0, 1])))), "RGB", True),
     "orientation": (lambda: stored(Image.fromarray(RGB[:, :32]), "JPEG", quality=95, exif=exif_block(6)), "RGB", False),
+    "clean aperture (AVIF)": (lambda: io.BytesIO(with_property(avif(RGB), b"clap", CLAP)), "RGB", False),
+    "fine patterns, text": (lambda: stored(Image.fromarray(STRIPES)), "RGB", False),
 }
 
 
@@ -90,6 +104,8 @@ def test_row(codec: Codec, row: str) -> None:
     assert back.icc == source.icc and back.cicp == source.cicp
     if row == "orientation":
         assert source.rgb.shape == (32, SIDE, 3)
+    if row.startswith("clean aperture"):
+        assert source.rgb.shape == (16, 24, 3)
 
 
 def test_every_row_of_the_table_has_a_test() -> None:

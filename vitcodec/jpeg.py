@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from .said import Said, per_inch
+from .said import PIXEL_SHAPE, Said, per_inch
 
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _GAIN_MAP = (b"urn:iso:std:iso:ts:21496:-1", b"hdrgm:Version", b"HDRGainMap")
@@ -45,6 +45,7 @@ def read(data: bytes) -> Said:
             unit, x, y = struct.unpack_from(">BHH", payload, 7)
             factor = {1: 1.0, 2: 2.54}.get(unit, 0.0)
             out.dpi = per_inch(x * factor, y * factor)
+            out.left_out += [] if unit or x == y else [PIXEL_SHAPE]
         elif marker == 0xE1 and payload[:6] == b"Exif\0\0" and out.exif is None:
             out.exif = payload[6:]
         elif marker == 0xE1 and payload.startswith(_XMP) and out.xmp is None:

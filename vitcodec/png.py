@@ -97,7 +97,7 @@ def _physical(payload: bytes, out: Said) -> None:
     if unit == 1:
         out.dpi = said.per_inch(x * _INCH, y * _INCH)
     elif x != y:
-        out.left_out.append("shape of its pixels")
+        out.left_out.append(said.PIXEL_SHAPE)
 
 
 def _colours(found: dict[bytes, bytes], out: Said) -> None:

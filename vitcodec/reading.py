@@ -10,7 +10,7 @@ from PIL import Image
 from . import boxes, exif, jpeg, png, tiff
 from .cicp import HDR
 from .opening import BARE
-from .said import Said, per_inch
+from .said import PIXEL_SHAPE, Said, per_inch
 from .samples import OWN_DEPTH
 
 # of PNM files with gray or colours: the largest value, behind the size
@@ -75,6 +75,7 @@ def said_by_tiff(data: bytes, turned: bool = True) -> Said:
     said.icc, said.xmp = (found.entries[t].data if t in found.entries else None for t in (34675, exif.TIFF_XMP))
     unit = {2: 1.0, 3: 2.54}.get((found.numbers(296) or (2,))[0], 0.0)
     said.dpi = per_inch(found.ratio(282) * unit, found.ratio(283) * unit)
+    said.left_out += [] if unit or found.ratio(282) == found.ratio(283) else [PIXEL_SHAPE]
     if said.dpi and turned and turn > 4:
         said.dpi = said.dpi[::-1]
     return said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 
+PIXEL_SHAPE = "shape of its pixels"  # in left_out: they are not square
 MOST = 16 << 20  # bytes of one piece of metadata; more is left out
 
 
