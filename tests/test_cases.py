@@ -119,6 +119,7 @@ def test_what_is_not_seen_costs_nothing_and_no_target(codec: Codec) -> None:
     assert to_target(codec, picture, Target(psnr=45), EncodeOptions(effort=1)).note == (
         "stored exactly, which is more than 45 dB"
     )
+    assert "the picture is stored exactly" in str(to_target(codec, picture, Target(size=5000)).note)
 
 
 @pytest.mark.parametrize(

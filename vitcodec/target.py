@@ -94,7 +94,8 @@ def _at_most(codec: Encodes, picture: Picture, size: float, options: EncodeOptio
     if len(data) >= enough:
         return TargetResult(data, quality, None)
     if quality == QUALITIES[-1]:
-        return TargetResult(data, quality, f"{_below(data, size)}: it is the best quality there is")
+        best = "the picture is stored exactly" if container.read_header(data).lossless else "quality 100 takes no more"
+        return TargetResult(data, quality, f"{_below(data, size)}: {best}")
     low, high = _WEIGHTS
     for _ in range(_TRIALS):
         weight = math.sqrt(low * high)
