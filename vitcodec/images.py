@@ -118,10 +118,10 @@ def _pixels(data: bytes, again: Callable[[], ImageFile.ImageFile], max_pixels: i
     try:
         image = again()
     except InputError:
-        found = tiff.parse(data)
+        found = tiff.parse(tiff.pixels_only(data))
         if found is None or not (odd := read_odd_tiff(data, found, max_pixels, name)):
             raise
-        return said_by_tiff(data, turned=False), odd
+        return said_by_tiff(data), odd
     with image:
         said = said_by(image, data)
         # the further frames of a telephone's JPEG (MPO) are previews and depth maps
@@ -273,6 +273,8 @@ def _fitting(data: bytes | None, name: str, format: str, notes: list[str]) -> by
     if format == "PNG" and name == "XMP" and not png.is_text(data):
         notes.append("PNG holds XMP only as UTF-8: left out")
         return None
+    if format == "TIFF" and name == "EXIF" and not ((found := tiff.parse(data)) and found.intact):
+        notes.append("TIFF holds EXIF only as far as that is intact")
     if format == "AVIF" and name == "EXIF":
         data = exif.without_orientation(data)
         try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from .said import Said, per_inch
 
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+_ICC = b"ICC_PROFILE\0"
 _GAIN_MAP = (b"urn:iso:std:iso:ts:21496:-1", b"hdrgm:Version", b"HDRGainMap")
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _SCAN, _COMMENT, _APP = 0xDA, 0xFE, range(0xE0, 0xF0)
@@ -35,8 +36,8 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def read(data: bytes) -> Said:
-    """What a file says beside its pixels; its ICC profile is left to Pillow, which puts its parts together."""
-    out, gain_map, further = Said(), False, False
+    """What a file says beside its pixels."""
+    out, gain_map, further, profile = Said(), False, False, list[bytes]()
     for marker, begin, end in segments(data):
         payload = data[begin:end]
         if marker == _COMMENT:
@@ -51,6 +52,8 @@ def read(data: bytes) -> Said:
             out.xmp = payload[len(_XMP) :]
         elif marker == 0xE1 and payload.startswith(_MORE_XMP):
             out.left_out.append("extended XMP")
+        elif marker == 0xE2 and payload.startswith(_ICC):
+            profile.append(payload[len(_ICC) :])
         elif marker == 0xE2 and payload[:4] == b"MPF\0":
             further = True
         elif marker == 0xEB and payload[:2] == b"JP":
@@ -64,7 +67,20 @@ def read(data: bytes) -> Said:
         out.left_out.append("further pictures")
     if any(mark in (out.xmp or b"") for mark in (b'MotionPhoto="1"', b'MicroVideo="1"')):
         out.left_out.append("video")
+    if profile and not (found := _joined(profile)):
+        out.damaged("ICC profile")
+    elif profile:
+        out.icc = found
     return out
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    """A profile of parts that begin with their number and how many there are; b"" where these do not fit together."""
+    for count in dict.fromkeys(part[1:2] for part in parts):
+        some = sorted(part for part in parts if part[1:2] == count)
+        if count and [part[0] for part in some] == [*range(1, count[0] + 1)]:
+            return b"".join(part[2:] for part in some)
+    return b""
 
 
 def pixels_only(data: bytes) -> bytes:

@@ -27,6 +27,7 @@ _PLUGINS = {
 }
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _OTHERS = {b"8BPS": "a Photoshop file", b"%PDF": "a PDF", b"\x00\x00\x01\x00": "an icon", b"<svg": "an SVG drawing"}
+_MOST_SAMPLES = 6  # of a pixel that Pillow knows
 _TIFF_KINDS = {0: "gray", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
 BARE = "vitcodec: opened without metadata"  # in an image's info: whether its metadata kept Pillow from opening it
 
@@ -86,11 +87,26 @@ def _candidates(data: bytes, kind: str) -> Iterator[bytes]:
     if kind == "PNG":
         yield png.pixels_only(data)
         return
+    if kind == "TIFF":
+        pixels = tiff.pixels_only(data)
+        if not _misread(pixels):
+            yield pixels
+        return
     yield data
     if kind == "JPEG":
         yield jpeg.pixels_only(data)
     elif kind == "AVIF":
         yield boxes.without_exif(data)
+
+
+def _misread(data: bytes) -> bool:
+    """Whether Pillow takes offence at a TIFF by logging it, or puts the alpha of gray planes into another place."""
+    found = tiff.parse(data)
+    if found is None:
+        return False
+    samples, gray = found.number(tiff.SAMPLES, 1), found.number(tiff.PHOTOMETRIC, 0) < 2
+    planes = found.number(tiff.PLANAR, 1) == 2
+    return samples > _MOST_SAMPLES or (planes and gray and samples == 2 and found.number(tiff.EXTRA, 0) > 0)
 
 
 def _open(data: bytes, formats: tuple[str, ...], kind: str, max_pixels: int, name: str) -> ImageFile.ImageFile:
@@ -127,7 +143,7 @@ def _by_libtiff(data: bytes, kind: str) -> Iterator[None]:
     found = tiff.parse(data) if kind == "TIFF" else None
     if kind == "TIFF":
         _quiet_libtiff()
-    if found is None or found.numbers(284) != (2,):
+    if found is None or found.number(tiff.PLANAR, 1) != 2:
         yield
         return
     before, TiffImagePlugin.READ_LIBTIFF = TiffImagePlugin.READ_LIBTIFF, True
@@ -179,8 +195,8 @@ def _jpeg_bits(data: bytes) -> int:
 
 def _tiff_reason(data: bytes) -> str:
     """What kind of TIFF it is that Pillow does not know."""
-    found = tiff.parse(data)
-    if found is None or not found.numbers(256):
+    found = tiff.parse(tiff.pixels_only(data))
+    if found is None or not found.numbers(tiff.WIDTH):
         return "a damaged TIFF file"
     bits = found.numbers(258) or (1,)
     form = {2: "signed ", 3: "floating-point "}.get((found.numbers(339) or (1,))[0], "")

@@ -12,6 +12,7 @@ from .cicp import HDR
 from .opening import BARE
 from .said import Said, per_inch
 
+DAMAGED = "some of its metadata is damaged: left out"
 # of PNM files with gray or colours: the largest value, behind the size
 _PNM_MOST = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n)*)\d+\s+(?:#[^\n]*\n)*\d+\s+(?:#[^\n]*\n)*(\d{1,5})\s")
 
@@ -20,7 +21,7 @@ def said_by(image: Image.Image, data: bytes) -> Said:
     """What a file says beside its pixels."""
     said = _said(image, data)
     if image.info.get(BARE):
-        said.notes.append("some of its metadata is damaged: left out")
+        said.notes.append(DAMAGED)
     return said
 
 
@@ -29,9 +30,7 @@ def _said(image: Image.Image, data: bytes) -> Said:
     if format == "PNG":
         return png.read(data)
     if format in ("JPEG", "MPO"):
-        said = jpeg.read(data)
-        said.icc = info.get("icc_profile")
-        return said
+        return jpeg.read(data)
     if format == "TIFF":
         return said_by_tiff(data)
     said = boxes.read(data, *image.size) if format == "AVIF" else Said()
@@ -61,18 +60,19 @@ def _bytes(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else value if isinstance(value, bytes) and value else None
 
 
-def said_by_tiff(data: bytes, turned: bool = True) -> Said:
-    """What a TIFF file says beside its pixels. turned: whether these are upright already, as Pillow makes them."""
+def said_by_tiff(data: bytes) -> Said:
+    """What a TIFF file says beside its pixels."""
     said, found = Said(orientation=1), tiff.parse(data)
     if found is None:
         return said
-    turn = (found.numbers(exif.ORIENTATION) or (1,))[0]
-    turn = turn if turn in range(1, 9) else 1
-    said.orientation = 1 if turned else turn
+    turn = found.number(exif.ORIENTATION, 1)
+    said.orientation = turn if turn in range(1, 9) else 1
     said.exif, said.left_out = exif.from_tiff(found)
     said.icc, said.xmp = (found.entries[t].data if t in found.entries else None for t in (34675, exif.TIFF_XMP))
-    unit = {2: 1.0, 3: 2.54}.get((found.numbers(296) or (2,))[0], 0.0)
+    unit = {2: 1.0, 3: 2.54}.get(found.number(296, 2), 0.0)
     said.dpi = per_inch(found.ratio(282) * unit, found.ratio(283) * unit)
-    if said.dpi and turned and turn > 4:
-        said.dpi = said.dpi[::-1]
+    if found.following:
+        said.notes.append("several frames: only the first is taken")
+    if not found.intact:
+        said.notes.append(DAMAGED)
     return said
