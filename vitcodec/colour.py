@@ -218,6 +218,16 @@ def gray_profile(icc: bytes) -> bytes:
     return known or make_profile("Gray", None, np.clip(space.curves[1](np.linspace(0, 1, 1025)), 0, 1))
 
 
+def rgb_profile(icc: bytes) -> bytes | None:
+    """For gray values in a format that has RGB only: a gray profile's curve with sRGB's primaries; None for tables."""
+    space, profile = profiles.space_of(icc), _profile(icc)
+    if profile is None or _space(profile) != "GRAY":
+        return icc
+    if space is None or space.matrix is not None:
+        return None
+    return make_profile("Gray, as RGB", SRGB.matrix, np.clip(space.curves[0](np.linspace(0, 1, 1025)), 0, 1))
+
+
 @functools.cache
 def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

@@ -52,6 +52,7 @@ _SAVE: dict[str, dict[str, Any]] = {
 }
 _HOLD_METADATA = {"PNG", "JPEG", "WEBP", "AVIF", "TIFF"}
 _HOLD_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF", "JPEG2000"}
+_RGB_ONLY = {"WEBP", "AVIF"}  # gray is written as RGB
 _HOLD_DPI = {"PNG", "JPEG", "TIFF", "BMP"}
 _JPEG_SEGMENT = 65_533 - 29  # bytes of EXIF or XMP that one JPEG marker holds, whichever's heading is the longer
 
@@ -260,6 +261,9 @@ def _coloured(picture: Picture, format: str, notes: list[str]) -> tuple[np.ndarr
         return values, None, None
     if icc and picture.gray and format == "PNG" and not colour.is_srgb(icc, None):
         icc = colour.gray_profile(icc)  # PNG allows no other for gray
+    if icc and picture.gray and format in _RGB_ONLY and (icc := colour.rgb_profile(icc)) is None:
+        values, said = colour.to_srgb(values, picture.icc, None)
+        notes += [*said, f"{format} holds no such ICC profile of gray: converted to sRGB"]
     return values, icc, points
 
 

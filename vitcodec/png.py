@@ -109,8 +109,8 @@ def _colours(found: dict[bytes, bytes], out: Said) -> None:
             out.damaged("ICC profile")
     if len(cicp := found.get(b"cICP", b"")) == 4:
         out.cicp = cicp
-    if out.icc or out.cicp or b"sRGB" in found:
-        return
+    if out.cicp or b"sRGB" in found:
+        return  # beside a profile they count where that is damaged
     gamma, points = found.get(b"gAMA", b""), found.get(b"cHRM", b"")
     exponent = struct.unpack(">I", gamma)[0] / 1e5 if len(gamma) == 4 else 0.0
     matrix = SRGB.matrix
