@@ -19,7 +19,8 @@ from vitcodec.bitstream.container import Contents
 from vitcodec.bitstream.header import Header
 from vitcodec.bitstream.metadata import pack_metadata, unpack_picture
 from vitcodec.errors import InputError, LimitError, VitcodecError
-from vitcodec.images import WRITE_FORMATS, Picture, read_image, write_image
+from vitcodec.images import Picture, read_image, write_image
+from vitcodec.suffixes import WRITE_FORMATS
 from vitcodec.tiles import Region
 
 RGB = make(16, 16)

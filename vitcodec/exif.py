@@ -122,7 +122,9 @@ def _entries(block: bytearray, order: str, start: int) -> list[int]:
 
 
 def upright_xmp(xmp: bytes) -> bytes:
-    """An XMP packet with the orientation reset."""
+    """An XMP packet with the orientation reset, and without the zeros that end a text; b"" where it is nothing else."""
+    text = xmp.rstrip(b"\0")
+    xmp = xmp if b"\0" in text else text  # in UTF-16, zeros are parts of letters
     return re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
 
 

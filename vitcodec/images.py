@@ -22,23 +22,11 @@ from .odd_tiff import read_odd_tiff
 from .reading import said_by, said_by_tiff
 from .said import Said
 from .samples import Samples, read_samples
+from .suffixes import WRITE_FORMATS
 
 MAX_PIXELS = 178_956_970  # where Pillow itself takes an image for a decompression bomb
 read_formats = opening.read_formats
 
-# suffix -> Pillow's name, for writing
-WRITE_FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".avif": "AVIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    ".jp2": "JPEG2000",
-    ".ppm": "PPM",
-}
 # a decoded picture is kept as it is where the format can: lossless, or nearly so
 _SAVE: dict[str, dict[str, Any]] = {
     "PNG": {},
@@ -108,7 +96,9 @@ def _read(data: bytes, max_pixels: int, name: str) -> Picture:
     gray = values.ndim == 2
     picture = Picture(np.repeat(values[..., None], 3, -1) if gray else values, alpha, gray, icc, cicp=points)
     picture.exif = exif.reset_orientation(block) if block else None
-    picture.xmp = exif.upright_xmp(said.xmp) if said.xmp else None
+    picture.xmp = (exif.upright_xmp(said.xmp) or None) if said.xmp else None
+    if said.xmp and not picture.xmp:
+        said.damaged("XMP")
     picture.dpi = said.dpi[::-1] if said.dpi and turn > 4 else said.dpi
     left_out = [f"left out: {', '.join(dict.fromkeys(said.left_out))}"] if said.left_out else []
     picture.notes = [*dict.fromkeys(said.notes + samples.notes + notes + left_out)]

@@ -18,13 +18,9 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from . import boxes, jpeg, png, tiff
 from .errors import InputError, LimitError
+from .suffixes import PLUGINS
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "GIF", "PPM")
-# Pillow's name of a format -> (module that adds it, function to call, package to install)
-_PLUGINS = {
-    "HEIF": ("pillow_heif", "register_heif_opener", "pillow-heif"),
-    "JXL": ("pillow_jxl", "", "pillow-jxl-plugin"),
-}
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _OTHERS = {b"8BPS": "a Photoshop file", b"%PDF": "a PDF", b"\x00\x00\x01\x00": "an icon", b"<svg": "an SVG drawing"}
 _MOST_SAMPLES = 6  # of a pixel that Pillow knows
@@ -38,11 +34,11 @@ _opening = threading.Lock()
 def read_formats() -> tuple[str, ...]:
     """Pillow's names of the formats that are read: with HEIF and JXL where their plugins are installed."""
     found = []
-    for name, (module, function, _) in _PLUGINS.items():
+    for name, plugin in PLUGINS.items():
         try:
-            plugin = importlib.import_module(module)
-            if function:
-                getattr(plugin, function)()
+            module = importlib.import_module(plugin.module)
+            if plugin.register:
+                getattr(module, plugin.register)()
         except Exception:  # not there, or not for this Pillow
             continue
         if name in Image.OPEN:
@@ -71,7 +67,7 @@ def kind_of(data: bytes) -> str:
 def opened(data: bytes, max_pixels: int, name: str) -> ImageFile.ImageFile:
     """An image of one of read_formats(), not loaded. Raises InputError, LimitError, or what Pillow raises."""
     kind = kind_of(data)
-    formats = read_formats() if kind in _PLUGINS else _FORMATS
+    formats = read_formats() if kind in PLUGINS else _FORMATS
     for number, candidate in enumerate(_candidates(data, kind)):
         try:
             image = _open(candidate, formats, kind, max_pixels, name)
@@ -171,11 +167,10 @@ def _quiet_libtiff() -> None:
 
 def _reason(data: bytes, kind: str) -> str:
     """Why a file cannot be opened, and what to do."""
-    if kind in _PLUGINS:
-        what = {"HEIF": "a HEIC picture", "JXL": "a JPEG XL picture"}[kind]
+    if plugin := PLUGINS.get(kind):
         if kind not in read_formats():
-            return f"{what}, which needs a plugin: pip install {_PLUGINS[kind][2]}"
-        return f"damaged, or a kind of {what[2:]} that the plugin does not know"
+            return f"{plugin.what} picture, which needs a plugin: pip install {plugin.package}"
+        return f"damaged, or {plugin.what} picture of a kind that the plugin does not know"
     if kind == "TIFF":
         return _tiff_reason(data)
     if kind == "JPEG" and (bits := _jpeg_bits(data)) not in (0, 8):

@@ -81,13 +81,13 @@ def read(data: bytes) -> Said:
             texts.add(_text(kind, payload, out))
         elif kind in _LEFT_OUT:
             out.left_out.append(_LEFT_OUT[kind])
+        elif kind == b"pHYs" and len(payload) == 9:
+            _physical(payload, out)
         elif kind not in _PIXELS:
             found.setdefault(kind, payload)
     out.left_out += sorted(texts - {""})
     if block := found.get(b"eXIf"):
         out.exif = block
-    if len(size := found.get(b"pHYs", b"")) == 9:
-        _physical(size, out)
     _colours(found, out)
     return out
 
@@ -95,7 +95,7 @@ def read(data: bytes) -> Said:
 def _physical(payload: bytes, out: Said) -> None:
     x, y, unit = struct.unpack(">IIB", payload)
     if unit == 1:
-        out.dpi = said.per_inch(x * _INCH, y * _INCH)
+        out.dpi = out.dpi or said.per_inch(x * _INCH, y * _INCH)
     elif x != y:
         out.left_out.append("shape of its pixels")
 

@@ -17,7 +17,27 @@ WIDTH, PHOTOMETRIC, SAMPLES, PLANAR, EXTRA = 256, 262, 277, 284, 338
 # how pixels are stored: sizes, samples, compression, strips and tiles, palette, what JPEG and YCbCr need
 PIXELS = frozenset(
     (
-        *(WIDTH, 257, 258, 259, PHOTOMETRIC, 266, 273, SAMPLES, 278, 279, PLANAR, 292, 293, 317, 320, 322, 323, 324, 325),
+        *(
+            WIDTH,
+            257,
+            258,
+            259,
+            PHOTOMETRIC,
+            266,
+            273,
+            SAMPLES,
+            278,
+            279,
+            PLANAR,
+            292,
+            293,
+            317,
+            320,
+            322,
+            323,
+            324,
+            325,
+        ),
         *(332, 334, 336, EXTRA, 339, 347, *range(512, 522), 529, 530, 531, 532),
     )
 )

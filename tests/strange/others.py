@@ -139,8 +139,8 @@ def webp(rng: Random) -> Strange:
     for name, make in (("exif", exif_block), ("xmp", xmp_block), ("icc_profile", profile_block)):
         if rng.randrange(3) == 0:
             block = make(rng)
-            if name == "xmp" and any(b.orientation != 1 for b in out.blocks):
-                continue
+            if name == "xmp" and block.orientation != 1 and out.blocks:
+                block = replace(block, orientation=None)  # what counts beside EXIF is another question
             out.blocks.append(block)
             out.name += f", {block.key} {block.name}"
             options[name] = block.data
