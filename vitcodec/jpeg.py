@@ -1,4 +1,4 @@
-"""The segments of JPEG files, and the boxes of JPEG 2000 files: what Pillow does not tell of them."""
+"""The segments of JPEG files: what Pillow does not tell of them."""
 
 from __future__ import annotations
 
@@ -93,18 +93,3 @@ def pixels_only(data: bytes) -> bytes:
             kept.append(data[begin - 4 : end])
         last = end
     return b"".join([*kept, data[last:]])
-
-
-def depth_2000(data: bytes) -> int:
-    """Bits of a JPEG 2000 file's samples, 0 where it cannot be told."""
-    place = data.find(b"\xff\x4f\xff\x51")  # SOC, then SIZ, with the depth of the first component at its end
-    return (data[place + 42] & 0x7F) + 1 if 0 <= place < len(data) - 42 else 0
-
-
-def profile_2000(data: bytes) -> bytes | None:
-    """The ICC profile of a JP2 file."""
-    place = data.find(b"colr", 0, 1 << 16)
-    if place < 4 or data[place + 4 : place + 5] != b"\2":
-        return None
-    (size,) = struct.unpack_from(">I", data, place - 4)
-    return data[place + 7 : place - 4 + size] or None

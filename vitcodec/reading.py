@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from PIL import Image
 
-from . import boxes, exif, jpeg, png, tiff
+from . import bmp, boxes, exif, gif, jp2, jpeg, png, tiff
 from .cicp import HDR
 from .opening import BARE
 from .said import Said, per_inch
@@ -15,49 +16,6 @@ from .said import Said, per_inch
 DAMAGED = "some of its metadata is damaged: left out"
 # of PNM files with gray or colours: the largest value, behind the size
 _PNM_MOST = re.compile(rb"P[2356](?:\s+(?:#[^\n]*\n)*)\d+\s+(?:#[^\n]*\n)*\d+\s+(?:#[^\n]*\n)*(\d{1,5})\s")
-
-
-def said_by(image: Image.Image, data: bytes) -> Said:
-    """What a file says beside its pixels."""
-    said = _said(image, data)
-    if image.info.get(BARE):
-        said.notes.append(DAMAGED)
-    return said
-
-
-def _said(image: Image.Image, data: bytes) -> Said:
-    info, format = image.info, image.format
-    if format == "PNG":
-        return png.read(data)
-    if format in ("JPEG", "MPO"):
-        return jpeg.read(data)
-    if format == "TIFF":
-        return said_by_tiff(data)
-    said = boxes.read(data, *image.size) if format == "AVIF" else Said()
-    said.orientation = 1 if format == "JXL" else None  # its decoder turns it, whatever EXIF says
-    said.icc, said.exif, said.xmp = (_bytes(info.get(key)) for key in ("icc_profile", "exif", "xmp"))
-    if format == "AVIF" and (decoder := getattr(image, "_decoder", None)):
-        said.exif, said.orientation = (decoder.get_info()[i] or None for i in (4, 5))  # before Pillow rewrites it
-    if said.icc and said.cicp and said.cicp[1] not in HDR:
-        said.cicp = None  # in AVIF the profile counts
-    if format == "GIF" and info.get("comment"):  # that of JPEG 2000 is the encoder's name
-        said.left_out.append("comment")
-    if format == "JPEG2000":
-        said.icc = said.icc or jpeg.profile_2000(data)
-    depth = info.get("bit_depth", 8)
-    if format == "JPEG2000":
-        depth = jpeg.depth_2000(data)
-    elif format == "PPM" and (most := _PNM_MOST.match(data)):
-        depth = int(most[1]).bit_length()
-    if depth > 8 and not image.mode.startswith("I"):
-        said.notes.append(f"{depth}-bit reduced to 8")
-    if format in ("BMP", "JPEG2000") and "dpi" in info:
-        said.dpi = per_inch(*map(float, info["dpi"]))
-    return said
-
-
-def _bytes(value: Any) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value if isinstance(value, bytes) and value else None
 
 
 def said_by_tiff(data: bytes) -> Said:
@@ -76,3 +34,49 @@ def said_by_tiff(data: bytes) -> Said:
     if not found.intact:
         said.notes.append(DAMAGED)
     return said
+
+
+# Pillow's name of a format -> what reads all that such files say
+_READERS: dict[str, Callable[[bytes], Said]] = {
+    "PNG": png.read,
+    "JPEG": jpeg.read,
+    "MPO": jpeg.read,
+    "GIF": gif.read,
+    "TIFF": said_by_tiff,
+    "BMP": bmp.read,
+    "JPEG2000": jp2.read,
+}
+
+
+def said_by(image: Image.Image, data: bytes) -> Said:
+    """What a file says beside its pixels."""
+    said = _said(image, data)
+    if image.info.get(BARE):
+        said.notes.append(DAMAGED)
+    return said
+
+
+def _said(image: Image.Image, data: bytes) -> Said:
+    info, format = image.info, image.format
+    if format in _READERS:
+        said = _READERS[format](data)
+    else:
+        said = boxes.read(data, *image.size) if format == "AVIF" else Said()
+        said.orientation = 1 if format == "JXL" else None  # its decoder turns it, whatever EXIF says
+        said.icc, said.exif, said.xmp = (_bytes(info.get(key)) for key in ("icc_profile", "exif", "xmp"))
+    if format == "AVIF" and (decoder := getattr(image, "_decoder", None)):
+        said.exif, said.orientation = (decoder.get_info()[i] or None for i in (4, 5))  # before Pillow rewrites it
+    if format == "AVIF" and said.icc and said.cicp and said.cicp[1] not in HDR:
+        said.cicp = None  # the profile counts
+    depth = jp2.depth(data) if format == "JPEG2000" else info.get("bit_depth", 8)
+    if format == "PPM" and (most := _PNM_MOST.match(data)):
+        depth = int(most[1]).bit_length()
+    if depth > 8 and not image.mode.startswith("I"):
+        said.notes.append(f"{depth}-bit reduced to 8")
+    if format in ("BMP", "JPEG2000") and "dpi" in info:
+        said.dpi = per_inch(*map(float, info["dpi"]))
+    return said
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value if isinstance(value, bytes) and value else None
