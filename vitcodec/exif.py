@@ -28,10 +28,12 @@ _LARGE = 1 << 20  # bytes; a private tag of more is no description of the pictur
 
 
 def usable(data: bytes | None) -> bytes | None:
-    """A block without JPEG's prefix, or None where it is no EXIF at all."""
+    """A block without JPEG's prefix, b"" where there is nothing in it, or None where it is no EXIF at all."""
     block = (data or b"").removeprefix(PREFIX)
     found = tiff.parse(block)
-    return block if found and found.entries else None
+    if found is None or not found.entries:
+        return b"" if found and found.intact else None
+    return block
 
 
 def orientation_of(block: bytes | None, xmp: bytes | None) -> int:
@@ -95,16 +97,16 @@ def without_thumbnail(block: bytes) -> bytes:
     struct.pack_into(order + "I", out, link, 0)
     kept = bytes(out)
     found = tiff.parse(kept)
-    used = found.spans if found else []  # in odd blocks both directories share bytes
-    blank = [(second, inner[-1] + 16)]
-    blank += [(values.get(at, 0), values.get(at, 0) + values.get(n, 0)) for at, n in (_PLACE, _STRIPS)]
+    used = [(0, 8), *(found.spans if found else [])]  # in odd blocks both directories share bytes
+    pixels = [(values.get(at, 0), values.get(at, 0) + values.get(size, 0)) for at, size in (_PLACE, _STRIPS)]
+    blank = [(begin, end) for begin, end in [(second, inner[-1] + 16), *pixels] if begin >= 8]
     for begin, end in blank:
-        if begin >= 8:
-            out[begin:end] = bytes(len(out[begin:end]))
+        out[begin:end] = bytes(len(out[begin:end]))
     for begin, end in used:
         out[begin:end] = kept[begin:end]
-    if max(end for _, end in blank) >= len(out):
-        del out[max(min(b for b, e in blank if e >= len(out)), *(end for _, end in used), 8) :]
+    last = [begin for begin, end in blank if end >= len(out)]
+    if last:
+        del out[max(min(last), *(end for _, end in used)) :]
     return bytes(out)
 
 

@@ -96,7 +96,7 @@ def _read(data: bytes, max_pixels: int, name: str) -> Picture:
     gray = values.ndim == 2
     picture = Picture(np.repeat(values[..., None], 3, -1) if gray else values, alpha, gray, icc, cicp=points)
     picture.exif = exif.reset_orientation(block) if block else None
-    picture.xmp = (exif.upright_xmp(said.xmp) or None) if said.xmp else None
+    picture.xmp = exif.upright_xmp(said.xmp or b"") or None
     if said.xmp and not picture.xmp:
         said.damaged("XMP")
     picture.dpi = said.dpi[::-1] if said.dpi and turn > 4 else said.dpi

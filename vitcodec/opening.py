@@ -194,10 +194,10 @@ def _tiff_reason(data: bytes) -> str:
     if found is None or not found.numbers(tiff.WIDTH):
         return "a damaged TIFF file"
     bits = found.numbers(258) or (1,)
-    form = {2: "signed ", 3: "floating-point "}.get((found.numbers(339) or (1,))[0], "")
-    kind = _TIFF_KINDS.get((found.numbers(262) or (0,))[0], "special")
-    extra = " and alpha" if found.numbers(338) else ""
+    form = {2: "signed ", 3: "floating-point "}.get(found.number(339, 1), "")
+    kind = _TIFF_KINDS.get(found.number(tiff.PHOTOMETRIC, 0), "special")
+    extra = " and alpha" if found.numbers(tiff.EXTRA) else ""
+    planes = " in planes" if found.number(tiff.PLANAR, 1) == 2 else ""
     depth = f"{bits[0]}-bit" if len(set(bits)) == 1 else "-".join(map(str, bits)) + "-bit"
-    return (
-        f"a TIFF with {depth} {form}{kind}{extra} samples is not supported; convert it to 8 or 16 bits of gray or RGB"
-    )
+    what = f"{depth} {form}{kind}{extra} samples{planes}"
+    return f"a TIFF with {what} is not supported; convert it to 8 or 16 bits of gray or RGB"

@@ -122,10 +122,11 @@ def pixels_only(data: bytes) -> bytes:
 
 def _reader(data: bytes) -> _Reader | None:
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
-    if order is None or len(data) < 16:
+    if order is None or len(data) < 8:
         return None
     (version,) = struct.unpack_from(order + "H", data, 2)
-    return _Reader(data, order, big=version == 43) if version in (42, 43) else None
+    known = version == 42 or (version == 43 and len(data) >= 16)
+    return _Reader(data, order, big=version == 43) if known else None
 
 
 class _Reader:
