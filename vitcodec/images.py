@@ -115,8 +115,7 @@ def _pixels(data: bytes, again: Callable[[], ImageFile.ImageFile], max_pixels: i
         return said_by_tiff(data), odd
     with image:
         said = said_by(image, data)
-        # the further frames of a telephone's JPEG (MPO) are previews and depth maps
-        if image.format not in ("MPO", "PNG") and getattr(image, "is_animated", False):
+        if getattr(image, "is_animated", False):
             said.notes.append("several frames: only the first is taken")
         return said, read_samples(image, data, again, name)
 

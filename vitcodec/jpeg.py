@@ -12,6 +12,7 @@ _ICC = b"ICC_PROFILE\0"
 _GAIN_MAP = (b"urn:iso:std:iso:ts:21496:-1", b"hdrgm:Version", b"HDRGainMap")
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _SCAN, _COMMENT, _APP = 0xDA, 0xFE, range(0xE0, 0xF0)
+_OF_PIXELS = {0xE0: (b"JFIF\0", 14), 0xEE: (b"Adobe", 12)}  # marker -> how it begins, how long it is at least
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -84,12 +85,14 @@ def _joined(parts: list[bytes]) -> bytes:
 
 
 def pixels_only(data: bytes) -> bytes:
-    """The file without comments and application segments, but for Adobe's, which names the colours."""
+    """The file without comments and application segments, but for the two that tell a decoder about colours."""
     kept, last = [data[:2]], 2
     for marker, begin, end in segments(data):
         if marker == _SCAN:
             break
-        if (marker not in _APP and marker != _COMMENT) or marker == 0xEE:
+        head, least = _OF_PIXELS.get(marker, (b"", 0))
+        of_pixels = head and data.startswith(head, begin) and end - begin >= least
+        if of_pixels or (marker not in _APP and marker != _COMMENT):
             kept.append(data[begin - 4 : end])
         last = end
     return b"".join([*kept, data[last:]])

@@ -82,16 +82,15 @@ def _candidates(data: bytes, kind: str) -> Iterator[bytes]:
     """What to open: pixels only where Pillow could take offence at the rest."""
     if kind == "PNG":
         yield png.pixels_only(data)
-        return
-    if kind == "TIFF":
+    elif kind == "JPEG":
+        yield jpeg.pixels_only(data)
+    elif kind == "TIFF":
         pixels = tiff.pixels_only(data)
         if not _misread(pixels):
             yield pixels
-        return
-    yield data
-    if kind == "JPEG":
-        yield jpeg.pixels_only(data)
-    elif kind == "AVIF":
+    else:
+        yield data
+    if kind == "AVIF":
         yield boxes.without_exif(data)
 
 

@@ -40,7 +40,6 @@ def said_by_tiff(data: bytes) -> Said:
 _READERS: dict[str, Callable[[bytes], Said]] = {
     "PNG": png.read,
     "JPEG": jpeg.read,
-    "MPO": jpeg.read,
     "GIF": gif.read,
     "TIFF": said_by_tiff,
     "BMP": bmp.read,
