@@ -145,10 +145,7 @@ def test_suffixes_of_plugins(tree, monkeypatch):
 
 
 def test_suffixes_that_are_written():
-    from vitcodec.images import WRITE_FORMATS
-
-    assert set(WRITE_FORMATS) == suffixes.WRITE_SUFFIXES
-    assert all(suffixes.promises_image(Path(f"a{s.upper()}")) for s in WRITE_FORMATS)
+    assert all(suffixes.promises_image(Path(f"a{s.upper()}")) for s in suffixes.WRITE_FORMATS)
     assert suffixes.same_format(".jpeg", ".jpg") and not suffixes.same_format(".png", ".jpg")
 
 

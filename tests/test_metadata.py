@@ -14,16 +14,18 @@ from making import chunk, png_file, segment, tiff_file
 from PIL import Image, PngImagePlugin
 from test_images import exif_block, make, stored, written
 
-from vitcodec import exif, opening, tiff
+from vitcodec import exif, opening, profiles, tiff
 from vitcodec.bitstream.container import Contents
 from vitcodec.bitstream.header import Header
 from vitcodec.bitstream.metadata import pack_metadata, unpack_picture
 from vitcodec.errors import InputError, LimitError, VitcodecError
-from vitcodec.images import WRITE_FORMATS, Picture, read_image, write_image
+from vitcodec.images import Picture, read_image, write_image
+from vitcodec.suffixes import WRITE_FORMATS
 from vitcodec.tiles import Region
 
 RGB = make(16, 16)
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")
+P3, LEVELS = profiles.well_known(2) or b"", np.linspace(0, 1, 256)
 MAKER, EXPOSURE = 0x010F, 0x829A
 
 
@@ -394,3 +396,87 @@ def test_every_format_writes_every_picture() -> None:
     ):
         for suffix in WRITE_FORMATS:
             assert read(written(picture, suffix[1:])[0].getvalue()).rgb.shape == RGB.shape
+
+
+# ---- what other formats say
+
+
+def test_an_icc_profile_in_parts_of_jpeg() -> None:
+    def part(number: int, count: int, data: bytes) -> bytes:
+        return segment(0xE2, b"ICC_PROFILE\0" + bytes([number, count]) + data)
+
+    half = len(P3) // 2
+    whole = part(2, 2, P3[half:]), part(1, 2, P3[:half])
+    assert read(jpeg(*whole)).icc == read(jpeg(*whole, part(7, 9, b"stray"))).icc == P3
+    for parts in (whole[:1], [part(0, 0, P3)], [part(1, 1, b"")], [part(2, 1, P3)], [part(1, 1, P3)] * 2):
+        picture = read(jpeg(*parts))
+        assert picture.icc is None and "its ICC profile is damaged: left out" in picture.notes
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_second_directory_that_is_the_first_is_no_thumbnail(order: str) -> None:
+    block = camera_exif(order, 6)
+    (first,) = struct.unpack_from(order + "I", block, 4)
+    link = first + 2 + 12 * 4
+    looped = block[:link] + struct.pack(order + "I", first) + block[link + 4 :]
+    picture = read(jpeg(segment(0xE1, b"Exif\0\0" + looped)))
+    found = tiff.parse(picture.exif or b"")
+    assert found and found.entries[MAKER].data == "Müller\0".encode() and not found.following
+
+
+def test_an_empty_exif_block_is_no_fault() -> None:
+    """As Pillow writes it for a picture that has none."""
+    picture = read(jpeg(segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0")))
+    assert picture.exif is None and not picture.notes
+
+
+def test_xmp_and_exif_of_jpeg_2000() -> None:
+    data = stored(Image.fromarray(RGB), "JPEG2000", irreversible=False).getvalue()
+    names = bytes.fromhex("be7acfcb97a942e89c71999491e3afac"), b"JpgTiffExif->JP2", bytes(16)
+    added = zip(names, (b"<x:xmpmeta/>", camera_exif(), b"?"), strict=True)
+    boxes = b"".join(struct.pack(">I4s", 24 + len(payload), b"uuid") + name + payload for name, payload in added)
+    at = data.index(b"jp2c") - 4
+    picture = read(data[:at] + boxes + data[at:])
+    assert (picture.rgb == RGB).all()
+    assert (picture.xmp, picture.exif) == (b"<x:xmpmeta/>", camera_exif())
+    assert picture.notes == ["left out: private data"]
+
+
+def test_xmp_and_profile_of_gif() -> None:
+    data = stored(Image.fromarray(RGB[..., 0]), "GIF").getvalue()
+    at = 13 + (3 << (data[10] & 7) + 1)
+    icc = b"".join(bytes([len(P3[i : i + 255])]) + P3[i : i + 255] for i in range(0, len(P3), 255)) + b"\0"
+    xmp = b"<x:xmpmeta>" + bytes(range(32, 127)) * 3 + b"</x:xmpmeta>"
+    trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    extensions = b"!\xff\x0bXMP DataXMP" + xmp + trailer + b"!\xff\x0bICCRGBG1012" + icc
+    picture = read(data[:at] + extensions + data[at:])
+    assert (picture.icc, picture.xmp, picture.notes) == (P3, xmp, [])
+
+
+def test_the_profile_of_bmp() -> None:
+    plain = stored(Image.fromarray(RGB), "BMP").getvalue()
+    pixels = plain[54:]
+    head = struct.pack("<I", 124) + plain[18:54] + bytes(16) + b"DEBM" + bytes(48)
+    head += struct.pack("<IIII", 4, 124 + len(pixels), len(P3), 0)
+    data = b"BM" + struct.pack("<IHHI", 138 + len(pixels) + len(P3), 0, 0, 138) + head + pixels + P3
+    picture = read(data)
+    assert (picture.rgb == RGB).all() and picture.icc == P3 and not picture.notes
+    assert read(data[:-9]).notes == ["its ICC profile is damaged: left out"]
+
+
+@pytest.mark.parametrize("format", ["webp", "avif"])
+def test_a_gray_profile_where_gray_is_written_as_rgb(format: str) -> None:
+    gray = profiles.make_profile("gray", None, (1.8,))
+    buffer, notes = written(Picture(np.repeat(RGB[..., :1], 3, -1), gray=True, icc=gray), format)
+    again = read_image(buffer)
+    assert not notes and again.icc and again.icc[16:20] == b"RGB " and not again.notes
+    space, wanted = profiles.space_of(again.icc), profiles.space_of(gray)
+    assert space and wanted and np.abs(space.curves[1](LEVELS) - wanted.curves[0](LEVELS)).max() < 1e-3
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_gray_and_alpha_in_planes(order: str) -> None:
+    data = RGB[..., 0].tobytes() + RGB[..., 1].tobytes()
+    picture = read(tiff_file(16, 16, 8, 1, 2, data, order, planar=[2], extra=[2]))
+    assert picture.gray and (picture.rgb[..., 0] == RGB[..., 0]).all()
+    assert picture.alpha is not None and (picture.alpha == RGB[..., 1]).all()

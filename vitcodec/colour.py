@@ -24,6 +24,7 @@ _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _SPACES = {"L": ("GRAY", "RGB"), "CMYK": ("CMYK",), "LAB": ("Lab",)}  # of profiles, by mode; for others RGB
 _LINEAR_LIKE = 166  # what 128 becomes in sRGB at gamma 1.4: from there on 8 bits are too few for dark tones
 _OUTSIDE = 2e-3  # by which linear light may leave 0..1 and still count as within sRGB
+_UNUSABLE = "its ICC profile cannot be converted from: ignored"
 _STRIP = 1 << 20  # pixels computed at once
 
 
@@ -40,7 +41,7 @@ def settle(samples: Samples, said: Said) -> tuple[np.ndarray, bytes | None, byte
         notes.append("its ICC profile is damaged or for another kind of image: ignored")
         profile = icc = None
     if samples.mode in ("CMYK", "LAB"):
-        return _to_rgb(samples, profile), None, None, [*notes, f"{samples.mode} converted to sRGB"]
+        return _to_rgb(samples, profile, notes), None, None, [*notes, f"{samples.mode} converted to sRGB"]
     points = said.cicp
     if points is not None:
         return _by_code_points(samples, icc, points, notes)
@@ -99,12 +100,14 @@ def _hdr_note(transfer: int) -> str:
     return f"HDR ({code_points.HDR[transfer]}): kept as values of 8 bits, which may show steps"
 
 
-def _to_rgb(samples: Samples, profile: ImageCms.ImageCmsProfile | None) -> np.ndarray:
+def _to_rgb(samples: Samples, profile: ImageCms.ImageCmsProfile | None, notes: list[str]) -> np.ndarray:
     """CMYK or Lab to sRGB."""
     image = Image.frombytes(samples.mode, samples.colours.shape[1::-1], samples.colours.tobytes())
     if samples.mode == "LAB":
         profile = profile or ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     converted = _convert(image, profile, _srgb(), "RGB") if profile else None
+    if profile and not converted:
+        notes.append(_UNUSABLE)
     return np.array(converted or image.convert("RGB"))
 
 
@@ -179,7 +182,7 @@ def to_srgb(values: np.ndarray, icc: bytes | None, cicp: bytes | None) -> tuple[
         image = image.convert("RGB")
     converted = _convert(image, profile, _srgb(), "RGB")
     if converted is None:
-        return values, ["its ICC profile cannot be converted from: ignored"]
+        return values, [_UNUSABLE]
     return np.array(converted.getchannel("G") if gray else converted), []
 
 
@@ -216,6 +219,16 @@ def gray_profile(icc: bytes) -> bytes:
     number = {1: 5, 2: 5}.get(profiles.number_of(icc) or 0)
     known = profiles.well_known(number) if number else None
     return known or make_profile("Gray", None, np.clip(space.curves[1](np.linspace(0, 1, 1025)), 0, 1))
+
+
+def rgb_profile(icc: bytes) -> bytes | None:
+    """For gray values in a format that has RGB only: a gray profile's curve with sRGB's primaries; None for tables."""
+    space, profile = profiles.space_of(icc), _profile(icc)
+    if profile is None or _space(profile) != "GRAY":
+        return icc
+    if space is None or space.matrix is not None:
+        return None
+    return make_profile("Gray, as RGB", SRGB.matrix, np.clip(space.curves[0](np.linspace(0, 1, 1025)), 0, 1))
 
 
 @functools.cache

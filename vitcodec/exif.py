@@ -16,23 +16,24 @@ from . import tiff
 PREFIX = b"Exif\0\0"  # before the block in a JPEG file
 ORIENTATION = 0x0112
 TIFF_XMP = 700
-_THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
-_STRIPS, _STRIP_SIZES = 0x0111, 0x0117
+_PLACE, _STRIPS = (0x0201, 0x0202), (0x0111, 0x0117)  # where a thumbnail lies, and its size: JPEG, or pixels
+_COLOURS = {301, 318, 319}  # transfer function, white and primaries
 # tags that say how a TIFF file stores its pixels, or hold what is kept elsewhere: no part of the metadata
-_STRUCTURE = {
-    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 282, 283, 284, 290, 291, 292),
-    *(293, 296, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 326, 327, 328, 330, 332, 333, 334, 336, 338),
-    *(339, 340, 341, 342, 343, 344, 345, 346, 347, 433, 434, 435, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529),
-    *(530, 531, 532, 559, 700, 34675, 34377, 37439, 37724),
+_STRUCTURE = tiff.PIXELS | {
+    *(254, 255, 263, 264, 265, ORIENTATION, 282, 283, 290, 291, 296, 297, *_COLOURS, 321, 326, 327, 328, 330, 333, 340),
+    *(341, 342, 343, 344, 345, 346, 433, 434, 435, 559, TIFF_XMP, 34675, 34377, 37439, 37724),
 }
 _RESOLUTION = {282, 283, 296}  # kept in DPI; an EXIF block has them for the picture as well
 _LARGE = 1 << 20  # bytes; a private tag of more is no description of the picture
 
 
 def usable(data: bytes | None) -> bytes | None:
-    """A block without JPEG's prefix, or None where it is no EXIF at all."""
+    """A block without JPEG's prefix, b"" where there is nothing in it, or None where it is no EXIF at all."""
     block = (data or b"").removeprefix(PREFIX)
-    return block if tiff.parse(block) else None
+    found = tiff.parse(block)
+    if found is None or not found.entries:
+        return b"" if found and found.intact else None
+    return block
 
 
 def orientation_of(block: bytes | None, xmp: bytes | None) -> int:
@@ -80,8 +81,7 @@ def without_thumbnail(block: bytes) -> bytes:
     """A block without the second directory, which describes a thumbnail, and without that; all else stays in place."""
     order = "<" if block[:2] == b"II" else ">"
     out, start = bytearray(block), _first(block, order)
-    places = _entries(out, order, start)
-    link = start + 2 + 12 * len(places)
+    link = start + 2 + 12 * len(_entries(out, order, start))
     if not start or len(out) < link + 4:
         return block
     (second,) = struct.unpack_from(order + "I", out, link)
@@ -95,13 +95,18 @@ def without_thumbnail(block: bytes) -> bytes:
             value = struct.unpack_from(order + "H", out, place + 8)[0]
         values[tag] = value
     struct.pack_into(order + "I", out, link, 0)
-    out[second : inner[-1] + 16] = bytes(len(out[second : inner[-1] + 16]))
-    for where, length in ((_THUMBNAIL, _THUMBNAIL_SIZE), (_STRIPS, _STRIP_SIZES)):
-        offset, size = values.get(where, 0), values.get(length, 0)
-        if offset >= 8 and size and not any(offset < p + 12 and p < offset + size for p in places):
-            out[offset : offset + size] = bytes(len(out[offset : offset + size]))
-            if offset + size >= len(out):
-                del out[offset:]
+    kept = bytes(out)
+    found = tiff.parse(kept)
+    used = [(0, 8), *(found.spans if found else [])]  # in odd blocks both directories share bytes
+    pixels = [(values.get(at, 0), values.get(at, 0) + values.get(size, 0)) for at, size in (_PLACE, _STRIPS)]
+    blank = [(begin, end) for begin, end in [(second, inner[-1] + 16), *pixels] if begin >= 8]
+    for begin, end in blank:
+        out[begin:end] = bytes(len(out[begin:end]))
+    for begin, end in used:
+        out[begin:end] = kept[begin:end]
+    last = [begin for begin, end in blank if end >= len(out)]
+    if last:
+        del out[max(min(last), *(end for _, end in used)) :]
     return bytes(out)
 
 
@@ -119,7 +124,9 @@ def _entries(block: bytearray, order: str, start: int) -> list[int]:
 
 
 def upright_xmp(xmp: bytes) -> bytes:
-    """An XMP packet with the orientation reset."""
+    """An XMP packet with the orientation reset, and without the zeros that end a text; b"" where it is nothing else."""
+    text = xmp.rstrip(b"\0")
+    xmp = xmp if b"\0" in text else text  # in UTF-16, zeros are parts of letters
     return re.sub(rb"""(tiff:Orientation(?:=["']|>))[2-8]""", rb"\g<1>1", xmp)
 
 
@@ -135,6 +142,7 @@ def from_tiff(found: tiff.Tiff) -> tuple[bytes | None, list[str]]:
     left_out = ["large private tags"] if large else []
     left_out += ["Photoshop data"] if found.entries.keys() & {34377, 37724} else []
     left_out += ["further pictures"] if 330 in found.entries else []
+    left_out += ["primaries or transfer function"] if found.entries.keys() & _COLOURS else []
     kept = {tag: entry for tag, entry in kept.items() if tag not in large}
     return tiff.block(tiff.Tiff(found.order, kept)) if kept else None, left_out
 

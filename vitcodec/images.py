@@ -22,23 +22,11 @@ from .odd_tiff import read_odd_tiff
 from .reading import said_by, said_by_tiff
 from .said import Said
 from .samples import Samples, read_samples
+from .suffixes import WRITE_FORMATS
 
 MAX_PIXELS = 178_956_970  # where Pillow itself takes an image for a decompression bomb
 read_formats = opening.read_formats
 
-# suffix -> Pillow's name, for writing
-WRITE_FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".avif": "AVIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    ".jp2": "JPEG2000",
-    ".ppm": "PPM",
-}
 # a decoded picture is kept as it is where the format can: lossless, or nearly so
 _SAVE: dict[str, dict[str, Any]] = {
     "PNG": {},
@@ -52,6 +40,7 @@ _SAVE: dict[str, dict[str, Any]] = {
 }
 _HOLD_METADATA = {"PNG", "JPEG", "WEBP", "AVIF", "TIFF"}
 _HOLD_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF", "JPEG2000"}
+_RGB_ONLY = {"WEBP", "AVIF"}  # gray is written as RGB
 _HOLD_DPI = {"PNG", "JPEG", "TIFF", "BMP"}
 _JPEG_SEGMENT = 65_533 - 29  # bytes of EXIF or XMP that one JPEG marker holds, whichever's heading is the longer
 
@@ -123,7 +112,9 @@ def _read(data: bytes, max_pixels: int, name: str) -> Picture:
     gray = values.ndim == 2
     picture = Picture(np.repeat(values[..., None], 3, -1) if gray else values, alpha, gray, icc, cicp=points)
     picture.exif = exif.reset_orientation(block) if block else None
-    picture.xmp = exif.upright_xmp(said.xmp) if said.xmp else None
+    picture.xmp = exif.upright_xmp(said.xmp or b"") or None
+    if said.xmp and not picture.xmp:
+        said.damaged("XMP")
     picture.dpi = said.dpi[::-1] if said.dpi and turn > 4 else said.dpi
     left_out = [f"left out: {', '.join(dict.fromkeys(said.left_out))}"] if said.left_out else []
     picture.notes = [*dict.fromkeys(said.notes + samples.notes + notes + left_out)]
@@ -134,14 +125,13 @@ def _pixels(data: bytes, again: Callable[[], ImageFile.ImageFile], max_pixels: i
     try:
         image = again()
     except InputError:
-        found = tiff.parse(data)
+        found = tiff.parse(tiff.pixels_only(data))
         if found is None or not (odd := read_odd_tiff(data, found, max_pixels, name)):
             raise
-        return said_by_tiff(data, turned=False), odd
+        return said_by_tiff(data), odd
     with image:
         said = said_by(image, data)
-        # the further frames of a telephone's JPEG (MPO) are previews and depth maps
-        if image.format not in ("MPO", "PNG") and getattr(image, "is_animated", False):
+        if getattr(image, "is_animated", False):
             said.notes.append("several frames: only the first is taken")
         return said, read_samples(image, data, again, name)
 
@@ -278,6 +268,9 @@ def _coloured(picture: Picture, format: str, notes: list[str]) -> tuple[np.ndarr
         return values, None, None
     if icc and picture.gray and format == "PNG" and not colour.is_srgb(icc, None):
         icc = colour.gray_profile(icc)  # PNG allows no other for gray
+    if icc and picture.gray and format in _RGB_ONLY and (icc := colour.rgb_profile(icc)) is None:
+        values, said = colour.to_srgb(values, picture.icc, None)
+        notes += [*said, f"{format} holds no such ICC profile of gray: converted to sRGB"]
     return values, icc, points
 
 
@@ -291,6 +284,8 @@ def _fitting(data: bytes | None, name: str, format: str, notes: list[str]) -> by
     if format == "PNG" and name == "XMP" and not png.is_text(data):
         notes.append("PNG holds XMP only as UTF-8: left out")
         return None
+    if format == "TIFF" and name == "EXIF" and not ((found := tiff.parse(data)) and found.intact):
+        notes.append("TIFF holds EXIF only as far as that is intact")
     if format == "AVIF" and name == "EXIF":
         data = exif.without_orientation(data)
         try:

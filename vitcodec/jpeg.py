@@ -1,4 +1,4 @@
-"""The segments of JPEG files, and the boxes of JPEG 2000 files: what Pillow does not tell of them."""
+"""The segments of JPEG files: what Pillow does not tell of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from .said import PIXEL_SHAPE, Said, per_inch
 
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+_ICC = b"ICC_PROFILE\0"
 _GAIN_MAP = (b"urn:iso:std:iso:ts:21496:-1", b"hdrgm:Version", b"HDRGainMap")
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _SCAN, _COMMENT, _APP = 0xDA, 0xFE, range(0xE0, 0xF0)
+_OF_PIXELS = {0xE0: (b"JFIF\0", 14), 0xEE: (b"Adobe", 12)}  # marker -> how it begins, how long it is at least
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -35,8 +37,8 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def read(data: bytes) -> Said:
-    """What a file says beside its pixels; its ICC profile is left to Pillow, which puts its parts together."""
-    out, gain_map, further = Said(), False, False
+    """What a file says beside its pixels."""
+    out, gain_map, further, profile = Said(), False, False, list[bytes]()
     for marker, begin, end in segments(data):
         payload = data[begin:end]
         if marker == _COMMENT:
@@ -52,6 +54,8 @@ def read(data: bytes) -> Said:
             out.xmp = payload[len(_XMP) :]
         elif marker == 0xE1 and payload.startswith(_MORE_XMP):
             out.left_out.append("extended XMP")
+        elif marker == 0xE2 and payload.startswith(_ICC):
+            profile.append(payload[len(_ICC) :])
         elif marker == 0xE2 and payload[:4] == b"MPF\0":
             further = True
         elif marker == 0xEB and payload[:2] == b"JP":
@@ -65,31 +69,31 @@ def read(data: bytes) -> Said:
         out.left_out.append("further pictures")
     if any(mark in (out.xmp or b"") for mark in (b'MotionPhoto="1"', b'MicroVideo="1"')):
         out.left_out.append("video")
+    if profile and not (found := _joined(profile)):
+        out.damaged("ICC profile")
+    elif profile:
+        out.icc = found
     return out
 
 
+def _joined(parts: list[bytes]) -> bytes:
+    """A profile of parts that begin with their number and how many there are; b"" where these do not fit together."""
+    for count in dict.fromkeys(part[1:2] for part in parts):
+        some = sorted(part for part in parts if part[1:2] == count)
+        if count and [part[0] for part in some] == [*range(1, count[0] + 1)]:
+            return b"".join(part[2:] for part in some)
+    return b""
+
+
 def pixels_only(data: bytes) -> bytes:
-    """The file without comments and application segments, but for Adobe's, which names the colours."""
+    """The file without comments and application segments, but for the two that tell a decoder about colours."""
     kept, last = [data[:2]], 2
     for marker, begin, end in segments(data):
         if marker == _SCAN:
             break
-        if (marker not in _APP and marker != _COMMENT) or marker == 0xEE:
+        head, least = _OF_PIXELS.get(marker, (b"", 0))
+        of_pixels = head and data.startswith(head, begin) and end - begin >= least
+        if of_pixels or (marker not in _APP and marker != _COMMENT):
             kept.append(data[begin - 4 : end])
         last = end
     return b"".join([*kept, data[last:]])
-
-
-def depth_2000(data: bytes) -> int:
-    """Bits of a JPEG 2000 file's samples, 0 where it cannot be told."""
-    place = data.find(b"\xff\x4f\xff\x51")  # SOC, then SIZ, with the depth of the first component at its end
-    return (data[place + 42] & 0x7F) + 1 if 0 <= place < len(data) - 42 else 0
-
-
-def profile_2000(data: bytes) -> bytes | None:
-    """The ICC profile of a JP2 file."""
-    place = data.find(b"colr", 0, 1 << 16)
-    if place < 4 or data[place + 4 : place + 5] != b"\2":
-        return None
-    (size,) = struct.unpack_from(">I", data, place - 4)
-    return data[place + 7 : place - 4 + size] or None

@@ -29,14 +29,14 @@ def read_odd_tiff(data: bytes, found: Tiff, max_pixels: int, name: str) -> Sampl
     if width * height > max_pixels:
         raise too_large(name, f"{width}x{height} is", max_pixels)
     depths, kinds = found.numbers(_BITS) or (1,), found.numbers(_FORMAT) or (1,)
-    bits, photometric, extra = depths[0], _one(found, _PHOTOMETRIC, 0), found.numbers(_EXTRA)
+    bits, photometric, extra = depths[0], found.number(_PHOTOMETRIC, 0), found.numbers(_EXTRA)
     colours = {0: 1, 1: 1, 2: 3}.get(photometric, 0)
-    count = _one(found, _SAMPLES, 1)
-    if len(set(depths)) > 1 or not 1 <= bits <= 16 or set(kinds) != {1} or _one(found, _FILL_ORDER, 1) != 1:
+    count = found.number(_SAMPLES, 1)
+    if len(set(depths)) > 1 or not 1 <= bits <= 16 or set(kinds) != {1} or found.number(_FILL_ORDER, 1) != 1:
         return None
-    if not colours or not colours <= count <= colours + 4 or _one(found, _COMPRESSION, 1) not in (_RAW, *_DEFLATE):
+    if not colours or not colours <= count <= colours + 4 or found.number(_COMPRESSION, 1) not in (_RAW, *_DEFLATE):
         return None
-    if _one(found, _PREDICTOR, 1) != 1 and (_one(found, _PREDICTOR, 1) != 2 or bits not in (8, 16)):
+    if found.number(_PREDICTOR, 1) != 1 and (found.number(_PREDICTOR, 1) != 2 or bits not in (8, 16)):
         return None
     values = _planes(data, found, bits, count)
     top = (1 << bits) - 1
@@ -54,23 +54,19 @@ def read_odd_tiff(data: bytes, found: Tiff, max_pixels: int, name: str) -> Sampl
 
 
 def _size(found: Tiff) -> tuple[int, int]:
-    return _one(found, _WIDTH, 0), _one(found, _HEIGHT, 0)
-
-
-def _one(found: Tiff, tag: int, default: int) -> int:
-    return (found.numbers(tag) or (default,))[0]
+    return found.number(_WIDTH, 0), found.number(_HEIGHT, 0)
 
 
 def _planes(data: bytes, found: Tiff, bits: int, count: int) -> np.ndarray:
     """(H, W, count) uint16, as stored."""
     width, height = _size(found)
     tiled = bool(found.numbers(_TILE_WIDTH))
-    across = _one(found, _TILE_WIDTH, 0) if tiled else width
-    down = _one(found, _TILE_HEIGHT, 0) if tiled else min(_one(found, _ROWS, height), height)
+    across = found.number(_TILE_WIDTH, 0) if tiled else width
+    down = found.number(_TILE_HEIGHT, 0) if tiled else min(found.number(_ROWS, height), height)
     if min(width, height, across, down) < 1 or max(across, down) > 1 << 16:
         raise ValueError("its size makes no sense")
     offsets, sizes = (found.numbers(tag) for tag in (_TILES if tiled else _STRIPS))
-    layers, together = (count, 1) if _one(found, _PLANAR, 1) == 2 else (1, count)
+    layers, together = (count, 1) if found.number(_PLANAR, 1) == 2 else (1, count)
     places = [(layer, y, x) for layer in range(layers) for y in range(0, height, down) for x in range(0, width, across)]
     if len(offsets) < len(places) or len(sizes) < len(places):
         raise ValueError("strips are missing")
@@ -79,13 +75,13 @@ def _planes(data: bytes, found: Tiff, bits: int, count: int) -> np.ndarray:
     for (layer, y, x), offset, size in zip(places, offsets, sizes, strict=False):
         rows = down if tiled else min(down, height - y)
         part = data[offset : offset + size]
-        if _one(found, _COMPRESSION, 1) != _RAW:
+        if found.number(_COMPRESSION, 1) != _RAW:
             part = zlib.decompressobj().decompress(part, row * rows)
         if len(part) < row * rows:
             raise ValueError("it is cut off")
         values = _unpacked(np.frombuffer(part, np.uint8, row * rows).reshape(rows, row), bits, found.order)
         values = values[:, : across * together].reshape(rows, across, together)
-        if _one(found, _PREDICTOR, 1) == 2:
+        if found.number(_PREDICTOR, 1) == 2:
             values = np.cumsum(values, 1, dtype=np.uint64).astype(np.uint16) & ((1 << bits) - 1)
         target = out[y : y + rows, x : x + across, layer : layer + together]
         target[:] = values[: target.shape[0], : target.shape[1]]

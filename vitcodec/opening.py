@@ -18,13 +18,9 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from . import boxes, jpeg, png, tiff
 from .errors import InputError, LimitError
+from .suffixes import PLUGINS
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "GIF", "PPM")
-# Pillow's name of a format -> (module that adds it, function to call, package to install)
-_PLUGINS = {
-    "HEIF": ("pillow_heif", "register_heif_opener", "pillow-heif"),
-    "JXL": ("pillow_jxl", "", "pillow-jxl-plugin"),
-}
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _OTHERS = {
     b"\x89VTC": "a .vitc file, of which decode makes an image",
@@ -33,6 +29,7 @@ _OTHERS = {
     b"\x00\x00\x01\x00": "an icon",
     b"<svg": "an SVG drawing",
 }
+_MOST_SAMPLES = 6  # of a pixel that Pillow knows
 _TIFF_KINDS = {0: "gray", 1: "gray", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
 BARE = "vitcodec: opened without metadata"  # in an image's info: whether its metadata kept Pillow from opening it
 
@@ -43,11 +40,11 @@ _opening = threading.Lock()
 def read_formats() -> tuple[str, ...]:
     """Pillow's names of the formats that are read: with HEIF and JXL where their plugins are installed."""
     found = []
-    for name, (module, function, _) in _PLUGINS.items():
+    for name, plugin in PLUGINS.items():
         try:
-            plugin = importlib.import_module(module)
-            if function:
-                getattr(plugin, function)()
+            module = importlib.import_module(plugin.module)
+            if plugin.register:
+                getattr(module, plugin.register)()
         except Exception:  # not there, or not for this Pillow
             continue
         if name in Image.OPEN:
@@ -76,7 +73,7 @@ def kind_of(data: bytes) -> str:
 def opened(data: bytes, max_pixels: int, name: str) -> ImageFile.ImageFile:
     """An image of one of read_formats(), not loaded. Raises InputError, LimitError, or what Pillow raises."""
     kind = kind_of(data)
-    formats = read_formats() if kind in _PLUGINS else _FORMATS
+    formats = read_formats() if kind in PLUGINS else _FORMATS
     for number, candidate in enumerate(_candidates(data, kind)):
         try:
             image = _open(candidate, formats, kind, max_pixels, name)
@@ -91,12 +88,26 @@ def _candidates(data: bytes, kind: str) -> Iterator[bytes]:
     """What to open: pixels only where Pillow could take offence at the rest."""
     if kind == "PNG":
         yield png.pixels_only(data)
-        return
-    yield data
-    if kind == "JPEG":
+    elif kind == "JPEG":
         yield jpeg.pixels_only(data)
-    elif kind == "AVIF":
+    elif kind == "TIFF":
+        pixels = tiff.pixels_only(data)
+        if not _misread(pixels):
+            yield pixels
+    else:
+        yield data
+    if kind == "AVIF":
         yield boxes.without_exif(data)
+
+
+def _misread(data: bytes) -> bool:
+    """Whether Pillow takes offence at a TIFF by logging it, or puts the alpha of gray planes into another place."""
+    found = tiff.parse(data)
+    if found is None:
+        return False
+    samples, gray = found.number(tiff.SAMPLES, 1), found.number(tiff.PHOTOMETRIC, 0) < 2
+    planes = found.number(tiff.PLANAR, 1) == 2
+    return samples > _MOST_SAMPLES or (planes and gray and samples == 2 and found.number(tiff.EXTRA, 0) > 0)
 
 
 def _open(data: bytes, formats: tuple[str, ...], kind: str, max_pixels: int, name: str) -> ImageFile.ImageFile:
@@ -133,7 +144,7 @@ def _by_libtiff(data: bytes, kind: str) -> Iterator[None]:
     found = tiff.parse(data) if kind == "TIFF" else None
     if kind == "TIFF":
         _quiet_libtiff()
-    if found is None or found.numbers(284) != (2,):
+    if found is None or found.number(tiff.PLANAR, 1) != 2:
         yield
         return
     before, TiffImagePlugin.READ_LIBTIFF = TiffImagePlugin.READ_LIBTIFF, True
@@ -163,11 +174,10 @@ def _reason(data: bytes, kind: str) -> str:
     """Why a file cannot be opened, and what to do."""
     if not data:
         return "is empty (0 bytes); get a complete copy"
-    if kind in _PLUGINS:
-        what = {"HEIF": "a HEIC picture", "JXL": "a JPEG XL picture"}[kind]
+    if plugin := PLUGINS.get(kind):
         if kind not in read_formats():
-            return f"{what}, which needs a plugin: pip install {_PLUGINS[kind][2]}"
-        return f"damaged, or a kind of {what[2:]} that the plugin does not know"
+            return f"{plugin.what} picture, which needs a plugin: pip install {plugin.package}"
+        return f"damaged, or {plugin.what} picture of a kind that the plugin does not know"
     if kind == "TIFF":
         return _tiff_reason(data)
     if kind == "JPEG" and (bits := _jpeg_bits(data)) not in (0, 8):
@@ -187,14 +197,14 @@ def _jpeg_bits(data: bytes) -> int:
 
 def _tiff_reason(data: bytes) -> str:
     """What kind of TIFF it is that Pillow does not know."""
-    found = tiff.parse(data)
-    if found is None or not found.numbers(256):
+    found = tiff.parse(tiff.pixels_only(data))
+    if found is None or not found.numbers(tiff.WIDTH):
         return "a damaged TIFF file"
     bits = found.numbers(258) or (1,)
-    form = {2: "signed ", 3: "floating-point "}.get((found.numbers(339) or (1,))[0], "")
-    kind = _TIFF_KINDS.get((found.numbers(262) or (0,))[0], "special")
-    extra = " and alpha" if found.numbers(338) else ""
+    form = {2: "signed ", 3: "floating-point "}.get(found.number(339, 1), "")
+    kind = _TIFF_KINDS.get(found.number(tiff.PHOTOMETRIC, 0), "special")
+    extra = " and alpha" if found.numbers(tiff.EXTRA) else ""
+    planes = " in planes" if found.number(tiff.PLANAR, 1) == 2 else ""
     depth = f"{bits[0]}-bit" if len(set(bits)) == 1 else "-".join(map(str, bits)) + "-bit"
-    return (
-        f"a TIFF with {depth} {form}{kind}{extra} samples is not supported; convert it to 8 or 16 bits of gray or RGB"
-    )
+    what = f"{depth} {form}{kind}{extra} samples{planes}"
+    return f"a TIFF with {what} is not supported; convert it to 8 or 16 bits of gray or RGB"

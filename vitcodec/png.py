@@ -81,13 +81,13 @@ def read(data: bytes) -> Said:
             texts.add(_text(kind, payload, out))
         elif kind in _LEFT_OUT:
             out.left_out.append(_LEFT_OUT[kind])
+        elif kind == b"pHYs" and len(payload) == 9:
+            _physical(payload, out)
         elif kind not in _PIXELS:
             found.setdefault(kind, payload)
     out.left_out += sorted(texts - {""})
     if block := found.get(b"eXIf"):
         out.exif = block
-    if len(size := found.get(b"pHYs", b"")) == 9:
-        _physical(size, out)
     _colours(found, out)
     return out
 
@@ -95,7 +95,7 @@ def read(data: bytes) -> Said:
 def _physical(payload: bytes, out: Said) -> None:
     x, y, unit = struct.unpack(">IIB", payload)
     if unit == 1:
-        out.dpi = said.per_inch(x * _INCH, y * _INCH)
+        out.dpi = out.dpi or said.per_inch(x * _INCH, y * _INCH)
     elif x != y:
         out.left_out.append(said.PIXEL_SHAPE)
 
@@ -109,8 +109,8 @@ def _colours(found: dict[bytes, bytes], out: Said) -> None:
             out.damaged("ICC profile")
     if len(cicp := found.get(b"cICP", b"")) == 4:
         out.cicp = cicp
-    if out.icc or out.cicp or b"sRGB" in found:
-        return
+    if out.cicp or b"sRGB" in found:
+        return  # beside a profile they count where that is damaged
     gamma, points = found.get(b"gAMA", b""), found.get(b"cHRM", b"")
     exponent = struct.unpack(">I", gamma)[0] / 1e5 if len(gamma) == 4 else 0.0
     matrix = SRGB.matrix

@@ -6,6 +6,7 @@ Nothing here imports PIL: the command line asks before it knows whether there is
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,13 +18,42 @@ IMAGE_SUFFIXES = frozenset(
         *(".jp2", ".j2k", ".jpx", ".j2c", ".gif", ".pbm", ".pgm", ".ppm", ".pnm"),
     )
 )
-# suffixes that Pillow reads with a plugin which the user has installed: module -> (what to install, suffixes)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A package of the user's that lets Pillow read a further format.
+
+    register: the function of the module that does so, "" where importing it is enough.
+    """
+
+    what: str  # with its article
+    package: str
+    module: str
+    register: str
+    suffixes: frozenset[str]
+
+
+# by Pillow's name of the format
 PLUGINS = {
-    "pillow_heif": ("pillow-heif", frozenset((".heic", ".heif", ".hif"))),
-    "pillow_jxl": ("pillow-jxl-plugin", frozenset((".jxl",))),
+    "HEIF": Plugin(
+        "a HEIC", "pillow-heif", "pillow_heif", "register_heif_opener", frozenset((".heic", ".heif", ".hif"))
+    ),
+    "JXL": Plugin("a JPEG XL", "pillow-jxl-plugin", "pillow_jxl", "", frozenset((".jxl",))),
 }
-# what decode writes; a test holds it equal to images.WRITE_FORMATS, which needs PIL
-WRITE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".jp2", ".ppm"))
+# what decode writes -> Pillow's name of it
+WRITE_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".avif": "AVIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".jp2": "JPEG2000",
+    ".ppm": "PPM",
+}
 # suffixes of one format, by the one that --format knows
 _SAME = {
     ".jpeg": ".jpg",
@@ -45,7 +75,7 @@ _OTHER_IMAGES = frozenset(
 
 def image_suffixes() -> frozenset[str]:
     """The suffixes of files that are images to this installation: what Pillow reads, and the plugins that are there."""
-    return IMAGE_SUFFIXES.union(*(suffixes for name, (_, suffixes) in PLUGINS.items() if _installed(name)))
+    return IMAGE_SUFFIXES.union(*(plugin.suffixes for plugin in PLUGINS.values() if _installed(plugin.module)))
 
 
 @cache
@@ -55,16 +85,14 @@ def _installed(module: str) -> bool:
 
 def plugin_for(suffix: str) -> str | None:
     """The package that would make files of this suffix readable; None: there is none, or it is installed."""
-    for module, (package, suffixes) in PLUGINS.items():
-        if suffix in suffixes and not _installed(module):
-            return package
-    return None
+    found = (p.package for p in PLUGINS.values() if suffix in p.suffixes and not _installed(p.module))
+    return next(found, None)
 
 
 def promises_image(path: Path) -> bool:
     """Whether everybody takes a file of that name for an image of another kind than .vitc."""
     suffix = path.suffix.lower()
-    return suffix in IMAGE_SUFFIXES | _OTHER_IMAGES or any(suffix in suffixes for _, suffixes in PLUGINS.values())
+    return suffix in IMAGE_SUFFIXES | _OTHER_IMAGES or any(suffix in plugin.suffixes for plugin in PLUGINS.values())
 
 
 def same_format(one: str, other: str) -> bool:

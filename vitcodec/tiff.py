@@ -13,6 +13,34 @@ _WORDS = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4}  # bytes tha
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q"}
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 34665, 34853, 40965
 POINTERS = frozenset((EXIF_IFD, GPS_IFD, INTEROP_IFD))
+WIDTH, PHOTOMETRIC, SAMPLES, PLANAR, EXTRA = 256, 262, 277, 284, 338
+# how pixels are stored: sizes, samples, compression, strips and tiles, palette, what JPEG and YCbCr need
+PIXELS = frozenset(
+    (
+        *(
+            WIDTH,
+            257,
+            258,
+            259,
+            PHOTOMETRIC,
+            266,
+            273,
+            SAMPLES,
+            278,
+            279,
+            PLANAR,
+            292,
+            293,
+            317,
+            320,
+            322,
+            323,
+            324,
+            325,
+        ),
+        *(332, 334, 336, EXTRA, 339, 347, *range(512, 522), 529, 530, 531, 532),
+    )
+)
 _MOST_ENTRIES = 4096
 
 
@@ -36,7 +64,8 @@ class Tiff:
     order: str  # "<" or ">"
     entries: dict[int, Entry] = field(default_factory=dict)  # by tag
     intact: bool = True  # False: some entries pointed outside the file, or were of unknown types
-    following: int = 0  # offset of the second directory
+    following: int = 0  # offset of the second directory, 0 for none
+    spans: list[tuple[int, int]] = field(default_factory=list)  # which bytes it takes, with those that it points to
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """An integer tag's values, () where it is not there."""
@@ -44,6 +73,10 @@ class Tiff:
         if entry is None or entry.type not in _INTEGERS:
             return ()
         return struct.unpack(f"{self.order}{entry.count}{_INTEGERS[entry.type]}", entry.data)
+
+    def number(self, tag: int, default: int) -> int:
+        """An integer tag's first value."""
+        return (self.numbers(tag) or (default,))[0]
 
     def ratio(self, tag: int) -> float:
         """A rational tag's first value, 0 where it is not there."""
@@ -56,58 +89,107 @@ class Tiff:
 
 def parse(data: bytes) -> Tiff | None:
     """The first directory of a TIFF file (BigTIFF too) or EXIF block, as far as it is intact; None for other bytes."""
+    reader = _reader(data)
+    if reader is None:
+        return None
+    out = Tiff(reader.order, reader.directory(reader.start))
+    out.intact, out.spans = reader.intact, reader.spans
+    following = reader.raw(reader.start)[1]
+    if following not in reader.directories and reader.raw(following)[0]:
+        out.following = following
+    return out
+
+
+def pixels_only(data: bytes) -> bytes:
+    """A TIFF file with a directory, put behind it, of nothing but the tags in PIXELS that are intact.
+
+    It has no second directory. Of a tag that is there twice the first counts, as for libtiff. Other bytes stay as they
+    are.
+    """
+    reader = _reader(data)
+    if reader is None:
+        return data
+    kept: dict[int, bytes] = {}
+    for entry in reader.raw(reader.start)[0]:
+        tag, kind, count, value = struct.unpack(reader.order + reader.one, entry)
+        if tag in PIXELS and tag not in kept and count and reader.entry(kind, count, value):
+            kept[tag] = entry
+    head, place = data[: 8 if reader.big else 4], len(data) + len(data) % 2
+    where, size = struct.pack(reader.order + reader.word, place), struct.pack(reader.order + reader.head, len(kept))
+    directory = size + b"".join(kept[tag] for tag in sorted(kept)) + bytes(len(where))
+    return b"".join([head, where, memoryview(data)[len(head) + len(where) :], bytes(len(data) % 2), directory])
+
+
+def _reader(data: bytes) -> _Reader | None:
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 8:
         return None
-    version = struct.unpack_from(order + "H", data, 2)[0]
-    reader = _Reader(data, order, big=version == 43)
-    if version not in (42, 43) or len(data) < 16:
-        return None
-    start = struct.unpack_from(order + ("Q" if reader.big else "I"), data, 8 if reader.big else 4)[0]
-    entries, following = reader.directory(start, 0)
-    return Tiff(order, entries, reader.intact, following)
+    (version,) = struct.unpack_from(order + "H", data, 2)
+    known = version == 42 or (version == 43 and len(data) >= 16)
+    return _Reader(data, order, big=version == 43) if known else None
 
 
 class _Reader:
+    """head, one, word: how the number of entries, an entry and an offset are packed. start: of the first directory."""
+
     def __init__(self, data: bytes, order: str, big: bool):
         self.data, self.order, self.big = data, order, big
-        self.intact, self.left, self.budget = True, _MOST_ENTRIES, 2 * len(data)
+        self.head, self.one, self.word = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
+        (self.start,) = struct.unpack_from(order + self.word, data, 8 if big else 4)
+        self.intact, self.budget = True, 2 * len(data)
+        self.directories = set[int]()
+        self.spans: list[tuple[int, int]] = []
 
-    def directory(self, start: int, depth: int) -> tuple[dict[int, Entry], int]:
-        head, one, word = ("Q", "HHQ8s", "Q") if self.big else ("H", "HHI4s", "I")
-        step = struct.calcsize("<" + one)
-        entries: dict[int, Entry] = {}
-        try:
-            (count,) = struct.unpack_from(self.order + head, self.data, start)
-            place = start + struct.calcsize("<" + head)
-            for _ in range(count):
-                tag, kind, number, value = struct.unpack_from(self.order + one, self.data, place)
-                place += step
-                self.left -= 1
-                if self.left < 0:
-                    raise ValueError
-                entry = self.entry(kind, number, value, word)
-                if entry is None:
-                    self.intact = False
-                    continue
-                if tag in POINTERS and depth < 2:
-                    where = int.from_bytes(entry.data[:8], "little" if self.order == "<" else "big")
-                    entry.directory = self.directory(where, depth + 1)[0]
-                entries[tag] = entry
-            return entries, struct.unpack_from(self.order + word, self.data, place)[0]
-        except (struct.error, ValueError, OverflowError):
+    def raw(self, start: int) -> tuple[list[bytes], int]:
+        """The entries of the directory at `start` that are whole, and the offset of the next directory, 0 for none."""
+        head, step, word = (struct.calcsize("<" + kind) for kind in (self.head, self.one, self.word))
+        first = start + head
+        if start < 8 or first > len(self.data):
             self.intact = False
-            return entries, 0
+            return [], 0
+        (count,) = struct.unpack_from(self.order + self.head, self.data, start)
+        end = first + step * min(count, (len(self.data) - first) // step, _MOST_ENTRIES)
+        entries = [self.data[place : place + step] for place in range(first, end, step)]
+        if len(entries) < count:
+            self.intact = False
+        whole = len(entries) == count and end + word <= len(self.data)
+        return entries, struct.unpack_from(self.order + self.word, self.data, end)[0] if whole else 0
 
-    def entry(self, kind: int, count: int, value: bytes, word: str) -> Entry | None:
+    def directory(self, start: int, depth: int = 0) -> dict[int, Entry]:
+        """The entries of a directory, then what its pointers point to, which may be nothing but noise."""
+        self.directories.add(start)
+        raw, entries = self.raw(start)[0], dict[int, Entry]()
+        self.spans.append((start, start + struct.calcsize("<" + self.head + self.word) + sum(map(len, raw))))
+        for packed in raw:
+            tag, kind, count, value = struct.unpack(self.order + self.one, packed)
+            entry = self.entry(kind, count, value)
+            if entry is None:
+                self.intact = False
+            else:
+                entries[tag] = entry
+        for tag in POINTERS & entries.keys():
+            pointer = entries[tag]
+            where = int.from_bytes(pointer.data[: _SIZES[pointer.type]], "little" if self.order == "<" else "big")
+            if depth < 2 and where not in self.directories:
+                pointer.directory = self.directory(where, depth + 1)
+            if not pointer.directory:
+                self.intact = False
+                del entries[tag]
+        return entries
+
+    def entry(self, kind: int, count: int, value: bytes) -> Entry | None:
+        """None where its type is unknown, or its value lies outside the file."""
         size = _SIZES.get(kind, 0) * count
-        if kind not in _SIZES:
+        if kind not in _SIZES or size > self.budget:
             return None
         if size > len(value):
-            (offset,) = struct.unpack(self.order + word, value)
+            (offset,) = struct.unpack(self.order + self.word, value)
             value = self.data[offset : offset + size]
-        self.budget -= size
-        return Entry(kind, bytes(value[:size])) if len(value) >= size and self.budget >= 0 else None
+            if len(value) < size:
+                return None
+            self.spans.append((offset, offset + size))
+            self.budget -= size
+        return Entry(kind, bytes(value[:size]))
 
 
 def swapped(entries: dict[int, Entry]) -> dict[int, Entry]:

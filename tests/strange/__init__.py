@@ -159,7 +159,8 @@ def _written(picture: Picture, format: str) -> list[str]:
         return [f"another size: {again.rgb.shape[:2]} and not {picture.rgb.shape[:2]}"]
     told, found = "; ".join(notes).lower(), []
     shown = np.ones(picture.rgb.shape[:2], bool) if picture.alpha is None else picture.alpha > 0
-    if format in LOSSLESS and (again.rgb != picture.rgb)[shown].any():
+    # high dynamic range has no profile in TIFF and WebP
+    if format in LOSSLESS and "converted to srgb" not in told and (again.rgb != picture.rgb)[shown].any():
         found.append("another picture")
     opaque = np.full(picture.rgb.shape[:2], 255, np.uint8)
     before, after = (p.alpha if p.alpha is not None else opaque for p in (picture, again))

@@ -237,8 +237,20 @@ def linear() -> bytes:
     return bytes(data)
 
 
+@cache
+def gray() -> bytes:
+    """A gray profile with a gamma of 1.8."""
+    tags = b""
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    curve = b"curv\0\0\0\0" + struct.pack(">IH2x", 1, 461)
+    for tag, at, size in ((b"wtpt", 156, 20), (b"kTRC", 176, 14)):
+        tags += tag + struct.pack(">II", at, size)
+    head = struct.pack(">I4x4s4s4s4s12x4s28x", 192, b"\2\x20\0\0", b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    return head + white[8:] + bytes(128 - len(head) - 12) + struct.pack(">I", 2) + tags + white + curve
+
+
 def profile_block(rng: Random) -> Block:
-    good = rng.choice([srgb(), wide(), wide()])
+    good = rng.choice([srgb(), wide(), wide(), gray()])
     name = rng.choice(
         ["good", "good", "good", "cut off", "random", "another kind", "device link", "short", "tags", "size"]
     )

@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from .metadata import DPI, TEXT, Block, exif_block, profile_block, text_bytes, xmp_block
+from .metadata import DPI, EXIF, IPTC, TEXT, XMP, Block, exif_block, profile_block, text_bytes, xmp_block
 from .pictures import Array, Strange, as_rgb, samples_of, scaled, stored, values
 
 
@@ -38,7 +38,25 @@ def gif(rng: Random) -> Strange:
         other.putpalette(colours.tobytes())
         options |= {"save_all": True, "append_images": [other]}
     out.data = stored(image, "GIF", **options)
+    if rng.randrange(3) == 0:
+        out.data = out.data[: 13 + 3 * 8] + _gif_extension(rng, out) + out.data[13 + 3 * 8 :]
     return out
+
+
+def _gif_extension(rng: Random, out: Strange) -> bytes:
+    """ICC in blocks of at most 255 bytes; XMP as it is, with a trailer that leads through it."""
+    if rng.randrange(2):
+        block = profile_block(rng)
+        parts = [block.data[i : i + 255] for i in range(0, len(block.data), 255)]
+        name, data = b"ICCRGBG1012", b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+    else:
+        block = xmp_block(rng)
+        if b"\0" in block.data or not block.data.startswith(b"<"):
+            block = Block(XMP, "good", b"<x:xmpmeta/>")
+        name, data = b"XMP DataXMP", block.data + b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    out.blocks.append(replace(block, orientation=1 if block.orientation == 1 else None))
+    out.name += f", {block.key} {block.name}"
+    return b"!\xff\x0b" + name + data
 
 
 def bmp(rng: Random) -> Strange:
@@ -63,7 +81,7 @@ def _bmp_by_hand(rng: Random) -> Strange:
     array = _bytes(rng, 4)
     height, width = array.shape[:2]
     out = Strange(f"BMP of {kind} bits", b"", array[..., :3])
-    masks = b""
+    masks, profile = b"", b""
     match kind:
         case "24":
             rows = array[..., [2, 1, 0]]
@@ -80,14 +98,20 @@ def _bmp_by_hand(rng: Random) -> Strange:
     rows = rows.reshape(height, -1)
     rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
     down = bool(rng.randrange(2))
-    bits, compression = int(kind[:2]), 3 if masks else 0
+    bits, compression = int(kind[:2]), 3 if masks else 0  # before masks of zeros
     size = height if not down else -height
+    if rng.randrange(4) == 0:  # BITMAPV5HEADER
+        block = profile_block(rng)
+        profile, masks = block.data, masks[:16] or bytes(16)
+        masks += b"DEBM" + bytes(48) + struct.pack("<IIII", 4, 124 + rows.size, len(profile), 0)
+        out.name += f", {block.key} {block.name}"
+        out.blocks.append(block)
     head = (
         struct.pack("<IiiHHIIiiII", 40 + len(masks), width, size, 1, bits, compression, rows.size, 0, 0, 0, 0) + masks
     )
     at = 14 + len(head)
     pixels = (rows if down else rows[::-1]).tobytes()
-    out.data = b"BM" + struct.pack("<IHHI", at + len(pixels), 0, 0, at) + head + pixels
+    out.data = b"BM" + struct.pack("<IHHI", at + len(pixels), 0, 0, at) + head + pixels + profile
     return out
 
 
@@ -127,6 +151,11 @@ def tiff_of_pillow(rng: Random) -> Strange:
     if rng.randrange(4) == 0 and not out.says:
         out.name, out.says = out.name + ", pages", "frame|page"
         options |= {"save_all": True, "append_images": [image]}
+    if rng.randrange(3) == 0 and mode != "CMYK":
+        block = rng.choice([profile_block, xmp_block])(rng)
+        options |= {"tiffinfo": {700 if block.key == XMP else 34675: block.data}}
+        out.blocks.append(replace(block, orientation=1 if block.orientation == 1 else None))
+        out.name += f", {block.key} {block.name}"
     out.data = stored(image, "TIFF", **options)
     return out
 
@@ -139,8 +168,8 @@ def webp(rng: Random) -> Strange:
     for name, make in (("exif", exif_block), ("xmp", xmp_block), ("icc_profile", profile_block)):
         if rng.randrange(3) == 0:
             block = make(rng)
-            if name == "xmp" and any(b.orientation != 1 for b in out.blocks):
-                continue
+            if name == "xmp" and block.orientation != 1 and out.blocks:
+                block = replace(block, orientation=None)  # what counts beside EXIF is another question
             out.blocks.append(block)
             out.name += f", {block.key} {block.name}"
             options[name] = block.data
@@ -158,7 +187,18 @@ def jpeg2000(rng: Random) -> Strange:
     alpha = array[..., -1] if channels in (2, 4) else None
     rgb = as_rgb(array[..., 0]) if channels < 3 else array[..., :3]
     data = stored(image, "JPEG2000", irreversible=False, no_jp2=channels in (1, 3) and bool(rng.randrange(2)))
-    return Strange(f"JPEG2000 of {channels}", data, rgb, alpha)
+    out = Strange(f"JPEG2000 of {channels}", data, rgb, alpha)
+    at = data.find(b"jp2c") - 4
+    if at > 0 and rng.randrange(2):
+        block = rng.choice([exif_block, xmp_block])(rng)
+        name = b"JpgTiffExif->JP2" if block.key == EXIF else bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+        if rng.randrange(4) == 0:
+            block, name = Block(IPTC, "uuid", b""), bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
+        box = struct.pack(">I4s", 24 + len(block.data), b"uuid") + name + block.data
+        out.data = data[:at] + box + data[at:]
+        out.blocks.append(block)
+        out.name += f", {block.key} {block.name}"
+    return out
 
 
 def avif(rng: Random) -> Strange:

@@ -21,20 +21,21 @@ LAYOUTS = (
     *((BLACK_IS_ZERO, 1, n) for n in (1, 2, 4, 8, 12, 12, 16)),
     *((RGB, n, 8) for n in (3, 3, 4)),
     *((RGB, n, 16) for n in (3, 4)),
-    *((BLACK_IS_ZERO, 2, 8), (PALETTE, 1, 4), (PALETTE, 1, 8), (SEPARATED, 4, 8)),
+    *((BLACK_IS_ZERO, 2, 8), (BLACK_IS_ZERO, 2, 16), (PALETTE, 1, 4), (PALETTE, 1, 8), (SEPARATED, 4, 8)),
 )
 # what Pillow may not know: SampleFormat and bits of one channel
 UNUSUAL = ((1, 32), (2, 8), (2, 16), (2, 32), (3, 32), (3, 64))
 
 
-def tiff_file(order: str, tags: list[Tag], strips: list[bytes], sort: bool = True) -> bytes:
+def tiff_file(order: str, tags: list[Tag], strips: list[bytes], sort: bool = True, tiled: bool = False) -> bytes:
     """Header, strips, values that are too long for their entry, directory."""
     out = bytearray((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
     places = []
     for strip in strips:
         places.append(len(out))
         out += strip + bytes(len(strip) % 2)
-    tags = [*tags, numbers(order, 273, LONG, *places), numbers(order, 279, LONG, *map(len, strips))]
+    at, size = (324, 325) if tiled else (273, 279)
+    tags = [*tags, numbers(order, at, LONG, *places), numbers(order, size, LONG, *map(len, strips))]
     entries = b""
     for number, kind, count, value in sorted(tags, key=lambda t: t[0]) if sort else tags:
         if len(value) > 4:
@@ -68,14 +69,18 @@ def tiff(rng: Random) -> Strange:
     out = Strange(f"TIFF {order} photometric {photometric}, {channels}x{bits} bits", b"", tolerance=bits > 8)
     out.says = "CMYK" if photometric == SEPARATED else f"{bits}-bit" if bits > 8 else ""
     tags = _picture(rng, out, samples, photometric, bits, order)
-    planar = channels > 1 and bits == 8 and rng.randrange(4) == 0
+    planar = channels > 1 and bits in (8, 16) and rng.randrange(4) == 0
     planes = [samples[..., i : i + 1] for i in range(channels)] if planar else [samples]
     tags += [numbers(order, 284, SHORT, 2)] if planar else []
     rows = rng.choice([1, 3, len(samples)])
     strips = [b"".join(packed(p[i : i + rows], bits, order)) for p in planes for i in range(0, len(p), rows)]
+    tiled = bits in (8, 16) and rng.randrange(8) == 0
+    strips = [b"".join(packed(t, bits, order)) for p in planes for t in _tiles(p)] if tiled else strips
     deflated = rng.randrange(3) == 0
     strips = [zlib.compress(s) for s in strips] if deflated else strips
-    out.name += f"{', planes' if planar else ''}{', deflated' if deflated else ''}, strips of {rows}"
+    out.name += (
+        f"{', planes' if planar else ''}{', deflated' if deflated else ''}, {'tiles' if tiled else f'strips of {rows}'}"
+    )
     tags += _structure(samples, bits, photometric, rows, order, 8 if deflated else 1)
     for _ in range(rng.choice([0, 1, 1, 2])):
         tags += _extra(rng, out, order, {t[0] for t in tags})
@@ -83,8 +88,17 @@ def tiff(rng: Random) -> Strange:
     out.name += ", tags in no order" if unsorted else ""
     if unsorted:
         rng.shuffle(tags)
-    out.data = tiff_file(order, tags, strips, not unsorted)
+    if tiled:
+        tags = [t for t in tags if t[0] != 278] + [numbers(order, n, SHORT, 16) for n in (322, 323)]
+    out.data = tiff_file(order, tags, strips, not unsorted, tiled)
     return out
+
+
+def _tiles(samples: Array) -> list[Array]:
+    """Parts of 16x16 pixels, row by row; those at the edges are filled with zeros."""
+    height, width, _ = samples.shape
+    whole = np.pad(samples, ((0, -height % 16), (0, -width % 16), (0, 0)))
+    return [whole[y : y + 16, x : x + 16] for y in range(0, height, 16) for x in range(0, width, 16)]
 
 
 def _structure(samples: Array, bits: int, photometric: int, rows: int, order: str, compression: int = 1) -> list[Tag]:

@@ -29,7 +29,7 @@ def encoding(inputs: Sequence[str], output: str | None) -> tuple[list[str], str 
 def decoding(inputs: Sequence[str], output: str | None, format: str | None) -> tuple[list[str], str | None]:
     """Inputs and output of `decode`, as for `encode`. Raises UsageError."""
     default = f".{(format or 'png').lower().lstrip('.')}"
-    return _told_apart(inputs, output, suffixes.WRITE_SUFFIXES, frozenset((SUFFIX,)), default)
+    return _told_apart(inputs, output, frozenset(suffixes.WRITE_FORMATS), frozenset((SUFFIX,)), default)
 
 
 def _told_apart(
@@ -93,7 +93,7 @@ def check_decoded_name(found: Found, output: str | None, format: str | None) -> 
         return
     suffix, wanted = Path(output).suffix.lower(), f".{(format or '').lower().lstrip('.')}"
     if not files.names_file(found, output):
-        if suffix in suffixes.WRITE_SUFFIXES:
+        if suffix in suffixes.WRITE_FORMATS:
             _refuse_folder(output)
     elif suffix == SUFFIX:
         raise UsageError(f"{output}: decode writes images; give -o a name that ends in .png, .jpg, ...")
