@@ -55,7 +55,9 @@ def pixels_only(data: bytes) -> bytes:
         if kind == b"IEND":
             return b"".join(kept)
         end += 4
-    return b"".join([*kept, data[end:]])  # cut off: Pillow says so
+    if data[end + 4 : end + 8] == b"IDAT":
+        kept.append(data[end:])  # cut off: Pillow says so
+    return b"".join(kept)
 
 
 def transparent(data: bytes) -> tuple[int, ...] | None:
