@@ -30,18 +30,18 @@ def correct(autoencoder: Autoencoder, image: Tensor, tokens: Subbands, step: Ten
 
     step: (1,), in 8-bit levels.
     """
-    finest = _per_site(tokens[1].float().abs(), SITE // 2)
-    if finest.max() * step < DENSE:
+    dense = _per_site(tokens[1].float().abs(), SITE // 2) * step >= DENSE
+    if not dense.any():
         return tokens
     error = image - autoencoder.decode(tokens.map(Tensor.float), step)
-    wrong = (_per_site(error.square(), SITE) > WRONG * step**2 / 12).float()
+    wrong = dense & (_per_site(error.square(), SITE) > WRONG * step**2 / 12)
     if not wrong.any():
         return tokens
-    wrong = F.max_pool2d(wrong, 3, 1, 1)  # what a site shows depends on its neighbours
+    mended = F.max_pool2d(wrong.float(), 3, 1, 1)  # what a site shows depends on its neighbours
     gains = autoencoder.error_gains(step)[0]
     missing = wavelet.forward(error + 128)
     corrected = [
-        band + (torch.round(own / (step * gains[level, : own.shape[-1]])) * _expanded(wrong, band)).int()
+        band + (torch.round(own / (step * gains[level, : own.shape[-1]])) * _expanded(mended, band)).int()
         for level, (band, own) in enumerate(tokens.zip(missing))
     ]
     return Subbands(corrected[0], tuple(corrected[1:]))
