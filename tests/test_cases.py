@@ -21,10 +21,10 @@ from test_images import exif_block, stored
 
 from vitcodec.codec import Codec
 from vitcodec.errors import InputError
+from vitcodec.imageio.profiles import well_known
 from vitcodec.images import Picture
 from vitcodec.lossless import LosslessCodec
 from vitcodec.options import EncodeOptions
-from vitcodec.profiles import well_known
 from vitcodec.target import Target
 from vitcodec.target import encode as to_target
 

@@ -11,12 +11,12 @@ from making import chunk, iccp, png_file, srgb_encoded
 from PIL import Image, ImageCms
 from test_images import SRGB, make, matrix_profile, stored, written
 
-from vitcodec import boxes, cicp, profiles
 from vitcodec.bitstream.container import Contents, pack, unpack
 from vitcodec.bitstream.header import Header
 from vitcodec.bitstream.metadata import pack_metadata, unpack_picture
+from vitcodec.imageio import boxes, cicp, profiles
+from vitcodec.imageio.profiles import make_profile, number_of, primaries_matrix, well_known
 from vitcodec.images import Picture, read_image, stripped
-from vitcodec.profiles import make_profile, number_of, primaries_matrix, well_known
 from vitcodec.subbands import CODING_ORDER
 from vitcodec.tiles import Region
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from vitcodec import streams, suffixes
 from vitcodec.errors import InputError, OutputError, UsageError
 from vitcodec.files import IMAGE_SUFFIXES, find_inputs, plan_outputs, write_atomic
+from vitcodec.filesystem import streams, suffixes
 
 
 @pytest.fixture

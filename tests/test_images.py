@@ -11,7 +11,7 @@ from making import png_file
 from PIL import Image, ImageCms
 
 from vitcodec.errors import InputError, LimitError, OutputError, UsageError
-from vitcodec.exif import reset_orientation
+from vitcodec.imageio.exif import reset_orientation
 from vitcodec.images import Picture, format_of, read_image, resized, write_image
 
 ORIENTATION = 0x0112

@@ -14,13 +14,13 @@ from making import chunk, png_file, segment, tiff_file
 from PIL import Image, PngImagePlugin
 from test_images import exif_block, make, stored, written
 
-from vitcodec import exif, opening, profiles, tiff
 from vitcodec.bitstream.container import Contents
 from vitcodec.bitstream.header import Header
 from vitcodec.bitstream.metadata import pack_metadata, unpack_picture
 from vitcodec.errors import InputError, LimitError, VitcodecError
+from vitcodec.filesystem.suffixes import WRITE_FORMATS
+from vitcodec.imageio import exif, opening, profiles, tiff
 from vitcodec.images import Picture, read_image, write_image
-from vitcodec.suffixes import WRITE_FORMATS
 from vitcodec.tiles import Region
 
 RGB = make(16, 16)
@@ -228,7 +228,7 @@ def test_random_metadata_never_refuse_a_picture() -> None:
 
 
 def profile() -> bytes:
-    from vitcodec.profiles import well_known
+    from vitcodec.imageio.profiles import well_known
 
     icc = well_known(2)
     assert icc is not None

@@ -17,8 +17,8 @@ from test_colour import avif, with_property
 from test_images import exif_block, matrix_profile, png_16_bit, stored
 
 from vitcodec.codec import Codec
+from vitcodec.imageio.profiles import SRGB, make_profile
 from vitcodec.images import Picture, read_image, write_image
-from vitcodec.profiles import SRGB, make_profile
 
 SIDE = 48
 RGB = make_rgb(SIDE, SIDE, seed=4)

@@ -16,9 +16,9 @@ from vitcodec.bitstream.container import Contents
 from vitcodec.bitstream.header import Header
 from vitcodec.bitstream.metadata import ALPHA, pack_metadata, unpack_picture
 from vitcodec.errors import FormatError
+from vitcodec.imageio.transparency import fill_hidden, reduced
 from vitcodec.images import Picture, read_image, resized
 from vitcodec.tiles import Region
-from vitcodec.transparency import fill_hidden, reduced
 
 
 def read(data: bytes) -> Picture:

@@ -25,6 +25,7 @@ from .correction import correct
 from .devices import in_parallel, workers
 from .distortion import TUNINGS
 from .errors import UsageError
+from .imageio.transparency import fill_hidden
 from .images import Picture
 from .models.autoencoder import Autoencoder
 from .models.erasure import cheapest_to_erase
@@ -35,7 +36,6 @@ from .quality import QualityPoint, round_tokens
 from .rdo import EFFORTS, RDOSearch
 from .subbands import Subbands
 from .tiles import SITE, Area, TileGrid, assemble, crop, crop_map
-from .transparency import fill_hidden
 
 _SEARCH_LEAVES = 0.6  # of the size of rounded tokens; on patterns 0.75 was seen, on photographs 0.85
 

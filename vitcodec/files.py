@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .atomic import already_exists, refuse_existing, write_atomic
 from .errors import OutputError, UsageError
-from .inputs import Found, Problem, Source, find_inputs
-from .leftovers import LeftOut
-from .streams import (
+from .filesystem.atomic import already_exists, refuse_existing, write_atomic
+from .filesystem.inputs import Found, Problem, Source, find_inputs
+from .filesystem.leftovers import LeftOut
+from .filesystem.streams import (
     STDIO,
     Kind,
     check_stdout,
@@ -27,7 +27,7 @@ from .streams import (
     unreadable,
     write_stdout,
 )
-from .suffixes import IMAGE_SUFFIXES, SUFFIX, image_suffixes, renamed
+from .filesystem.suffixes import IMAGE_SUFFIXES, SUFFIX, image_suffixes, renamed
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -16,13 +16,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from . import cicp, colour, exif, files, opening, png, tiff, transparency
+from . import files
 from .errors import InputError, LimitError, OutputError, UsageError, VitcodecError
-from .odd_tiff import read_odd_tiff
-from .reading import said_by, said_by_tiff
-from .said import Said
-from .samples import Samples, read_samples
-from .suffixes import WRITE_FORMATS
+from .filesystem.suffixes import WRITE_FORMATS
+from .imageio import cicp, colour, exif, opening, png, tiff, transparency
+from .imageio.metadata import FileMetadata
+from .imageio.odd_tiff import read_odd_tiff
+from .imageio.reading import metadata_of, metadata_of_tiff
+from .imageio.samples import Samples, read_samples
 
 MAX_PIXELS = 178_956_970  # where Pillow itself takes an image for a decompression bomb
 read_formats = opening.read_formats
@@ -98,42 +99,44 @@ def _read(data: bytes, max_pixels: int, name: str) -> Picture:
     def again() -> ImageFile.ImageFile:
         return opening.opened(data, max_pixels, name)
 
-    said, samples = _pixels(data, again, max_pixels, name)
-    said.leave_out_what_is_too_long()
-    if said.monochrome and samples.mode == "RGB" and (samples.colours == samples.colours[..., :1]).all():
+    metadata, samples = _pixels(data, again, max_pixels, name)
+    metadata.leave_out_what_is_too_long()
+    if metadata.monochrome and samples.mode == "RGB" and (samples.colours == samples.colours[..., :1]).all():
         samples.mode, samples.colours = "L", samples.colours[..., 0]
-    values, icc, points, notes = colour.settle(samples, said)
-    block = exif.usable(said.exif)
-    if said.exif and block is None:
-        said.damaged("EXIF")
-    turn = exif.orientation_of(block, said.xmp) if said.orientation is None else said.orientation
-    values = exif.upright(_cropped(values, said.crop), turn)
-    alpha = None if samples.alpha is None else exif.upright(_cropped(samples.alpha, said.crop), turn)
+    values, icc, points, notes = colour.settle(samples, metadata)
+    block = exif.usable(metadata.exif)
+    if metadata.exif and block is None:
+        metadata.damaged("EXIF")
+    turn = exif.orientation_of(block, metadata.xmp) if metadata.orientation is None else metadata.orientation
+    values = exif.upright(_cropped(values, metadata.crop), turn)
+    alpha = None if samples.alpha is None else exif.upright(_cropped(samples.alpha, metadata.crop), turn)
     gray = values.ndim == 2
     picture = Picture(np.repeat(values[..., None], 3, -1) if gray else values, alpha, gray, icc, cicp=points)
     picture.exif = exif.reset_orientation(block) if block else None
-    picture.xmp = exif.upright_xmp(said.xmp or b"") or None
-    if said.xmp and not picture.xmp:
-        said.damaged("XMP")
-    picture.dpi = said.dpi[::-1] if said.dpi and turn > 4 else said.dpi
-    left_out = [f"left out: {', '.join(dict.fromkeys(said.left_out))}"] if said.left_out else []
-    picture.notes = [*dict.fromkeys(said.notes + samples.notes + notes + left_out)]
-    return picture if turn == 1 and said.crop is None else without_thumbnails(picture)
+    picture.xmp = exif.upright_xmp(metadata.xmp or b"") or None
+    if metadata.xmp and not picture.xmp:
+        metadata.damaged("XMP")
+    picture.dpi = metadata.dpi[::-1] if metadata.dpi and turn > 4 else metadata.dpi
+    left_out = [f"left out: {', '.join(dict.fromkeys(metadata.left_out))}"] if metadata.left_out else []
+    picture.notes = [*dict.fromkeys(metadata.notes + samples.notes + notes + left_out)]
+    return picture if turn == 1 and metadata.crop is None else without_thumbnails(picture)
 
 
-def _pixels(data: bytes, again: Callable[[], ImageFile.ImageFile], max_pixels: int, name: str) -> tuple[Said, Samples]:
+def _pixels(
+    data: bytes, again: Callable[[], ImageFile.ImageFile], max_pixels: int, name: str
+) -> tuple[FileMetadata, Samples]:
     try:
         image = again()
     except InputError:
         found = tiff.parse(tiff.pixels_only(data))
         if found is None or not (odd := read_odd_tiff(data, found, max_pixels, name)):
             raise
-        return said_by_tiff(data), odd
+        return metadata_of_tiff(data), odd
     with image:
-        said = said_by(image, data)
+        metadata = metadata_of(image, data)
         if getattr(image, "is_animated", False):
-            said.notes.append("several frames: only the first is taken")
-        return said, read_samples(image, data, again, name)
+            metadata.notes.append("several frames: only the first is taken")
+        return metadata, read_samples(image, data, again, name)
 
 
 def _cropped(array: np.ndarray, crop: tuple[int, int, int, int] | None) -> np.ndarray:
@@ -237,7 +240,7 @@ def _saved(picture: Picture, format: str, notes: list[str]) -> bytes:
         options["icc_profile"] = icc
     block, xmp = picture.exif, picture.xmp
     if format not in _HOLD_METADATA:
-        same = picture.icc if colour.is_srgb(picture.icc, picture.cicp) else None  # else it is said that it counted
+        same = picture.icc if colour.is_srgb(picture.icc, picture.cicp) else None  # else it is metadata that it counted
         lost = [name for name, data in (("ICC profile", same), ("EXIF", block), ("XMP", xmp)) if data]
         notes += [f"{format} holds no {', '.join(lost)}: left out"] if lost else []
         block = xmp = None
@@ -259,18 +262,18 @@ def _coloured(picture: Picture, format: str, notes: list[str]) -> tuple[np.ndarr
         icc = icc or cicp.profile_of(points, picture.gray)
         points = None
         if icc is None:
-            values, said = colour.to_srgb(values, None, picture.cicp)
-            notes += said
+            values, more = colour.to_srgb(values, None, picture.cicp)
+            notes += more
     elif format not in _HOLD_METADATA and not colour.is_srgb(icc, points):
-        values, said = colour.to_srgb(values, icc, points)
-        notes += [*said, f"{format} holds no ICC profile: converted to sRGB"]
+        values, more = colour.to_srgb(values, icc, points)
+        notes += [*more, f"{format} holds no ICC profile: converted to sRGB"]
     if format not in _HOLD_METADATA:
         return values, None, None
     if icc and picture.gray and format == "PNG" and not colour.is_srgb(icc, None):
         icc = colour.gray_profile(icc)  # PNG allows no other for gray
     if icc and picture.gray and format in _RGB_ONLY and (icc := colour.rgb_profile(icc)) is None:
-        values, said = colour.to_srgb(values, picture.icc, None)
-        notes += [*said, f"{format} holds no such ICC profile of gray: converted to sRGB"]
+        values, metadata = colour.to_srgb(values, picture.icc, None)
+        notes += [*metadata, f"{format} holds no such ICC profile of gray: converted to sRGB"]
     return values, icc, points
 
 

@@ -12,13 +12,13 @@ from typing import BinaryIO, Unpack
 import numpy as np
 from PIL import Image
 
-from . import transparency
 from .bitstream import container
 from .bitstream.chunks import Source
 from .bitstream.container import PIXELS, Contents
 from .bitstream.header import LOSSLESS, Header, check_limits
 from .bitstream.metadata import pack_metadata, unpack_alpha, unpack_picture
 from .errors import FormatError
+from .imageio import transparency
 from .images import Picture, check
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
 from .progress import report

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..colour import is_srgb
 from ..errors import FormatError
+from ..imageio.colour import is_srgb
+from ..imageio.metadata import per_inch
+from ..imageio.profiles import number_of, well_known
 from ..images import Picture, without_thumbnails
-from ..profiles import number_of, well_known
-from ..said import per_inch
 from ..tiles import Region
 from .container import Contents
 from .header import Header

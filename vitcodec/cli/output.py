@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from ..errors import UsageError, VitcodecError
-from ..leftovers import LeftOut
+from ..filesystem.leftovers import LeftOut
 from . import usage
 from .bars import Progress
 

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .. import files, suffixes
+from .. import files
 from ..bitstream.container import MAGIC
 from ..errors import FormatError, InputError, UsageError, VitcodecError
 from ..files import STDIO, SUFFIX, Found, Plan, Problem, Source
-from ..inputs import refuse_nameless
-from ..streams import Kind, descriptor_of, is_stream, kind_of
+from ..filesystem import suffixes
+from ..filesystem.inputs import refuse_nameless
+from ..filesystem.streams import Kind, descriptor_of, is_stream, kind_of
 
 
 def encoding(inputs: Sequence[str], output: str | None) -> tuple[list[str], str | None]:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ..suffixes import SUFFIX, promises_image
+from ..filesystem.suffixes import SUFFIX, promises_image
 
 
 def explained(error: Any) -> str:

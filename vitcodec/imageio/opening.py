@@ -16,9 +16,9 @@ from pathlib import Path
 import PIL
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from ..errors import InputError, LimitError
+from ..filesystem.suffixes import PLUGINS
 from . import boxes, jpeg, png, tiff
-from .errors import InputError, LimitError
-from .suffixes import PLUGINS
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "GIF", "PPM")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import struct
 
-from .said import Said
+from .metadata import FileMetadata
 
 _START, _V5 = 14, 124  # where the header begins, and how long it is where there may be a profile
 _EMBEDDED, _LINKED = b"DEBM", b"KNIL"
 
 
-def read(data: bytes) -> Said:
+def read(data: bytes) -> FileMetadata:
     """What a file says beside its pixels."""
-    out, header = Said(), data[_START : _START + _V5]
+    out, header = FileMetadata(), data[_START : _START + _V5]
     if len(header) < _V5 or struct.unpack_from("<I", header)[0] < _V5:
         return out
     if header[56:60] == _LINKED:

@@ -16,8 +16,8 @@ from PIL import Image, ImageCms
 
 from . import cicp as code_points
 from . import profiles
+from .metadata import FileMetadata
 from .profiles import SRGB, SRGB_CURVE, Space, make_profile
-from .said import Said
 from .samples import Samples, to_8_bits
 
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
@@ -28,21 +28,21 @@ _UNUSABLE = "its ICC profile cannot be converted from: ignored"
 _STRIP = 1 << 20  # pixels computed at once
 
 
-def settle(samples: Samples, said: Said) -> tuple[np.ndarray, bytes | None, bytes | None, list[str]]:
+def settle(samples: Samples, metadata: FileMetadata) -> tuple[np.ndarray, bytes | None, bytes | None, list[str]]:
     """Samples as a file has them -> (the values to code, their profile, their code points, notes).
 
     Values: (H, W) or (H, W, 3) uint8. A profile that is damaged, or for another kind of image, is ignored, which a note
     says.
     """
     notes: list[str] = []
-    icc = said.icc
+    icc = metadata.icc
     profile = _profile(icc) if icc else None
     if icc and (profile is None or _space(profile) not in _SPACES.get(samples.mode, ("RGB",))):
         notes.append("its ICC profile is damaged or for another kind of image: ignored")
         profile = icc = None
     if samples.mode in ("CMYK", "LAB"):
         return _to_rgb(samples, profile, notes), None, None, [*notes, f"{samples.mode} converted to sRGB"]
-    points = said.cicp
+    points = metadata.cicp
     if points is not None:
         return _by_code_points(samples, icc, points, notes)
     if icc and (hdr := profiles.hdr_of(icc)):
@@ -55,25 +55,25 @@ def settle(samples: Samples, said: Said) -> tuple[np.ndarray, bytes | None, byte
             None,
             [*notes, "linear light converted to sRGB"],
         )
-    if said.numbers is not None:
-        return _by_numbers(samples, said, notes)
+    if metadata.numbers is not None:
+        return _by_numbers(samples, metadata, notes)
     return to_8_bits(samples.colours), None, None, notes
 
 
 def _by_numbers(
-    samples: Samples, said: Said, notes: list[str]
+    samples: Samples, metadata: FileMetadata, notes: list[str]
 ) -> tuple[np.ndarray, bytes | None, bytes | None, list[str]]:
     """By the profile that gAMA and cHRM make: kept for primaries of their own, else converted to sRGB."""
-    assert said.numbers is not None
-    space, profile = profiles.space_of(said.numbers), _profile(said.numbers)
+    assert metadata.numbers is not None
+    space, profile = profiles.space_of(metadata.numbers), _profile(metadata.numbers)
     if space is None or space.matrix is None or profile is None:
-        return to_8_bits(samples.colours), None, None, [*notes, f"{said.numbers_name}: not understood"]
+        return to_8_bits(samples.colours), None, None, [*notes, f"{metadata.numbers_name}: not understood"]
     plain = samples.mode == "L" or np.abs(space.matrix - SRGB.matrix).max() < 1e-3
     if not plain and _mid("RGB", profile) < _LINEAR_LIKE:
-        note = f"{said.numbers_name}: kept in an ICC profile"
-        return to_8_bits(samples.colours), said.numbers, None, [*notes, note]
+        note = f"{metadata.numbers_name}: kept in an ICC profile"
+        return to_8_bits(samples.colours), metadata.numbers, None, [*notes, note]
     colours, icc = _display_like(samples, space, None)
-    return colours, icc, None, [*notes, f"{said.numbers_name}: converted to sRGB"]
+    return colours, icc, None, [*notes, f"{metadata.numbers_name}: converted to sRGB"]
 
 
 def _by_code_points(

@@ -18,7 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from .errors import InputError, OutputError, UsageError
+from ..errors import InputError, OutputError, UsageError
 
 STDIO = "-"  # on a command line: standard input or output
 MOST_BYTES = 1 << 31  # taken from a stream, which need not end, as /dev/zero does not

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import InputError, UsageError, VitcodecError
+from ..errors import InputError, UsageError, VitcodecError
 from .leftovers import LeftOut, keys_of
 from .streams import STDIO, Kind, kind_of
 from .suffixes import SUFFIX

@@ -39,10 +39,10 @@ def usable(data: bytes | None) -> bytes | None:
 def orientation_of(block: bytes | None, xmp: bytes | None) -> int:
     """1 to 8; of XMP where EXIF says nothing, 1 where both say nothing."""
     found = tiff.parse(block) if block else None
-    said = found.numbers(ORIENTATION) if found else ()
-    if not said and (match := re.search(rb"""tiff:Orientation(?:=["']|>)([1-8])""", xmp or b"")):
-        said = (int(match[1]),)
-    return said[0] if said and said[0] in range(1, 9) else 1
+    stated = found.numbers(ORIENTATION) if found else ()
+    if not stated and (match := re.search(rb"""tiff:Orientation(?:=["']|>)([1-8])""", xmp or b"")):
+        stated = (int(match[1]),)
+    return stated[0] if stated and stated[0] in range(1, 9) else 1
 
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:

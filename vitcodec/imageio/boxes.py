@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from . import cicp
-from .said import Said
+from .metadata import FileMetadata
 
 
 def brand(data: bytes) -> bytes:
@@ -15,9 +15,9 @@ def brand(data: bytes) -> bytes:
     return data[8:12] if data[4:8] == b"ftyp" else b""
 
 
-def read(data: bytes, width: int, height: int) -> Said:
+def read(data: bytes, width: int, height: int) -> FileMetadata:
     """What the file says of its main picture. width, height: before it is cropped."""
-    out = Said()
+    out = FileMetadata()
     try:
         items = _Items(data)
     except (struct.error, ValueError, IndexError):
@@ -48,7 +48,7 @@ def without_exif(data: bytes) -> bytes:
     return data
 
 
-def _property(kind: bytes, payload: bytes, width: int, height: int, out: Said) -> None:
+def _property(kind: bytes, payload: bytes, width: int, height: int, out: FileMetadata) -> None:
     if kind == b"colr" and payload[:4] == b"nclx":
         primaries, transfer = struct.unpack_from(">HH", payload, 4)
         points = bytes([primaries & 255, transfer & 255, 0, 1])  # pixels arrive as RGB of full range

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .boxes import boxes
-from .said import Said
+from .metadata import FileMetadata
 
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EXIF = b"JpgTiffExif->JP2"
@@ -15,9 +15,9 @@ _LEFT_OUT = {
 _RESTRICTED, _ANY = 2, 3  # how a colour box says its colours, where it is by an ICC profile
 
 
-def read(data: bytes) -> Said:
+def read(data: bytes) -> FileMetadata:
     """What a file says beside its pixels."""
-    out = Said()
+    out = FileMetadata()
     for kind, begin, end in boxes(data):
         if kind == b"jp2h":
             _header(data[begin:end], out)
@@ -34,7 +34,7 @@ def read(data: bytes) -> Said:
     return out
 
 
-def _header(header: bytes, out: Said) -> None:
+def _header(header: bytes, out: FileMetadata) -> None:
     for kind, begin, end in boxes(header):
         if kind == b"colr" and header[begin : begin + 1] in (bytes([_RESTRICTED]), bytes([_ANY])):
             out.icc = out.icc or header[begin + 3 : end]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from .said import PIXEL_SHAPE, Said, per_inch
+from .metadata import PIXEL_SHAPE, FileMetadata, per_inch
 
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _ICC = b"ICC_PROFILE\0"
@@ -36,9 +36,9 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         place = end
 
 
-def read(data: bytes) -> Said:
+def read(data: bytes) -> FileMetadata:
     """What a file says beside its pixels."""
-    out, gain_map, further, profile = Said(), False, False, list[bytes]()
+    out, gain_map, further, profile = FileMetadata(), False, False, list[bytes]()
     for marker, begin, end in segments(data):
         payload = data[begin:end]
         if marker == _COMMENT:

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import said
+from .metadata import PIXEL_SHAPE, FileMetadata, inflate, per_inch
 from .profiles import SRGB, SRGB_CURVE, make_profile, primaries_matrix
-from .said import Said, inflate
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
@@ -72,9 +71,9 @@ def transparent(data: bytes) -> tuple[int, ...] | None:
     return None
 
 
-def read(data: bytes) -> Said:
+def read(data: bytes) -> FileMetadata:
     """What a file says beside its pixels."""
-    out, found, texts = Said(), dict[bytes, bytes](), set[str]()
+    out, found, texts = FileMetadata(), dict[bytes, bytes](), set[str]()
     for kind, begin, end in chunks(data):
         payload = data[begin:end]
         if kind == b"acTL" and payload[:4] > b"\0\0\0\1":
@@ -94,15 +93,15 @@ def read(data: bytes) -> Said:
     return out
 
 
-def _physical(payload: bytes, out: Said) -> None:
+def _physical(payload: bytes, out: FileMetadata) -> None:
     x, y, unit = struct.unpack(">IIB", payload)
     if unit == 1:
-        out.dpi = out.dpi or said.per_inch(x * _INCH, y * _INCH)
+        out.dpi = out.dpi or per_inch(x * _INCH, y * _INCH)
     elif x != y:
-        out.left_out.append(said.PIXEL_SHAPE)
+        out.left_out.append(PIXEL_SHAPE)
 
 
-def _colours(found: dict[bytes, bytes], out: Said) -> None:
+def _colours(found: dict[bytes, bytes], out: FileMetadata) -> None:
     """Which of the chunks about colours counts: cICP, iCCP, sRGB, then gAMA with cHRM."""
     if packed := found.get(b"iCCP"):
         begin = packed.find(b"\0") + 2
@@ -133,7 +132,7 @@ def _colours(found: dict[bytes, bytes], out: Said) -> None:
     out.numbers = make_profile(out.numbers_name, SRGB.matrix if plain else matrix, curve)
 
 
-def _text(kind: bytes, payload: bytes, out: Said) -> str:
+def _text(kind: bytes, payload: bytes, out: FileMetadata) -> str:
     """Take in what a text chunk holds; returns what to call it where it is left out, "" where it is kept."""
     key, _, rest = payload.partition(b"\0")
     if kind == b"iTXt" and key == _XMP:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from ..errors import InputError
 from . import png
-from .errors import InputError
 
 OWN_DEPTH = ("PPM", "JPEG2000")  # formats whose header says the depth of gray, which Pillow scales to 16 bits
 _TOP = 0xFFFF

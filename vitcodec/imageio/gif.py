@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .said import Said
+from .metadata import FileMetadata
 
 _EXTENSION, _IMAGE, _COMMENT, _TEXT, _APPLICATION = b"!", b",", 0xFE, 0x01, 0xFF
 _XMP, _ICC = b"XMP DataXMP", b"ICCRGBG1012"
 _TRAILER = 258  # bytes behind XMP, which is not divided: they lead a reader of sub-blocks to the end
 
 
-def read(data: bytes) -> Said:
+def read(data: bytes) -> FileMetadata:
     """What a file says beside its pixels."""
-    out = Said()
+    out = FileMetadata()
     place = 13 + _table(data[10:11])
     while kind := data[place : place + 1]:
         if kind == _EXTENSION and place + 1 < len(data):
@@ -42,7 +42,7 @@ def _blocks(data: bytes, place: int) -> tuple[int, list[bytes]]:
     return place + 1, parts
 
 
-def _application(parts: list[bytes], whole: bytes, out: Said) -> None:
+def _application(parts: list[bytes], whole: bytes, out: FileMetadata) -> None:
     """whole: the sub-blocks behind the name, with their lengths."""
     if parts[0] == _ICC:
         out.icc = out.icc or b"".join(parts[1:])

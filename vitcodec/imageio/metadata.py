@@ -10,7 +10,7 @@ MOST = 16 << 20  # bytes of one piece of metadata; more is left out
 
 
 @dataclass
-class Said:
+class FileMetadata:
     """icc, exif, xmp as bytes; exif from its TIFF header on, as it stands in the file.
 
     numbers: the profile that PNG's gAMA and cHRM make, called `numbers_name`. orientation: None where EXIF says it.

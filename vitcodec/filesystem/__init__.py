@@ -1,0 +1,1 @@
+"""Inputs found, outputs written: what files.py gathers for the commands."""

@@ -1,0 +1,1 @@
+"""Image files: their pixels, colours and metadata, by format. images.py is what the rest uses."""
