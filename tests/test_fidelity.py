@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.generated import KINDS, Generated, picture, pictures
-from benchmarks.suites.fidelity import EXACT, GOOD, LEAST, drops, measured
+from benchmarks.ladder import EXACT, GOOD, LEAST, drops
+from benchmarks.suites.fidelity import measured
 from vitcodec import target
 from vitcodec.codec import Codec
 from vitcodec.images import Picture

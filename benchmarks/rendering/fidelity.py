@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..ladder import EXACT, drops
 from ..measure import Point
-from ..suites.fidelity import EXACT, drops
 from .library import Block, Library, Lines, Results, block, source, table
 
 
