@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from .bitstream import container
 from .errors import TargetError, UsageError
 from .options import QUALITIES, EncodeOptions
@@ -141,6 +139,8 @@ def _at_least(codec: Encodes, picture: Picture, wanted: float, options: EncodeOp
 
 def _psnr_of_seen(original: Picture, decoded: Picture) -> float:
     """In dB, of the pixels that are not wholly transparent: the encoder changes the others at will."""
+    import numpy as np
+
     from .metrics import psnr
 
     if original.alpha is None:
