@@ -150,6 +150,8 @@ def remarks(comparison: Comparison) -> list[str]:
 
 
 def _of_measures(comparison: Comparison) -> list[str]:
+    if not any(report.rows for report in comparison.reports):
+        return []
     if not has_files(comparison):
         return [
             "PSNR in dB of 8-bit RGB per image; means count every image once. "
