@@ -89,6 +89,18 @@ def test_damage_is_seen_and_salvage_leaves_gray_tiles():
     assert np.array_equal(back[:128, :128], rgb[:128, :128]) and (back[:128, 128:256] == 128).all()
 
 
+def test_info_sees_that_a_file_is_cut(tmp_path):
+    data = LosslessCodec().encode(Picture(make_rgb(300, 140), None, False, None, b"II*\0exif"), tile=128)
+    starts = [c.offset for c in container.describe(data).chunks]
+    assert salvage.is_whole(data)
+    for end in (starts[2], starts[3] - 1, starts[-1], len(data) - 1):
+        assert not salvage.is_whole(data[:end])
+    (tmp_path / "cut.vitc").write_bytes(data[: len(data) // 2])
+    result = call("info", tmp_path / "cut.vitc")
+    assert result.exit_code == 0 and "cut off" in result.stdout
+    assert lines(call("info", tmp_path / "cut.vitc", "--json"))[0]["whole"] is False
+
+
 @pytest.mark.parametrize("payload", [b"", b"\0" * 50, b"RIFF\x20\0\0\0WEBPVP8L" + bytes(20)])
 def test_any_payload_gives_an_error_of_one_line(payload):
     contents = pack(Picture(make_rgb(20, 20)))

@@ -66,6 +66,24 @@ def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Salvaged:
     return found
 
 
+def is_whole(source: Source) -> bool:
+    """Whether all chunks of a file are there, by their lengths alone: what they hold is not read.
+
+    Raises FormatError where the header is damaged, UnsupportedError, LimitError.
+    """
+    reader = Reader(source, "<file>")
+    header, more, last = container.read_head(reader)
+    missing = len(container.levels_of(header)) * header.grid.count
+    try:
+        while reader.remaining:
+            last = reader.chunk()
+            reader.skip(last.offset + last.size - reader.position)
+            missing -= last.type in PAYLOADS.values()
+    except FormatError:
+        return False
+    return not missing and (last.type == DONE or not more)
+
+
 class ChunkSearch:
     """What follows the header, looked at from anywhere."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from .. import files
-from ..bitstream import container
+from ..bitstream import container, salvage
 from ..bitstream.chunks import Chunk
 from ..bitstream.header import Header
 from ..errors import VitcodecError
@@ -89,7 +89,10 @@ def _describe(name: str, stream: BinaryIO, length: int, whole: bool) -> tuple[st
     colour = "gray, " if header.gray else ""
     coding = "lossless" if header.lossless else f"quality {header.quality}, model {header.model}"
     shape = f"{header.width}x{header.height}, {colour}{coding}"
-    text = f"{one_line(name)}: {shape}, {size(length)}, {bpp:.3f} bpp"
+    stream.seek(0)
+    record["whole"] = salvage.is_whole(stream)
+    cut = "" if record["whole"] else ", cut off or damaged: decode what is intact with --salvage"
+    text = f"{one_line(name)}: {shape}, {size(length)}, {bpp:.3f} bpp{cut}"
     if whole:
         stream.seek(0)
         layout = container.describe(stream, name)
