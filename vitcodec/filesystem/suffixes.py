@@ -67,7 +67,7 @@ _SAME = {
 # further names that promise an image, or a raw file of a camera, of which nothing here writes any
 _OTHER_IMAGES = frozenset(
     (
-        *(".svg", ".psd", ".ico", ".tga", ".pcx", ".exr", ".hdr", ".apng", ".qoi", ".jxr"),
+        *(".svg", ".psd", ".ico", ".tga", ".pcx", ".exr", ".hdr", ".apng", ".qoi", ".jxr", ".pdf", ".eps"),
         *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
     )
 )
