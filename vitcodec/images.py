@@ -272,8 +272,8 @@ def _coloured(picture: Picture, format: str, notes: list[str]) -> tuple[np.ndarr
     if icc and picture.gray and format == "PNG" and not colour.is_srgb(icc, None):
         icc = colour.gray_profile(icc)  # PNG allows no other for gray
     if icc and picture.gray and format in _RGB_ONLY and (icc := colour.rgb_profile(icc)) is None:
-        values, metadata = colour.to_srgb(values, picture.icc, None)
-        notes += [*metadata, f"{format} holds no such ICC profile of gray: converted to sRGB"]
+        values, more = colour.to_srgb(values, picture.icc, None)
+        notes += [*more, f"{format} holds no such ICC profile of gray: converted to sRGB"]
     return values, icc, points
 
 
