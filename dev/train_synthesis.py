@@ -1,12 +1,12 @@
-"""Train the integer-ready synthesis: a decoder of convolutions and ReLU alone, on the fixed tokens of a shipped model.
+"""Train the synthesis of format 1 in floating point: models/synthesis.py, on the fixed tokens of a shipped model.
 
     python dev/train_synthesis.py shared/data/train/train-0*.tar --val shared/data/train/val.tar -o runs/synthesis
     --until 18:05
 
-The network that format 1 rounds to 8-bit integers: x + W2 relu(W1 depthwise5x5(x)), three times as wide inside, no
-norms, no gates, no attention. It starts from zero corrections; analysis, gains and tokens are those of the shipped
-model. The loss is the squared error against the picture, or, with --distil SHARE, against a mix of the picture and what
-the shipped synthesis makes of the same tokens, which is a target with less noise.
+It starts from the shipped synthesis (see synthesis.start_from); analysis, gains and tokens are those of the shipped
+model. The loss is the squared error against a mix of the picture and what the shipped synthesis makes of the same
+tokens (--distil: the share of the latter), which is a target with less noise. Of each batch, a part is new (--fresh);
+the rest comes from a pool of recent samples, which saves the passes of analysis and teacher.
 
 A run goes on from its checkpoint if there is one, by the clock, on a CPU or a GPU. It writes log.jsonl, checkpoint.pt
 (weights, their average, the optimisers' state) and average.safetensors (the averaged weights in half precision: what a
@@ -19,18 +19,18 @@ import argparse
 import copy
 import json
 import time
+from collections import deque
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vitcodec import Codec
-from vitcodec.layers import zero_init
-from vitcodec.models import unet
+from vitcodec.models.blocks import RMSNorm
+from vitcodec.models.synthesis import ConvSynthesis, start_from
 from vitcodec.quality import lagrangian, round_tokens
 from vitcodec.subbands import Subbands
 from vitcodec.training.data import Crops, read_images
@@ -38,42 +38,31 @@ from vitcodec.training.optimiser import optimisers
 
 STEPS = 120.0, 64.0, 32.0, 12.0  # quantisation steps in 8-bit levels that are validated
 DEAD_ZONE = 0.09
-
-
-class ReluBlock(nn.Module):
-    """x + W2 relu(W1 depthwise5x5(x)): all that integers need not be told apart from floats for.
-
-    Maps are (B, H, W, C).
-    """
-
-    RADIUS = 2  # sites
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.mix = nn.Conv2d(width, width, 5, padding=2, groups=width)
-        self.up, self.down = nn.Linear(width, 3 * width), zero_init(nn.Linear(3 * width, width))
-        with torch.no_grad():  # near the identity, so that the first steps see the features
-            self.mix.weight.mul_(0.3)
-            self.mix.weight[:, :, 2, 2] += 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.mix(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return x + self.down(F.relu(self.up(y)))
-
-
-def build(widths: tuple[int, int, int], blocks: tuple[int, int], middle: int) -> nn.Module:
-    """A U-Net over the subbands of ReLU blocks: `blocks` each way at strides 4 and 8, `middle` at stride 16."""
-    before, unet.ConvBlock = unet.ConvBlock, ReluBlock
-    try:
-        return unet.SubbandUNet(widths, blocks, [ReluBlock(widths[2]) for _ in range(middle)])
-    finally:
-        unet.ConvBlock = before
+POOL = 200  # samples to draw again, 1.2 MB each
 
 
 @torch.no_grad()
 def tokens(model: nn.Module, image: Tensor, step: Tensor) -> Subbands:
     """Rounded tokens, as floats."""
     return round_tokens(model.encode(image, step).map(Tensor.float), DEAD_ZONE).map(Tensor.float)
+
+
+def warm(model: nn.Module, image: Tensor) -> ConvSynthesis:
+    """The network that starts from the shipped synthesis; image: a batch of four to measure its features on."""
+    inverse: dict[str, list[Tensor]] = {}
+    norms = {n: m for n, m in model.synthesis.named_modules() if isinstance(m, RMSNorm)}
+    hooks = [
+        m.register_forward_hook(
+            lambda _m, x, _y, n=n: inverse.setdefault(n, []).append(x[0].square().mean(-1).rsqrt().mean())
+        )
+        for n, m in norms.items()
+    ]
+    steps = torch.tensor(STEPS, device=image.device)
+    with torch.no_grad():
+        model.decode(tokens(model, image, steps), steps)
+    for hook in hooks:
+        hook.remove()
+    return start_from(model.synthesis, {n: torch.stack(v).mean().item() for n, v in inverse.items()})
 
 
 def until(text: str) -> datetime:
@@ -94,15 +83,15 @@ def main() -> None:
     )
     parser.add_argument("--init", type=Path, help="average.safetensors of an earlier run")
     parser.add_argument(
-        "--distil", type=float, default=0.0, metavar="SHARE", help="of the shipped synthesis in the target"
+        "--distil", type=float, default=0.7, metavar="SHARE", help="of the shipped synthesis in the target"
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--crop", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--middle", type=int, default=10, help="blocks at stride 16")
+    parser.add_argument("--fresh", type=int, default=2, help="new samples in a batch")
+    parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -113,8 +102,8 @@ def main() -> None:
     model = Codec.load("swin", device=arguments.device).autoencoder.requires_grad_(False)
     teacher = copy.copy(model)  # shares analysis and gains, keeps the shipped synthesis
     teacher._modules = dict(model._modules)
-    transform = json.loads((Path("weights") / "swin" / "config.json").read_text())["transform"]
-    net = build(tuple(transform["widths"]), tuple(transform["blocks"][:2]), arguments.middle).to(device)
+    start_crops = Crops(read_images([arguments.val]), 0, device)
+    net = warm(model, start_crops.batch(4, 256)).to(device)
     if arguments.init:
         net.load_state_dict({k: v.float() for k, v in load_file(arguments.init).items()})
     crops = [a for a in read_images([arguments.val]) if min(a.shape[:2]) >= 256][:16]
@@ -176,18 +165,24 @@ def main() -> None:
         Crops(read_images(arguments.data), arguments.seed + k, device),
         np.random.default_rng(arguments.seed + k),
     )
+    pool: deque = deque(maxlen=POOL)
     start, end, saved, validated, losses = time.time(), arguments.until.timestamp(), time.time(), time.time(), []
     while (done := (time.time() - start) / (end - start)) < 1:
         for optimiser in both:
             for group in optimiser.param_groups:
                 group["lr"] = arguments.lr * min(1, (k + 1) / 50) * (1 - done) ** 0.8
-        image = data.batch(arguments.batch, arguments.crop)
-        count = arguments.batch
-        step = 3 * (200 / 3) ** torch.from_numpy((np.arange(count) + rng.random(count)) / count).float().to(device)
-        integers, target = tokens(model, image, step), image
-        if arguments.distil:
-            with torch.no_grad():
-                target = torch.lerp(image, teacher.decode(integers, step), arguments.distil)
+        count, fresh = arguments.batch, arguments.fresh
+        image = data.batch(fresh, arguments.crop)
+        step = 3 * (200 / 3) ** torch.from_numpy((np.arange(fresh) + rng.random(fresh)) / fresh).float().to(device)
+        integers = tokens(model, image, step)
+        with torch.no_grad():
+            target = torch.lerp(image, teacher.decode(integers, step), arguments.distil)
+        new = [(i.map(lambda t: t.short()), t, s) for i, t, s in zip(integers.split_batch(), target, step, strict=True)]
+        drawn = [pool[i] for i in rng.integers(0, len(pool), count - fresh)] if pool else []
+        pool.extend(new)
+        first, *rest = (i for i, _, _ in (*new, *drawn))
+        integers = first.combine(lambda *parts: torch.cat(parts).float(), *rest)
+        target, step = torch.stack([t for _, t, _ in (*new, *drawn)]), torch.stack([s for _, _, s in (*new, *drawn)])
         with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
             decoded = model.decode(integers, step)
         loss = (
@@ -210,7 +205,7 @@ def main() -> None:
         if time.time() - saved > 240:
             save()
             saved = time.time()
-        if time.time() - validated > 1200:
+        if time.time() - validated > 600:
             validate()
             validated = time.time()
     save()
