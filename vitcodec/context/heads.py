@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..layers import by_rows, zero_init
 from .arithmetic import Arithmetic
 from .config import ContextConfig
-from .groups import PHASES, Coder, CodingGroup
+from .groups import PHASES, Coder, CodingGroup, FlagGroup
 
 
 def neighbourhood(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1) -> Tensor:
@@ -82,6 +82,10 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.leave(self.hidden(x))
 
+    def of_parts(self, *parts: Tensor) -> Tensor:
+        """Parts of the context, (B, h, w, ...) -> (B, h, w, outputs)."""
+        return self(concatenate(parts))
+
 
 class ChannelCondition(nn.Module):
     """What conditions a group of channels on those decoded before it.
@@ -136,11 +140,35 @@ class ChannelConditionalHead(Head):
         return torch.cat(values, -1).flatten(-2)
 
 
+class FlagContext(nn.Module):
+    """The block flags of a level in four phases, one position of every 2x2 blocks each.
+
+    The context of a phase is what is known at the site, and the 5x5 neighbourhood of the flags of the phases before it.
+    """
+
+    SIZE = 5  # blocks along a side of the neighbourhoods
+
+    def __init__(self, inputs: int, width: int):
+        super().__init__()
+        self.heads = nn.ModuleList(Head(inputs + 2 * self.SIZE**2 * (k > 0), width, 3) for k in range(len(PHASES)))
+
+    def forward(self, num: Arithmetic, context: Sequence[Tensor], coder: Coder, level: int) -> Tensor:
+        """Parts of the context (B, h, w, ...), h and w even -> all flags, (B, h, w, 2), as network inputs."""
+        flags = num.zeros(*context[0].shape[:3], 2)
+        for k, ((i, j), head) in enumerate(zip(PHASES, self.heads, strict=True)):
+            parts = [part[:, i::2, j::2] for part in context]
+            if k:
+                parts.append(neighbourhood(flags, self.SIZE, i, j, 2))
+            logits = by_rows(cast(Head, head).of_parts, *parts)
+            flags[:, i::2, j::2] = num.embed_flags(coder(FlagGroup(level, (i, j)), logits))
+        return flags
+
+
 class FourPhaseContext(nn.Module):
     """n channels in four phases, one position of every 2x2 block each.
 
     The context of a phase is the size x size neighbourhood of the phases before it, that of `other` channels, which are
-    decoded already, and the level's features. channels: of each group of a head.
+    decoded already, and the level's features. channels: of each group of a head. flags: how many inputs the flags make.
     """
 
     def __init__(
@@ -152,16 +180,26 @@ class FourPhaseContext(nn.Module):
         size: int,
         level: int,
         config: ContextConfig,
+        flags: int = 0,
     ):
         super().__init__()
         self.n, self.size = (n := sum(channels)), size
-        inputs = (features + 2 * size * size * (n * (k > 0) + other) for k in range(len(PHASES)))
+        inputs = (features + 2 * size * size * (n * (k > 0) + other) + flags for k in range(len(PHASES)))
         self.heads = nn.ModuleList(ChannelConditionalHead(i, width, channels, 1, level, config) for i in inputs)
 
     def forward(
-        self, num: Arithmetic, features: Tensor, other: Tensor | None, coder: Coder, level: int, channels: slice
+        self,
+        num: Arithmetic,
+        features: Tensor,
+        other: Tensor | None,
+        coder: Coder,
+        level: int,
+        channels: slice,
+        flags: Sequence[Tensor] = (),
     ) -> Tensor:
-        """features (B, h, w, C); other (B, 2h, 2w, C') as network inputs, or None -> all values, (B, 2h, 2w, n)."""
+        """features (B, h, w, C); other (B, 2h, 2w, C') as network inputs, or None; flags: further parts of the context,
+        (B, h, w, ...) -> all values, (B, 2h, 2w, n).
+        """
         B, h, w, _ = features.shape
         decoded, values = num.zeros(B, 2 * h, 2 * w, 2 * self.n), None
         for k, ((i, j), head) in enumerate(zip(PHASES, self.heads, strict=True)):
@@ -170,6 +208,7 @@ class FourPhaseContext(nn.Module):
                 context.append(neighbourhood(decoded, self.size, i, j, 2))
             if other is not None:
                 context.append(neighbourhood(other, self.size, i, j, 2))
+            context += flags  # last, so that weights without flags grow by columns
 
             def code(part: slice, parameters: Tensor, phase: tuple[int, int] = (i, j)) -> Tensor:
                 return coder(CodingGroup(level, subgroup(channels, part), phase), parameters)
