@@ -34,6 +34,38 @@ def concatenate(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.flatten(3) for part in parts], -1)
 
 
+class Sites:
+    """The sites of a map that are computed: rows are gathered there and scattered back.
+
+    chosen: (B, h, w), not zero where something is to be computed. None: everywhere, and maps stay as they are.
+    """
+
+    def __init__(self, chosen: Tensor | None = None):
+        # on other devices than CPUs waiting for the number of rows costs more than it saves
+        self.places = None
+        if chosen is not None and chosen.device.type == "cpu":
+            self.shape, self.places = chosen.shape, chosen.nonzero(as_tuple=True)
+            self.rows = chosen.flatten().nonzero().squeeze(1)
+
+    def gather(self, x: Tensor) -> Tensor:
+        """(B, h, w, ...) -> (1, n, 1, ...): as a map of one column, so that layers need not know."""
+        if self.places is None:
+            return x
+        # the gradient of index_select is much faster, but a neighbourhood would be copied for it
+        rows = x.flatten(0, 2).index_select(0, self.rows) if x.is_contiguous() else x[self.places]
+        return rows[None, :, None]
+
+    def scatter(self, rows: Tensor) -> Tensor:
+        """The inverse for (1, n, 1, C); zero elsewhere."""
+        if self.places is None:
+            return rows
+        flat = rows.new_zeros(self.shape.numel(), rows.shape[-1]).index_copy(0, self.rows, rows[0, :, 0])
+        return flat.unflatten(0, self.shape)
+
+
+EVERYWHERE = Sites()
+
+
 def subgroup(channels: slice, group: slice) -> slice:
     """Channels counted from the start of others."""
     return slice(channels.start + group.start, channels.start + group.stop)
@@ -121,12 +153,18 @@ class ChannelConditionalHead(Head):
             ChannelCondition(width + n, config.conditional, p * places * c) for n, c in conditioned
         )
 
-    def code(self, num: Arithmetic, context: Sequence[Tensor], coder: Callable[[slice, Tensor], Tensor]) -> Tensor:
+    def code(
+        self,
+        num: Arithmetic,
+        context: Sequence[Tensor],
+        coder: Callable[[slice, Tensor], Tensor],
+        sites: Sites = EVERYWHERE,
+    ) -> Tensor:
         """The parts of the context -> all values, (B, h, w, places * channels).
 
-        coder: the channels of a group, and its parameters -> its values.
+        coder: the channels of a group, and its parameters -> its values. sites: where there are values.
         """
-        hidden = by_rows(lambda *rows: self.hidden(concatenate(rows)), *context)
+        hidden = by_rows(lambda *rows: self.hidden(concatenate(rows)), *map(sites.gather, context))
         parameters = self.leave(hidden).unflatten(-1, (self.parameters_each, self.places, -1)).split(self.channels, -1)
         inputs, first = [hidden], 0
         values: list[Tensor] = []
@@ -135,9 +173,10 @@ class ChannelConditionalHead(Head):
             if k:
                 inputs.append(num.embed(values[-1].flatten(-2)))
                 predicted = predicted + self.conditionals[k - 1](torch.cat(inputs, -1))
-            values.append(coder(slice(first, first + count), predicted).unflatten(-1, (self.places, count)))
+            coded = sites.gather(coder(slice(first, first + count), sites.scatter(predicted)))
+            values.append(coded.unflatten(-1, (self.places, count)))
             first += count
-        return torch.cat(values, -1).flatten(-2)
+        return sites.scatter(torch.cat(values, -1).flatten(-2))
 
 
 class FlagContext(nn.Module):
@@ -196,9 +235,11 @@ class FourPhaseContext(nn.Module):
         level: int,
         channels: slice,
         flags: Sequence[Tensor] = (),
+        sites: Sites = EVERYWHERE,
     ) -> Tensor:
-        """features (B, h, w, C); other (B, 2h, 2w, C') as network inputs, or None; flags: further parts of the context,
-        (B, h, w, ...) -> all values, (B, 2h, 2w, n).
+        """features (B, h, w, C); other (B, 2h, 2w, C') as network inputs, or None -> all values, (B, 2h, 2w, n).
+
+        flags: further parts of the context, (B, h, w, ...). sites: where there are values.
         """
         B, h, w, _ = features.shape
         decoded, values = num.zeros(B, 2 * h, 2 * w, 2 * self.n), None
@@ -213,7 +254,7 @@ class FourPhaseContext(nn.Module):
             def code(part: slice, parameters: Tensor, phase: tuple[int, int] = (i, j)) -> Tensor:
                 return coder(CodingGroup(level, subgroup(channels, part), phase), parameters)
 
-            q = cast(ChannelConditionalHead, head).code(num, context, code)
+            q = cast(ChannelConditionalHead, head).code(num, context, code, sites)
             values = q.new_zeros(B, 2 * h, 2 * w, self.n) if values is None else values
             values[:, i::2, j::2] = q
             decoded[:, i::2, j::2] = num.embed(q)

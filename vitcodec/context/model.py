@@ -25,12 +25,14 @@ from .arithmetic import Arithmetic
 from .config import CURRENT, ContextConfig
 from .groups import CHROMA, FLAGGED_LEVELS, LUMA, PHASES, Coder, CodingGroup
 from .heads import (
+    EVERYWHERE,
     ChannelConditionalHead,
     Dense,
     FlagContext,
     FourPhaseContext,
     Head,
     Residual,
+    Sites,
     concatenate,
     extra_blocks,
     neighbourhood,
@@ -135,22 +137,30 @@ class DetailLevel(nn.Module):
         context = [inherited, neighbourhood(space_to_depth(num.contrast(low)), 3)]
         if parent is not None:
             context.append(neighbourhood(num.embed(parent), 3))
-        flags = []
+        flags, everything, luma, chroma = [], EVERYWHERE, EVERYWHERE, EVERYWHERE
         if self.flags is not None:
             coarser = (context[0], context[2])  # nothing of the low band: the features have seen it at coarser levels
-            flags = [neighbourhood(self.flags(num, coarser, coder, self.level), 3)]
+            known = self.flags(num, coarser, coder, self.level)
+            luma, chroma = Sites(known[..., 0]), Sites(known[..., 1])
+            if self.up is None:  # or the next level would inherit the features of every site
+                everything = Sites(known.amax(-1))
+            flags = [neighbourhood(known, 3)]
             context += flags
-        f = by_rows(lambda *rows: self.extra(self.body(self.enter(concatenate(rows)))), *context)
-        y = self.luma(num, f, None, coder, self.level, LUMA, flags)
+        f = everything.scatter(
+            by_rows(
+                lambda *rows: self.extra(self.body(self.enter(concatenate(rows)))), *map(everything.gather, context)
+            )
+        )
+        y = self.luma(num, f, None, coder, self.level, LUMA, flags, luma)
         if isinstance(self.chroma, FourPhaseContext):
-            c = self.chroma(num, f, num.embed(y), coder, self.level, CHROMA, flags)
+            c = self.chroma(num, f, num.embed(y), coder, self.level, CHROMA, flags, chroma)
         else:
 
             def code(part: slice, parameters: Tensor) -> Tensor:
                 return coder(CodingGroup(self.level, subgroup(CHROMA, part), None), parameters)
 
-            luma = neighbourhood(space_to_depth(num.embed(y)), 3)
-            c = depth_to_space(self.chroma.code(num, (f, luma, *flags), code))
+            parts = f, neighbourhood(space_to_depth(num.embed(y)), 3), *flags
+            c = depth_to_space(self.chroma.code(num, parts, code, chroma))
         return torch.cat((y, c), -1), None if self.up is None else depth_to_space(self.up(f))
 
 
