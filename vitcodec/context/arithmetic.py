@@ -29,6 +29,10 @@ class Arithmetic(Protocol):
         """Values -> network inputs, two for each: the signed logarithm and its magnitude."""
         ...
 
+    def embed_flags(self, flags: Tensor) -> Tensor:
+        """Block flags, 0 or 1 -> network inputs, one for each."""
+        ...
+
     def lowpass(self, q: Tensor) -> Tensor:
         """The low band's values in the unit of `merge`."""
         ...
@@ -73,6 +77,9 @@ class FloatArithmetic:
     def embed(self, q: Tensor) -> Tensor:
         magnitude = torch.log1p(q.abs()).to(self.input_type)
         return torch.cat((magnitude * q.sign().to(self.input_type), magnitude), -1)
+
+    def embed_flags(self, flags: Tensor) -> Tensor:
+        return flags.to(self.input_type)
 
     def lowpass(self, q: Tensor) -> Tensor:
         return q

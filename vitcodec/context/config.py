@@ -19,6 +19,8 @@ class ContextConfig:
     parameters: int = 3  # predicted for each value: mean, log scale, mixture logit
     conditional: int = 0  # width of a ChannelCondition; 0: all groups of channels at a place are coded at once
     extra_blocks: tuple[int, ...] = (0, 0, 0, 0)  # residual blocks beyond one, of the features and of every head
+    flags: bool = False  # whether block flags are coded at levels 1 and 2, in place of certain zeros
+    flag_head: int = 48  # width of the flags' heads
 
 
 CURRENT = ContextConfig(conditional=32, extra_blocks=(0, 1, 2, 2))

@@ -5,11 +5,14 @@ It is a mixture of a Laplace and a Gauss distribution with one scale.
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..subbands import Subbands
-from .groups import CodingGroup
+from .groups import CodingGroup, FlagGroup, block_flags
 
 LOG_SCALE_RANGE = -3.0, 7.0
 GAUSS_WIDTH = 1.35  # standard deviation of the Gauss part in scales of the Laplace part
@@ -37,8 +40,15 @@ def bits(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Tensor:
     return -torch.log2(p * (1 - 2.0**-16) + 2.0**-22)
 
 
+def flag_bits(flags: Tensor, logits: Tensor) -> Tensor:
+    """Block flags (..., 2), 0 or 1, and logits (..., 3) as FlagGroup says -> -log2 of their probabilities, (..., 2)."""
+    alone, empty, beside = logits.unbind(-1)
+    logit = torch.stack((alone, torch.where(flags[..., 0] > 0, beside, empty)), -1)
+    return F.binary_cross_entropy_with_logits(logit, flags, reduction="none") / math.log(2)
+
+
 class RateEstimator:
-    """The coder callback of training: returns the known integers and collects the parameters.
+    """The coder callback of training: returns the known integers and flags and collects what is predicted.
 
     The rate is then computed once, of all groups. integers, soft: the latents after and before rounding; base (5, 9),
     see ContextModel; step (B,) in 8-bit levels.
@@ -48,25 +58,46 @@ class RateEstimator:
         self.integers, self.soft, self.base = integers, soft, base
         self.log_step = torch.log(step).view(-1, 1, 1, 1)
         self.collected: list[tuple[Tensor, ...]] = []
+        self.flags: dict[int, Tensor] = {}  # of each level that has them, (B, h, w, 2), 0 or 1
+        self.coded: list[Tensor] = []  # 1 for what is coded, 0 for values of unflagged blocks
+        self.collected_flags: list[Tensor] = []  # their bits, (B, n)
 
-    def __call__(self, group: CodingGroup, parameters: Tensor) -> Tensor:
+    def __call__(self, group: CodingGroup | FlagGroup, parameters: Tensor) -> Tensor:
+        if isinstance(group, FlagGroup):
+            values = self.integers[group.level]
+            if group.level not in self.flags:
+                self.flags[group.level] = block_flags(values).to(values.dtype)
+            flags = group.select(self.flags[group.level])
+            self.collected_flags.append(flag_bits(flags, parameters.float()).flatten(1))
+            return flags
         q, y = group.gather(self.integers), group.gather(self.soft)
         mean, log_scale, logit = parameters.float().chunk(3, -1)
         base = self.base[group.level, group.channels]
         base = base if group.phase else base.repeat(4)
         collected = q, y, mean, log_scale + (base - self.log_step), logit
+        known = self.flags.get(group.level)
+        coded = torch.ones_like(q) if known is None else known[..., group.flag, None].expand_as(q)
+        self.coded.append(coded.flatten(1))
         self.collected.append(tuple(t.flatten(1) for t in collected))
         return q
 
+    def flag_bits(self) -> Tensor:
+        """(B,): bits of each image's block flags; 0 where the weights have none."""
+        if not self.collected_flags:
+            return self.log_step.new_zeros(len(self.integers.low))
+        return torch.cat(self.collected_flags, 1).sum(1)
+
     def bits(self) -> Tensor:
-        """(B,): bits of each image.
+        """(B,): bits of each image, flags and values.
 
         The context model learns from the integers; the analysis, whose gradient through rounding would vanish at every
-        zero, from the rate of y + uniform noise.
+        zero, from the rate of y + uniform noise. What flags cost has no gradient for it, nor have values
+        that the flags of the rounded values leave out.
         """
         q, y, *parameters = (torch.cat(t, 1) for t in zip(*self.collected, strict=True))
-        total = bits(q, *parameters).sum(1)
+        coded = torch.cat(self.coded, 1)
+        total = (bits(q, *parameters) * coded).sum(1) + self.flag_bits()
         if y.requires_grad:
-            noisy = bits(y + torch.rand_like(y) - 0.5, *(p.detach() for p in parameters)).sum(1)
+            noisy = (bits(y + torch.rand_like(y) - 0.5, *(p.detach() for p in parameters)) * coded).sum(1)
             total = total + noisy - noisy.detach()
         return total

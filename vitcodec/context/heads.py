@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..layers import by_rows, zero_init
 from .arithmetic import Arithmetic
 from .config import ContextConfig
-from .groups import PHASES, Coder, CodingGroup
+from .groups import PHASES, Coder, CodingGroup, FlagGroup
 
 
 def neighbourhood(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1) -> Tensor:
@@ -32,6 +32,38 @@ def neighbourhood(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1)
 def concatenate(parts: Sequence[Tensor]) -> Tensor:
     """All values that parts, (B, h, w, ...), have at a site, as channels: (B, h, w, C)."""
     return torch.cat([part.flatten(3) for part in parts], -1)
+
+
+class Sites:
+    """The sites of a map that are computed: rows are gathered there and scattered back.
+
+    chosen: (B, h, w), not zero where something is to be computed. None: everywhere, and maps stay as they are.
+    """
+
+    def __init__(self, chosen: Tensor | None = None):
+        # on other devices than CPUs waiting for the number of rows costs more than it saves
+        self.places = None
+        if chosen is not None and chosen.device.type == "cpu":
+            self.shape, self.places = chosen.shape, chosen.nonzero(as_tuple=True)
+            self.rows = chosen.flatten().nonzero().squeeze(1)
+
+    def gather(self, x: Tensor) -> Tensor:
+        """(B, h, w, ...) -> (1, n, 1, ...): as a map of one column, so that layers need not know."""
+        if self.places is None:
+            return x
+        # the gradient of index_select is much faster, but a neighbourhood would be copied for it
+        rows = x.flatten(0, 2).index_select(0, self.rows) if x.is_contiguous() else x[self.places]
+        return rows[None, :, None]
+
+    def scatter(self, rows: Tensor) -> Tensor:
+        """The inverse for (1, n, 1, C); zero elsewhere."""
+        if self.places is None:
+            return rows
+        flat = rows.new_zeros(self.shape.numel(), rows.shape[-1]).index_copy(0, self.rows, rows[0, :, 0])
+        return flat.unflatten(0, self.shape)
+
+
+EVERYWHERE = Sites()
 
 
 def subgroup(channels: slice, group: slice) -> slice:
@@ -82,6 +114,10 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.leave(self.hidden(x))
 
+    def of_parts(self, *parts: Tensor) -> Tensor:
+        """Parts of the context, (B, h, w, ...) -> (B, h, w, outputs)."""
+        return self(concatenate(parts))
+
 
 class ChannelCondition(nn.Module):
     """What conditions a group of channels on those decoded before it.
@@ -117,12 +153,18 @@ class ChannelConditionalHead(Head):
             ChannelCondition(width + n, config.conditional, p * places * c) for n, c in conditioned
         )
 
-    def code(self, num: Arithmetic, context: Sequence[Tensor], coder: Callable[[slice, Tensor], Tensor]) -> Tensor:
+    def code(
+        self,
+        num: Arithmetic,
+        context: Sequence[Tensor],
+        coder: Callable[[slice, Tensor], Tensor],
+        sites: Sites = EVERYWHERE,
+    ) -> Tensor:
         """The parts of the context -> all values, (B, h, w, places * channels).
 
-        coder: the channels of a group, and its parameters -> its values.
+        coder: the channels of a group, and its parameters -> its values. sites: where there are values.
         """
-        hidden = by_rows(lambda *rows: self.hidden(concatenate(rows)), *context)
+        hidden = by_rows(lambda *rows: self.hidden(concatenate(rows)), *map(sites.gather, context))
         parameters = self.leave(hidden).unflatten(-1, (self.parameters_each, self.places, -1)).split(self.channels, -1)
         inputs, first = [hidden], 0
         values: list[Tensor] = []
@@ -131,16 +173,41 @@ class ChannelConditionalHead(Head):
             if k:
                 inputs.append(num.embed(values[-1].flatten(-2)))
                 predicted = predicted + self.conditionals[k - 1](torch.cat(inputs, -1))
-            values.append(coder(slice(first, first + count), predicted).unflatten(-1, (self.places, count)))
+            coded = sites.gather(coder(slice(first, first + count), sites.scatter(predicted)))
+            values.append(coded.unflatten(-1, (self.places, count)))
             first += count
-        return torch.cat(values, -1).flatten(-2)
+        return sites.scatter(torch.cat(values, -1).flatten(-2))
+
+
+class FlagContext(nn.Module):
+    """The block flags of a level in four phases, one position of every 2x2 blocks each.
+
+    The context of a phase is what is known at the site, and the 5x5 neighbourhood of the flags of the phases before it.
+    """
+
+    SIZE = 5  # blocks along a side of the neighbourhoods
+
+    def __init__(self, inputs: int, width: int):
+        super().__init__()
+        self.heads = nn.ModuleList(Head(inputs + 2 * self.SIZE**2 * (k > 0), width, 3) for k in range(len(PHASES)))
+
+    def forward(self, num: Arithmetic, context: Sequence[Tensor], coder: Coder, level: int) -> Tensor:
+        """Parts of the context (B, h, w, ...), h and w even -> all flags, (B, h, w, 2), as network inputs."""
+        flags = num.zeros(*context[0].shape[:3], 2)
+        for k, ((i, j), head) in enumerate(zip(PHASES, self.heads, strict=True)):
+            parts = [part[:, i::2, j::2] for part in context]
+            if k:
+                parts.append(neighbourhood(flags, self.SIZE, i, j, 2))
+            logits = by_rows(cast(Head, head).of_parts, *parts)
+            flags[:, i::2, j::2] = num.embed_flags(coder(FlagGroup(level, (i, j)), logits))
+        return flags
 
 
 class FourPhaseContext(nn.Module):
     """n channels in four phases, one position of every 2x2 block each.
 
     The context of a phase is the size x size neighbourhood of the phases before it, that of `other` channels, which are
-    decoded already, and the level's features. channels: of each group of a head.
+    decoded already, and the level's features. channels: of each group of a head. flags: how many inputs the flags make.
     """
 
     def __init__(
@@ -152,16 +219,28 @@ class FourPhaseContext(nn.Module):
         size: int,
         level: int,
         config: ContextConfig,
+        flags: int = 0,
     ):
         super().__init__()
         self.n, self.size = (n := sum(channels)), size
-        inputs = (features + 2 * size * size * (n * (k > 0) + other) for k in range(len(PHASES)))
+        inputs = (features + 2 * size * size * (n * (k > 0) + other) + flags for k in range(len(PHASES)))
         self.heads = nn.ModuleList(ChannelConditionalHead(i, width, channels, 1, level, config) for i in inputs)
 
     def forward(
-        self, num: Arithmetic, features: Tensor, other: Tensor | None, coder: Coder, level: int, channels: slice
+        self,
+        num: Arithmetic,
+        features: Tensor,
+        other: Tensor | None,
+        coder: Coder,
+        level: int,
+        channels: slice,
+        flags: Sequence[Tensor] = (),
+        sites: Sites = EVERYWHERE,
     ) -> Tensor:
-        """features (B, h, w, C); other (B, 2h, 2w, C') as network inputs, or None -> all values, (B, 2h, 2w, n)."""
+        """features (B, h, w, C); other (B, 2h, 2w, C') as network inputs, or None -> all values, (B, 2h, 2w, n).
+
+        flags: further parts of the context, (B, h, w, ...). sites: where there are values.
+        """
         B, h, w, _ = features.shape
         decoded, values = num.zeros(B, 2 * h, 2 * w, 2 * self.n), None
         for k, ((i, j), head) in enumerate(zip(PHASES, self.heads, strict=True)):
@@ -170,11 +249,12 @@ class FourPhaseContext(nn.Module):
                 context.append(neighbourhood(decoded, self.size, i, j, 2))
             if other is not None:
                 context.append(neighbourhood(other, self.size, i, j, 2))
+            context += flags  # last, so that weights without flags grow by columns
 
             def code(part: slice, parameters: Tensor, phase: tuple[int, int] = (i, j)) -> Tensor:
                 return coder(CodingGroup(level, subgroup(channels, part), phase), parameters)
 
-            q = cast(ChannelConditionalHead, head).code(num, context, code)
+            q = cast(ChannelConditionalHead, head).code(num, context, code, sites)
             values = q.new_zeros(B, 2 * h, 2 * w, self.n) if values is None else values
             values[:, i::2, j::2] = q
             decoded[:, i::2, j::2] = num.embed(q)

@@ -180,6 +180,9 @@ class IntegerArithmetic:
     def embed(self, q: Tensor) -> Tensor:
         return self.look_up(q << FRACTION_BITS)
 
+    def embed_flags(self, flags: Tensor) -> Tensor:
+        return flags.float() * LOG_UNIT  # the unit of all other inputs
+
     def lowpass(self, q: Tensor) -> Tensor:
         return q << FRACTION_BITS
 

@@ -3,7 +3,8 @@
 There is no hyperprior: what is already decoded is the side information, from the coarsest level to the finest. The low
 band is interlaced: first a sparse grid, then the sites between, each predicted relative to the mean of its known
 neighbours. At each level the luma details are coded in four phases, one position of every 2x2 block each, then the
-chroma details, whose context includes the luma.
+chroma details, whose context includes the luma. At levels 1 and 2 the block flags come first (groups.py), where the
+weights have them: they are context for the values, and only flagged blocks have values.
 
 One autoregressive pass serves training (float layers, all integers known), encoding and decoding (integer layers,
 values known or read on the way): see groups.py for the coder callback, integer.py for the integer layers.
@@ -22,13 +23,16 @@ from ..layers import by_rows, depth_to_space, space_to_depth
 from ..subbands import LEVELS, Subbands
 from .arithmetic import Arithmetic
 from .config import CURRENT, ContextConfig
-from .groups import CHROMA, LUMA, PHASES, Coder, CodingGroup
+from .groups import CHROMA, FLAGGED_LEVELS, LUMA, PHASES, Coder, CodingGroup
 from .heads import (
+    EVERYWHERE,
     ChannelConditionalHead,
     Dense,
+    FlagContext,
     FourPhaseContext,
     Head,
     Residual,
+    Sites,
     concatenate,
     extra_blocks,
     neighbourhood,
@@ -96,25 +100,30 @@ class InterlacedLowBand(nn.Module):
 
 
 class DetailLevel(nn.Module):
-    """One level's details: features on the grid of 2x2 blocks, luma heads, chroma heads.
+    """One level's details: block flags, features on the grid of 2x2 blocks, luma heads, chroma heads.
 
-    Also makes the features that the next finer level inherits.
+    Inputs that the flags make are the last ones of each layer, so that weights without flags grow by columns. Also
+    makes the features that the next finer level inherits.
     """
 
     def __init__(self, level: int, inherited: int, config: ContextConfig):
         super().__init__()
         width, head = config.features[level - 1], config.heads[level - 1]
-        self.level, coarsest = level, level == LEVELS
-        self.enter = Dense(inherited + 9 * 24 + (0 if coarsest else 9 * 18), width)
+        self.level, parent = level, 0 if level == LEVELS else 9 * 18
+        self.flags = (
+            FlagContext(inherited + parent, config.flag_head) if config.flags and level in FLAGGED_LEVELS else None
+        )
+        flags = 9 * 2 if self.flags else 0
+        self.enter = Dense(inherited + 9 * 24 + parent + flags, width)
         self.body, self.extra = Residual(width), extra_blocks(width, config.extra_blocks[level - 1])
-        self.luma = FourPhaseContext(LUMA_CHANNELS, 0, width, head, 5, level, config)
+        self.luma = FourPhaseContext(LUMA_CHANNELS, 0, width, head, 5, level, config, flags)
         # at the coarse levels chroma has four phases of its own; at the fine ones, where little of it is left, one
         if level > 2:
             self.chroma: FourPhaseContext | ChannelConditionalHead = FourPhaseContext(
-                CHROMA_CHANNELS, 3, width, head, 3, level, config
+                CHROMA_CHANNELS, 3, width, head, 3, level, config, flags
             )
         else:
-            self.chroma = ChannelConditionalHead(width + 9 * 24, 2 * head, CHROMA_CHANNELS, 4, level, config)
+            self.chroma = ChannelConditionalHead(width + 9 * 24 + flags, 2 * head, CHROMA_CHANNELS, 4, level, config)
         self.up = Dense(width, 4 * width) if level > 1 else None
 
     def forward(
@@ -128,16 +137,30 @@ class DetailLevel(nn.Module):
         context = [inherited, neighbourhood(space_to_depth(num.contrast(low)), 3)]
         if parent is not None:
             context.append(neighbourhood(num.embed(parent), 3))
-        f = by_rows(lambda *rows: self.extra(self.body(self.enter(concatenate(rows)))), *context)
-        y = self.luma(num, f, None, coder, self.level, LUMA)
+        flags, everything, luma, chroma = [], EVERYWHERE, EVERYWHERE, EVERYWHERE
+        if self.flags is not None:
+            coarser = (context[0], context[2])  # nothing of the low band: the features have seen it at coarser levels
+            known = self.flags(num, coarser, coder, self.level)
+            luma, chroma = Sites(known[..., 0]), Sites(known[..., 1])
+            if self.up is None:  # or the next level would inherit the features of every site
+                everything = Sites(known.amax(-1))
+            flags = [neighbourhood(known, 3)]
+            context += flags
+        f = everything.scatter(
+            by_rows(
+                lambda *rows: self.extra(self.body(self.enter(concatenate(rows)))), *map(everything.gather, context)
+            )
+        )
+        y = self.luma(num, f, None, coder, self.level, LUMA, flags, luma)
         if isinstance(self.chroma, FourPhaseContext):
-            c = self.chroma(num, f, num.embed(y), coder, self.level, CHROMA)
+            c = self.chroma(num, f, num.embed(y), coder, self.level, CHROMA, flags, chroma)
         else:
 
             def code(part: slice, parameters: Tensor) -> Tensor:
                 return coder(CodingGroup(self.level, subgroup(CHROMA, part), None), parameters)
 
-            c = depth_to_space(self.chroma.code(num, (f, neighbourhood(space_to_depth(num.embed(y)), 3)), code))
+            parts = f, neighbourhood(space_to_depth(num.embed(y)), 3), *flags
+            c = depth_to_space(self.chroma.code(num, parts, code, chroma))
         return torch.cat((y, c), -1), None if self.up is None else depth_to_space(self.up(f))
 
 

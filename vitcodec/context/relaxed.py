@@ -52,6 +52,9 @@ class RelaxedArithmetic:
     def embed(self, q: Tensor) -> Tensor:
         return _LookUp.apply(q * UNIT, self.exact, UNIT)
 
+    def embed_flags(self, flags: Tensor) -> Tensor:
+        return self.exact.embed_flags(flags)
+
     def lowpass(self, q: Tensor) -> Tensor:
         return q * UNIT
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..context.arithmetic import FloatArithmetic
 from ..context.config import CURRENT, ContextConfig
-from ..context.groups import CodingGroup
+from ..context.groups import CodingGroup, FlagGroup
 from ..context.model import ContextModel
 from ..pretrained import registry
 from ..pretrained.presets import PRESETS
@@ -126,8 +126,8 @@ def _context_rows(context: ContextModel, height: int, width: int) -> list[Row]:
     recorder = _Recorder(height * width)
     recorder.watch(context, "context")
 
-    def coder(group: CodingGroup, parameters: Tensor) -> Tensor:
-        return parameters[..., : parameters.shape[-1] // 3]
+    def coder(group: CodingGroup | FlagGroup, parameters: Tensor) -> Tensor:
+        return parameters[..., : 2 if isinstance(group, FlagGroup) else parameters.shape[-1] // 3]
 
     with torch.device("meta"):
         features = context.step_features(torch.empty(1))

@@ -56,6 +56,8 @@ def calibrate(
 
     def watch(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            if not output.numel():  # no block of the sample is flagged
+                return
             top = output.flatten(0, -2).amax(0)
             largest[name] = torch.maximum(largest[name], top) if name in largest else top
 

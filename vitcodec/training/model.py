@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import wavelet
@@ -94,6 +95,20 @@ class Average:
         current = self.module.state_dict()
         floats = [k for k in self.mean if self.mean[k].is_floating_point()]
         torch._foreach_lerp_([self.mean[k] for k in floats], [current[k] for k in floats], weight)
+
+
+def load_grown(context: ContextModel, weights: Mapping[str, Tensor]) -> None:
+    """Load weights of a context model that lacks parts of this one, such as block flags.
+
+    New inputs are the last columns of a layer and get zeros; new layers stay as they are made: the predictions of what
+    both models code are equal. Raises RuntimeError for weights that do not fit otherwise.
+    """
+    state = context.state_dict()
+    for name, value in weights.items():
+        if name in state and value.ndim == 2 and len(value) == len(state[name]):
+            value = F.pad(value, (0, state[name].shape[1] - value.shape[1]))
+        state[name] = value
+    context.load_state_dict(state)
 
 
 @torch.no_grad()

@@ -1,0 +1,305 @@
+"""Train the context model with block flags on fixed tokens of the shipped `swin` model.
+
+    python dev/train_context.py cache runs/tokens shared/data/train/train-0*.tar --val shared/data/train/val.tar
+    --count 700
+
+writes tokens of random crops at random qualities: half of them rounded, a quarter each as efforts 2 and 3 choose them.
+Shards (NNNN.npz) are added until there are that many crops; a stopped run goes on with the next shard.
+
+    python dev/train_context.py train runs/tokens -o runs/context-flags --until 23:40
+
+trains the context model on them; nothing else changes, so the loss is bits alone. It starts from the weights that ship,
+grown by the flags, and goes on from its checkpoint if there is one, by the clock. It writes log.jsonl, checkpoint.pt
+(weights, their average, the optimisers' state) and average.safetensors (the averaged weights in half precision).
+Validation compares values + flags with the shipped model without flags on the same tokens, in %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vitcodec import Codec
+from vitcodec.context.arithmetic import FloatArithmetic
+from vitcodec.context.density import RateEstimator
+from vitcodec.context.model import ContextModel
+from vitcodec.distortion import TUNINGS
+from vitcodec.options import QUALITIES
+from vitcodec.pretrained import registry
+from vitcodec.pretrained.loading import own_name, stored_name
+from vitcodec.quality import round_tokens, step_of
+from vitcodec.rdo import EFFORTS, RDOSearch
+from vitcodec.subbands import LEVELS, Subbands
+from vitcodec.training.data import Crops, read_images, validation_crops
+from vitcodec.training.model import Average, load_grown
+from vitcodec.training.optimiser import optimisers
+from vitcodec.training.package import FLOAT_CONTEXT
+
+MODEL = "swin"
+STEPS = 120.0, 64.0, 32.0, 12.0  # quantisation steps in 8-bit levels that are validated
+CROP = 256  # pixels along a side
+SHARD, PAIR = 40, 2  # crops in a file; crops that are searched at once
+KINDS = 1, 1, 2, 3  # efforts of a shard's pairs, equally often
+VALIDATION, VALIDATION_CROPS, VALIDATION_EFFORT = "val.npz", 16, 2
+
+
+def save_tokens(path: Path, tokens: list[Subbands], steps: list[float]) -> None:
+    """Tokens of batches, and the step of each crop, into one file; it is there at once or not at all."""
+    bands = {"low": [t.low for t in tokens]} | {f"level{k}": [t[k] for t in tokens] for k in range(1, LEVELS + 1)}
+    arrays = {k: torch.cat(v).to(torch.int16).cpu().numpy() for k, v in bands.items()}
+    temporary = path.with_suffix(".partial.npz")
+    np.savez_compressed(temporary, steps=np.array(steps, np.float32), **arrays)
+    temporary.replace(path)
+
+
+def load_tokens(paths: list[Path]) -> tuple[Subbands, Tensor]:
+    """The crops of files: int16 tokens of one batch, steps (N,) in 8-bit levels."""
+    parts = [dict(np.load(path)) for path in paths]
+
+    def joined(key: str) -> Tensor:
+        return torch.from_numpy(np.concatenate([part[key] for part in parts]))
+
+    return Subbands(joined("low"), tuple(joined(f"level{k}") for k in range(1, LEVELS + 1))), joined("steps")
+
+
+class Tokeniser:
+    """What the shipped encoder makes of crops."""
+
+    def __init__(self, device: str):
+        self.codec = Codec.load(MODEL, device=device)
+        self.distortion = TUNINGS[self.codec.config.tune]
+
+    def __call__(self, images: Tensor, quality: int, effort: int) -> Subbands:
+        """Images (B, H, W, 3) in 0..255 -> int32 tokens as `effort` chooses them."""
+        autoencoder, entropy = self.codec.autoencoder, self.codec.entropy
+        point = entropy.point(quality, autoencoder.steps)
+        with torch.no_grad():
+            tokens = round_tokens(autoencoder.encode(images, point.step), self.codec.config.dead_zone)
+        config = EFFORTS[effort]
+        if not config.rounds:
+            return tokens
+        return RDOSearch(autoencoder, entropy, point, self.distortion, config).search(images, tokens)
+
+
+def cache(arguments: argparse.Namespace) -> None:
+    folder: Path = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenise = Tokeniser(arguments.device)
+    if not (folder / VALIDATION).exists():
+        images = validation_crops(read_images([arguments.val]), CROP, VALIDATION_CROPS).to(arguments.device)
+        tokens, steps = [], []
+        for step in STEPS:
+            quality = min(QUALITIES, key=lambda q: abs(math.log(step_of(q) / step)))
+            for pair in images.split(PAIR):
+                tokens.append(tokenise(pair, quality, VALIDATION_EFFORT))
+                steps += [step_of(quality)] * len(pair)
+        save_tokens(folder / VALIDATION, tokens, steps)
+    images = list(read_images(arguments.data))
+    for number in range(-(-arguments.count // SHARD)):
+        path = folder / f"{number:04}.npz"
+        if path.exists():
+            continue
+        start, rng, crops = time.time(), np.random.default_rng(number), Crops(images, number, arguments.device)
+        pairs, tokens, steps = SHARD // PAIR, [], []
+        kinds = rng.permutation(np.resize(KINDS, pairs))
+        for k, effort in enumerate(kinds):  # a stratum of the qualities for each pair
+            quality = QUALITIES[int((k + rng.random()) * len(QUALITIES) / pairs)]
+            tokens.append(tokenise(crops.batch(PAIR, CROP), quality, int(effort)))
+            steps += [step_of(quality)] * PAIR
+        save_tokens(path, tokens, steps)
+        print(f"{datetime.now():%H:%M:%S} {path.name}: {SHARD} crops in {time.time() - start:.0f} s", flush=True)
+
+
+class FixedTokens:
+    """The crops of a cache, sorted by step, on a device."""
+
+    def __init__(self, folder: Path, device: torch.device):
+        paths = sorted(p for p in folder.glob("[0-9]*.npz") if p.stem.isdigit())
+        if not paths:
+            raise SystemExit(f"{folder}: no tokens; run `cache` first")
+        tokens, steps = load_tokens(paths)
+        order = torch.argsort(steps)
+        self.tokens, self.steps = tokens.map(lambda t: t[order].to(device)), steps[order].to(device)
+
+    def batch(self, count: int) -> tuple[Subbands, Tensor]:
+        """Tokens as floats and steps (count,): a random crop of each stratum of the steps."""
+        chosen = ((torch.arange(count) + torch.rand(count)) / count * len(self.steps)).long().to(self.steps.device)
+        return self.tokens.map(lambda t: t[chosen].float()), self.steps[chosen]
+
+
+def measured(context: ContextModel, tokens: Subbands, step: Tensor) -> RateEstimator:
+    """What a pass over tokens, as floats, with steps (B,) costs."""
+    meter = RateEstimator(tokens, tokens, context.base, step)
+    arithmetic, features = FloatArithmetic(step.device), context.step_features(step)
+    context.autoregressive_pass(arithmetic, features, *tokens.grid, meter)
+    return meter
+
+
+@torch.no_grad()
+def validated(context: ContextModel, tokens: Subbands, steps: Tensor) -> dict[str, list[float]]:
+    """Means at each of STEPS: bits per pixel, those of flags alone, and shares of flagged blocks in %."""
+    found: dict[str, list[float]] = {}
+    for at in STEPS:
+        rows: list[dict[str, float]] = []
+        for k in torch.nonzero((torch.log(steps / at)).abs() < 0.1).flatten().split(4):
+            meter = measured(context, tokens.map(lambda t, k=k: t[k].float()), steps[k])
+            shares = {f"{n}{l}": f[..., c].mean().item() for l, f in meter.flags.items() for c, n in enumerate("yc")}
+            rates = {"bpp": meter.bits(), "flags_bpp": meter.flag_bits()}
+            rows.append({k: v.mean().item() / CROP**2 for k, v in rates.items()})
+            rows[-1] |= {f"flagged_{k}": 100 * v for k, v in shares.items()}
+        for key in rows[0]:
+            found.setdefault(key, []).append(round(float(np.mean([row[key] for row in rows])), 5))
+    return found
+
+
+def train(arguments: argparse.Namespace) -> None:
+    torch.manual_seed(arguments.seed)
+    device, folder = torch.device(arguments.device), arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def log(**entry: object) -> None:
+        with (folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"time": datetime.now().isoformat(timespec="seconds"), **entry}) + "\n")
+        print(entry, flush=True)
+
+    config = registry.find(MODEL)
+    shipped = {own_name(k): v.float() for k, v in load_file(config.folder / FLOAT_CONTEXT).items()}
+    context = ContextModel(replace(config.context, flags=True)).to(device)
+    load_grown(context, shipped)
+    held = load_tokens([arguments.tokens / VALIDATION])
+    held = held[0].map(lambda t: t.to(device)), held[1].to(device)
+    plain = ContextModel(config.context).to(device)
+    plain.load_state_dict(shipped)
+    reference = np.array(validated(plain, *held)["bpp"])
+    del plain
+
+    if arguments.levels:
+        context.requires_grad_(False)
+        for level in arguments.levels:
+            context.levels[LEVELS - level].requires_grad_(True)
+    fresh = nn.ModuleList(level.flags for level in context.levels if level.flags is not None)
+    rates = [(o, arguments.flag_lr) for o in optimisers(fresh, arguments.bfloat16)]
+    fresh.requires_grad_(False)  # the others' optimisers leave them out
+    rates += [(o, arguments.lr) for o in optimisers(context, arguments.bfloat16)]
+    fresh.requires_grad_(True)
+    trained = [p for p in context.parameters() if p.requires_grad]
+    average, k = Average(context, arguments.average), 0
+    checkpoint = folder / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        context.load_state_dict(state["context"])
+        average.mean, k = state["average"], state["k"]
+        for (optimiser, _), saved in zip(rates, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+    else:
+        log(shipped_bpp=reference.tolist(), steps=STEPS)
+
+    def save() -> None:
+        states = [o.state_dict() for o, _ in rates]
+        state = {"context": context.state_dict(), "average": average.mean, "k": k, "optimisers": states}
+        torch.save(state, checkpoint.with_suffix(".tmp"))
+        checkpoint.with_suffix(".tmp").replace(checkpoint)
+        halves = {stored_name(n): v.half().contiguous() for n, v in average.mean.items()}
+        save_file(halves, folder / "average.safetensors")
+
+    def validate() -> None:
+        current = copy.deepcopy(context.state_dict())
+        context.load_state_dict(average.mean)
+        found = validated(context, *held)
+        context.load_state_dict(current)
+        change = (100 * (np.array(found["bpp"]) / reference - 1)).round(3).tolist()
+        log(k=k, minutes=round((time.time() - start) / 60, 1), change_percent=change, **found)
+
+    start, end = time.time(), arguments.until.timestamp()
+    saved = checked = loaded = start
+    data, losses = FixedTokens(arguments.tokens, device), []
+    log(k=k, crops=len(data.steps), until=f"{arguments.until:%H:%M}", lr=arguments.lr, flag_lr=arguments.flag_lr)
+    while (done := (time.time() - start) / (end - start)) < 1:
+        for optimiser, rate in rates:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1, (k + 1) / 20) * (1 - done) ** 0.8
+        tokens, step = data.batch(arguments.batch)
+        with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
+            meter = measured(context, tokens, step)
+        loss = (meter.bits() * step / 26).mean() / CROP**2
+        for optimiser, _ in rates:
+            optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        for optimiser, _ in rates:
+            optimiser.step()
+        k += 1
+        average.update(k)
+        losses.append((loss.item(), meter.flag_bits().mean().item() / CROP**2))
+        now = time.time()
+        if k % 25 == 0:
+            mean, flags = np.mean(losses, 0)
+            log(k=k, loss=round(float(mean), 5), flags_bpp=round(float(flags), 5))
+            losses = []
+        if now - saved > 240:
+            save()
+            saved = now
+        if now - loaded > 600:
+            data, loaded = FixedTokens(arguments.tokens, device), now
+            log(k=k, crops=len(data.steps))
+        if now - checked > 60 * arguments.validate:
+            validate()
+            checked = time.time()
+    save()
+    validate()
+
+
+def until(text: str) -> datetime:
+    """'18:05' today, or '90m' from now."""
+    if text.endswith("m"):
+        return datetime.now() + timedelta(minutes=float(text[:-1]))
+    hour, minute = map(int, text.split(":"))
+    return datetime.now().replace(hour=hour, minute=minute, second=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    making = commands.add_parser("cache", help="write tokens")
+    making.set_defaults(run=cache)
+    making.add_argument("folder", type=Path, help="where the tokens go")
+    making.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
+    making.add_argument("--val", type=Path, required=True)
+    making.add_argument("--count", type=int, default=700, help="crops, with those that are there already")
+    training = commands.add_parser("train", help="train on them")
+    training.set_defaults(run=train)
+    training.add_argument("tokens", type=Path, help="the folder of a cache; new shards are taken up on the way")
+    training.add_argument("-o", "--output", type=Path, required=True)
+    training.add_argument(
+        "--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rates fall to that moment"
+    )
+    training.add_argument("--levels", type=lambda text: [int(n) for n in text.split(",")], help="1,2; otherwise all")
+    training.add_argument("--lr", type=float, default=3e-4, help="of weights that were trained before")
+    training.add_argument("--flag-lr", type=float, default=2e-3, help="of the flags' heads")
+    training.add_argument("--batch", type=int, default=4)
+    training.add_argument("--average", type=float, default=0.998, help="decay of the averaged weights")
+    training.add_argument("--validate", type=float, default=10, help="minutes between validations")
+    training.add_argument("--bfloat16", action="store_true")
+    training.add_argument("--seed", type=int, default=0)
+    for command in (making, training):
+        command.add_argument("--device", default="cpu")
+        command.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.autograd.set_multithreading_enabled(False)
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Block flags of the context model: what they say, what they cost, and what they leave alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vitcodec.context.arithmetic import FloatArithmetic
+from vitcodec.context.config import ContextConfig
+from vitcodec.context.density import RateEstimator, flag_bits
+from vitcodec.context.groups import FLAGGED_LEVELS, CodingGroup, FlagGroup, block_flags
+from vitcodec.context.model import ContextModel
+from vitcodec.models.summary import table_of
+from vitcodec.pretrained.config import context_config
+from vitcodec.pretrained.presets import PRESETS
+from vitcodec.subbands import Subbands
+from vitcodec.training.model import load_grown
+
+SMALL = ContextConfig(
+    features=(8, 8, 8, 8), heads=(8, 8, 8, 8), low_head=8, conditional=8, extra_blocks=(0, 1, 1, 1), flags=True
+)
+STEP = torch.tensor([9.0])
+
+
+def sparse_tokens(rows: int = 4, columns: int = 6, density: float = 0.05) -> Subbands:
+    """Whole numbers as floats, mostly zero at the fine levels."""
+    generator = torch.Generator().manual_seed(1)
+
+    def band(h: int, w: int, c: int, share: float) -> torch.Tensor:
+        values = (3 * torch.randn(1, h, w, c, generator=generator)).round()
+        return values * (torch.rand(1, h, w, c, generator=generator) < share)
+
+    details = (band(rows << 4 - l, columns << 4 - l, 9, min(1, density * l * l)) for l in range(1, 5))
+    return Subbands(band(rows, columns, 3, 1), tuple(details))
+
+
+def model(config: ContextConfig = SMALL) -> ContextModel:
+    """Random weights in every layer, also in those that start as zero."""
+    torch.manual_seed(0)
+    context = ContextModel(config)
+    for p in context.parameters():
+        torch.nn.init.normal_(p, std=0.15)
+    return context
+
+
+@torch.no_grad()
+def run(context: ContextModel, tokens: Subbands, coder) -> Subbands:
+    return context.autoregressive_pass(FloatArithmetic(), context.step_features(STEP), *tokens.grid, coder)
+
+
+def estimator(context: ContextModel, tokens: Subbands) -> RateEstimator:
+    meter = RateEstimator(tokens, tokens, context.base, STEP)
+    run(context, tokens, meter)
+    return meter
+
+
+def test_a_flag_says_whether_a_block_has_a_value():
+    values = torch.zeros(1, 4, 6, 9)
+    values[0, 1, 2, 0] = -1.0  # luma, block (0, 1)
+    values[0, 2, 5, 8] = 2.0  # chroma, block (1, 2)
+    assert block_flags(values).nonzero().tolist() == [[0, 0, 1, 0], [0, 1, 2, 1]]
+
+
+def test_the_flags_of_all_phases_are_those_of_the_level():
+    tokens, seen = sparse_tokens(), {level: [] for level in FLAGGED_LEVELS}
+
+    def coder(group: CodingGroup | FlagGroup, parameters: torch.Tensor) -> torch.Tensor:
+        if isinstance(group, FlagGroup):
+            assert parameters.shape[-1] == 3
+            seen[group.level].append(group.phase)
+        return group.gather(tokens)
+
+    coded = run(model(), tokens, coder)
+    assert all(torch.equal(a, b) for a, b in coded.zip(tokens))
+    assert all(len(set(phases)) == 4 for phases in seen.values())
+
+
+class Decoder:
+    """Reads the groups of a payload in order; values of unflagged blocks are zero, and nothing else is known."""
+
+    def __init__(self, payload: list[torch.Tensor]):
+        self.payload, self.flags = iter(payload), {}
+        self.parameters: list[torch.Tensor] = []
+
+    def __call__(self, group: CodingGroup | FlagGroup, parameters: torch.Tensor) -> torch.Tensor:
+        values = next(self.payload)
+        if isinstance(group, FlagGroup):
+            self.parameters.append(parameters)
+            B, h, w, _ = values.shape
+            flags = self.flags.setdefault(group.level, values.new_zeros(B, 2 * h, 2 * w, 2))
+            flags[:, group.phase[0] :: 2, group.phase[1] :: 2] = values
+            return values
+        if group.level in self.flags:
+            flagged = self.flags[group.level][..., group.flag, None]
+            self.parameters.append(parameters * flagged)
+            return values * flagged
+        self.parameters.append(parameters)
+        return values
+
+
+def test_a_decoder_that_knows_flagged_values_alone_predicts_the_same():
+    tokens, context = sparse_tokens(), model()
+    payload, known = [], []
+
+    def encoder(group: CodingGroup | FlagGroup, parameters: torch.Tensor) -> torch.Tensor:
+        values = group.gather(tokens)
+        flag = None if isinstance(group, FlagGroup) else group.flag
+        if flag is None:
+            known.append(parameters)
+            payload.append(values.clone())
+            return values
+        flagged = block_flags(tokens[group.level])[..., flag, None]
+        payload.append(values + ~flagged * 7)  # what an unflagged block holds must not be read
+        known.append(parameters * flagged)
+        return values
+
+    run(context, tokens, encoder)
+    decoder = Decoder(payload)
+    decoded = run(context, tokens, decoder)
+    assert all(torch.equal(a, b) for a, b in decoded.zip(tokens))
+    assert all(torch.equal(a, b) for a, b in zip(known, decoder.parameters, strict=True))
+
+
+def test_the_bits_of_flags_are_those_of_their_probabilities():
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    for luma in (0, 1):
+        for chroma in (0, 1):
+            flags = torch.tensor([float(luma), float(chroma)]).expand(5, 2)
+            p = torch.sigmoid(logits)
+            expected = torch.stack(
+                [(p[:, 0] if luma else 1 - p[:, 0]), (p[:, 1 + luma] if chroma else 1 - p[:, 1 + luma])], -1
+            )
+            assert torch.allclose(flag_bits(flags, logits), -torch.log2(expected), atol=1e-5)
+
+
+def test_empty_levels_cost_their_flags_alone():
+    tokens = sparse_tokens()
+    empty = Subbands(tokens.low, (tokens[1] * 0, tokens[2] * 0, *tokens.details[2:]))
+    context = model()
+    coarse = RateEstimator(empty, empty, context.base, STEP)
+    with torch.no_grad():
+        context.autoregressive_pass(FloatArithmetic(), context.step_features(STEP), 4, 6, coarse, finest=3)
+    meter = estimator(context, empty)
+    assert meter.bits().item() == pytest.approx((coarse.bits() + meter.flag_bits()).item(), rel=1e-6)
+    assert coarse.flag_bits().item() == 0 < meter.flag_bits().item()
+
+
+def test_neighbouring_flags_are_context_for_the_values():
+    bands, context = sparse_tokens(), model()
+    bands[1][...] = 0
+    bands[1][:, 1:-1:2, 1:-1:2, 0] = 1  # of the second phase, so that only the flags can tell the first one
+    changed = bands.map(torch.clone)
+    changed[1][:, 21, 21, 0] = 0
+
+    def first(bands: Subbands) -> torch.Tensor:
+        out = []
+
+        def coder(group: CodingGroup | FlagGroup, parameters: torch.Tensor) -> torch.Tensor:
+            if isinstance(group, CodingGroup) and group.level == 1 and group.phase == (0, 0):
+                out.append(parameters)
+            return group.gather(bands)
+
+        run(context, bands, coder)
+        return out[0]
+
+    difference = (first(bands) - first(changed)).abs().amax((0, 3))
+    assert (difference[9:12, 9:12] > 1e-4).all()
+    assert (difference[:8] < 1e-5).all() and (difference[13:] < 1e-5).all()
+
+
+def test_only_flagged_blocks_are_computed():
+    tokens, context = sparse_tokens(), model()
+    tokens[1][:, :, :24] = 0
+    rows = {}
+    for name, module in context.named_modules():
+        module.register_forward_hook(lambda m, i, output, name=name: rows.update({name: output}))
+    run(context, tokens, lambda group, parameters: group.gather(tokens))
+    blocks = block_flags(tokens[1])
+    head, chroma = (rows[f"levels.3.{part}.leave"] for part in ("luma.heads.2", "chroma"))
+    assert head[..., 0].numel() == blocks[..., 0].sum() and chroma[..., 0].numel() == blocks[..., 1].sum()
+    assert rows["levels.3.enter"][..., 0].numel() == blocks.any(-1).sum() < blocks[..., 0].numel() / 2
+    assert rows["levels.2.enter"].shape[1:3] == (8, 12)  # level 1 inherits these everywhere
+
+
+def test_weights_without_flags_grow():
+    plain, grown, tokens = model(replace(SMALL, flags=False)), ContextModel(SMALL), sparse_tokens(density=1.0)
+    for level in FLAGGED_LEVELS:
+        tokens[level][...] = tokens[level].sign() + (tokens[level] == 0)  # every block is flagged
+    load_grown(grown, plain.state_dict())
+    before, after = estimator(plain, tokens), estimator(grown, tokens)
+    values = (after.bits() - after.flag_bits()).item()
+    assert values == pytest.approx(before.bits().item(), rel=1e-5)
+    blocks = sum(2 * tokens[level][0, ::2, ::2, 0].numel() for level in FLAGGED_LEVELS)
+    assert after.flag_bits().item() == pytest.approx(blocks)  # one bit each: nothing is known of them yet
+    with pytest.raises(RuntimeError):
+        load_grown(grown, model(replace(SMALL, heads=(9, 8, 8, 8))).state_dict())
+
+
+def test_everything_that_codes_flags_learns():
+    context, tokens = model(), sparse_tokens()
+    meter = RateEstimator(tokens, tokens, context.base, STEP)
+    context.autoregressive_pass(FloatArithmetic(), context.step_features(STEP), *tokens.grid, meter)
+    meter.bits().sum().backward()
+    heads = [(n, p) for n, p in context.named_parameters() if ".flags." in n]
+    assert len(heads) == 2 * 4 * 8 and all(p.grad.abs().sum() > 0 for n, p in heads)
+
+
+def test_weights_that_do_not_say_so_have_no_flags():
+    assert not context_config({"features": [8, 8, 8, 8]}).flags
+    assert not any("flags" in name for name in ContextModel(replace(SMALL, flags=False)).state_dict())
+
+
+def test_the_layer_table_counts_the_flags():
+    preset = PRESETS["cnn"]
+    rows = {row.layer: row for row in table_of(preset.family, preset.config, SMALL, 256, 256)}
+    context = ContextModel(SMALL)
+    counted = sum(row.parameters for name, row in rows.items() if name.startswith("context"))
+    assert counted == sum(p.numel() for p in context.parameters())
