@@ -6,6 +6,9 @@ byte first without trailing zero bytes, which the reader puts back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import constriction
 import numpy as np
 
@@ -14,7 +17,26 @@ from ..errors import FormatError
 _TABLE = constriction.stream.model.Categorical(perfect=False)
 _UNIFORM = constriction.stream.model.Uniform()
 IMPOSSIBLE = AssertionError, ValueError  # what constriction raises on data that no encoder wrote
+Model = Any  # constriction's model of one table, made once
 BLOCK = 1 << 15  # values handed over at once, to bound the memory of their table rows
+
+
+def table_model(frequencies: np.ndarray) -> Model:
+    """The model of a table, (n,), n of at least 2, of which each is at least 1."""
+    return constriction.stream.model.Categorical(frequencies.astype(np.float32), perfect=False)
+
+
+def uniform_model(size: int) -> Model:
+    """The model of 0..size - 1, size of at least 2."""
+    return constriction.stream.model.Uniform(size)
+
+
+def runs(sorted_keys: np.ndarray) -> list[tuple[int, int, int]]:
+    """Ascending whole numbers (N,) -> (number, start, stop) of each run of equal ones."""
+    if not len(sorted_keys):
+        return []
+    starts = np.flatnonzero(np.diff(sorted_keys, prepend=sorted_keys[0] - 1))
+    return list(zip(sorted_keys[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(sorted_keys)], strict=True))
 
 
 class Encoder:
@@ -32,6 +54,16 @@ class Encoder:
         """values[i] in 0..sizes[i] - 1, sizes of at least 2."""
         if len(values):
             self._coder.encode(values.astype(np.int32), _UNIFORM, sizes.astype(np.int32))
+
+    def write_grouped(self, symbols: np.ndarray, keys: np.ndarray, model: Callable[[int], Model]) -> None:
+        """Symbols (N,) int32 with their models' keys: those of the smallest key first, else in their order.
+
+        That makes one call for each model, not a table's row for each symbol.
+        """
+        order = np.argsort(keys.astype(np.uint16), kind="stable")  # a radix sort
+        ordered = symbols[order]
+        for key, start, stop in runs(keys[order]):
+            self._coder.encode(ordered[start:stop], model(key))
 
     def finish(self) -> bytes:
         return self._coder.get_compressed().astype(">u4").tobytes().rstrip(b"\0")
@@ -55,6 +87,16 @@ class Decoder:
         if not len(sizes):
             return np.zeros(0, np.int32)
         return self._coder.decode(_UNIFORM, sizes.astype(np.int32))
+
+    def read_grouped(self, keys: np.ndarray, model: Callable[[int], Model]) -> np.ndarray:
+        """The mirror of write_grouped."""
+        order = np.argsort(keys.astype(np.uint16), kind="stable")  # a radix sort
+        out = np.empty(len(keys), np.int32)
+        ordered = np.empty(len(keys), np.int32)
+        for key, start, stop in runs(keys[order]):
+            ordered[start:stop] = self._coder.decode(model(key), stop - start)
+        out[order] = ordered
+        return out
 
     def finish(self) -> None:
         """Raise FormatError unless the data end here."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from .catalogue import Network
 from .layers import ZERO_POINT, Layer
 from .ops import GATE_FACTOR, GATE_HALF
 
@@ -176,3 +177,8 @@ def build(
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
+
+
+def graph_of(network: Network) -> bytes:
+    """A network of the catalogue as an ONNX model."""
+    return build(network.function, dict(network.inputs), list(network.outputs))

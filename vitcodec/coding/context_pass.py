@@ -1,0 +1,85 @@
+"""The context model's pass over one tile: which networks run on which rows, in which order values are coded.
+
+The order and the contexts are those of the float model, context/model.py, whose docstrings say why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..context.config import ContextConfig
+from ..engines import Engine
+from ..integer.context import condition
+from ..subbands import LEVELS, Subbands
+from .groups import Group, level_grid
+from .maps import LookUp
+
+Channels = Sequence[int]  # of each group of channels that are coded together
+ValueCoder = Callable[[Group, np.ndarray], np.ndarray]  # Coder.values
+
+
+def luma_channels(config: ContextConfig) -> Channels:
+    """The orientations of luma one after another, where channels are conditioned on those before them."""
+    return (1, 1, 1) if config.conditional else (3,)
+
+
+def chroma_channels(config: ContextConfig) -> Channels:
+    """The two colours one after the other."""
+    return (3, 3) if config.conditional else (6,)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A context model's networks, and how decoded integers enter them."""
+
+    engine: Engine
+    config: ContextConfig
+    look_up: LookUp
+
+    def run(self, network: str, rows: np.ndarray) -> list[np.ndarray]:
+        """rows (n, c) uint8, n at least 1 -> outputs (n, c')."""
+        return [y.reshape(-1, y.shape[-1]) for y in self.engine.run(network, rows[None, None])]
+
+    def code(
+        self,
+        head: str,
+        rows: np.ndarray,
+        coder: ValueCoder,
+        level: int,
+        first: int,
+        channels: Channels,
+        places: np.ndarray,
+    ) -> np.ndarray:
+        """Run a head, and code its groups of channels one after another.
+
+        rows: (n, c), its inputs at n sites. first: the level's channel that it begins with; places: (n, P), as Group.
+        Returns the values, (n, P, sum of the channels).
+        """
+        count, each = len(rows), places.shape[1]
+        values = np.empty((count, each, sum(channels)), np.int32)
+        if not count:
+            return values
+        sums, *hidden = self.run(head, rows)
+        predicted = np.split(sums, np.cumsum([3 * each * c for c in channels])[:-1], 1)
+        inputs, start = hidden, 0
+        for k, (c, parameters) in enumerate(zip(channels, predicted, strict=True)):
+            if k:
+                decoded = np.empty((count, 2 * each * channels[k - 1]), np.uint8)
+                self.look_up.values(values[..., start - channels[k - 1] : start].reshape(count, -1), decoded)
+                inputs = [np.concatenate((*inputs, decoded), 1)]
+                parameters = parameters + self.run(condition(head, k), inputs[0])[0]
+            group = Group(level, slice(first + start, first + start + c), places)
+            values[..., start : start + c] = coder(group, parameters.astype(np.int32)).reshape(count, each, c)
+            start += c
+        return values
+
+
+def empty_bands(rows: int, columns: int, finest: int) -> Subbands:
+    """Zeros for a tile's values; rows and columns are the low band's."""
+    details = tuple(
+        np.zeros((1, *level_grid(level, rows, columns), 9), np.int32) for level in range(finest, LEVELS + 1)
+    )
+    return Subbands(np.zeros((1, rows, columns, 3), np.int32), details, finest)

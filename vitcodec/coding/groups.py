@@ -1,0 +1,87 @@
+"""Coding groups: which values, or which block flags, are coded together, and where they are.
+
+The pass calls a coder for each group, in a fixed order, with what is predicted; the coder returns the values. In
+encoding it knows them, in decoding it reads them. What a group, a block and a flag are: context/groups.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..subbands import LEVELS, Subbands
+
+PHASES = (0, 0), (1, 1), (0, 1), (1, 0)  # the order of the four positions of each 2x2 block
+LUMA, CHROMA = slice(0, 3), slice(3, 9)  # channels of details
+FLAGGED_LEVELS = 1, 2  # levels whose blocks have flags
+
+
+@dataclass(frozen=True)
+class Group:
+    """Values of one level that are coded together, at N sites: P places of each, with the same C channels.
+
+    places: (N, P), indices into the flattened rows and columns of the level.
+    """
+
+    level: int  # 0: the low band; 1 (finest) to 4: details
+    channels: slice
+    places: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the values: (N, P * C)."""
+        return len(self.places), self.places.shape[1] * (self.channels.stop - self.channels.start)
+
+    def gather(self, bands: Subbands) -> np.ndarray:
+        """The group's values, (N, P * C), out of whole subbands (1, h, w, c)."""
+        x = bands[self.level]
+        return x.reshape(-1, x.shape[-1])[:, self.channels][self.places].reshape(self.shape)
+
+    def scatter(self, bands: Subbands, values: np.ndarray) -> None:
+        """The inverse: write values (N, P * C) into whole subbands (1, h, w, c), in C order."""
+        x = bands[self.level]
+        x.reshape(-1, x.shape[-1])[:, self.channels][self.places] = values.reshape(*self.places.shape, -1)
+
+    def per_channel(self, table: np.ndarray) -> np.ndarray:
+        """(5, 9), a number for each level and channel -> those of the P * C values of a site."""
+        return np.tile(table[self.level, self.channels], self.places.shape[1])
+
+
+@dataclass(frozen=True)
+class FlagGroup:
+    """Block flags of a level that are coded together.
+
+    Three logits are predicted for each block: that its luma is flagged; that its chroma is, where its luma is not; that
+    its chroma is, where its luma is. blocks: (N,), indices into the flattened grid of the level's 2x2 blocks.
+    """
+
+    level: int  # of FLAGGED_LEVELS
+    blocks: np.ndarray
+
+
+class Coder(Protocol):
+    """What the pass calls for each group."""
+
+    def values(self, group: Group, parameters: np.ndarray) -> np.ndarray:
+        """parameters: (N, 3 * P * C) int32, all means, all scales, all shapes -> values (N, P * C) int32."""
+        ...
+
+    def flags(self, group: FlagGroup, logits: np.ndarray) -> np.ndarray:
+        """logits: (N, 3) int32 -> flags (N, 2) bool."""
+        ...
+
+
+def block_flags(details: np.ndarray) -> np.ndarray:
+    """A level's values (1, 2h, 2w, 9) -> (h * w, 2) bool: whether any luma, and any chroma, of a block is not 0."""
+    _, H, W, _ = details.shape
+    filled = details[0] != 0
+    parts = np.stack([filled[..., channels].any(-1) for channels in (LUMA, CHROMA)], -1)
+    return parts.reshape(H // 2, 2, W // 2, 2, 2).any((1, 3)).reshape(-1, 2)
+
+
+def level_grid(level: int, rows: int, columns: int) -> tuple[int, int]:
+    """Rows and columns of a level's values, from those of the low band."""
+    shift = LEVELS - level if level else 0
+    return rows << shift, columns << shift

@@ -1,0 +1,99 @@
+"""Network inputs from decoded integers: look-ups, 8-bit maps with borders, and their neighbourhoods as rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LOG_UNIT = 32  # look-ups give 32 log(1 + |x|)
+FRACTION_BITS = 4  # the low band is held in sixteenths of a step
+FLAG_INPUT = 64  # what a flag that is set enters as
+TOP = 255
+COEFFICIENT_LIMIT = 1 << 15  # of decoded integers' magnitude
+
+
+def log_thresholds() -> np.ndarray:
+    """(255,) int32: 32 log(1 + x / 16) rounds to the number of thresholds that are at most x.
+
+    Computed once, at export, and stored with the weights.
+    """
+    level = np.arange(1, TOP + 1)
+    return np.ceil((np.exp((level - 0.5) / LOG_UNIT) - 1) * (1 << FRACTION_BITS)).astype(np.int32)
+
+
+class LookUp:
+    """The logarithms of the positive and of the negative part of whole numbers, 0..255.
+
+    thresholds: as log_thresholds.
+    """
+
+    def __init__(self, thresholds: np.ndarray):
+        self._sixteenths = self._tables(thresholds, 1)
+        self._whole = self._tables(thresholds, 1 << FRACTION_BITS)
+
+    @staticmethod
+    def _tables(thresholds: np.ndarray, unit: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Where zero is, the positive parts, the negative parts, for numbers in such a unit."""
+        limit = -(-int(thresholds[-1]) // unit)
+        magnitude = np.searchsorted(thresholds, np.arange(limit + 1) * unit, side="right").astype(np.uint8)
+        positive = np.concatenate((np.zeros(limit, np.uint8), magnitude))
+        return limit, positive, positive[::-1].copy()
+
+    def values(self, q: np.ndarray, out: np.ndarray) -> None:
+        """Decoded integers (..., n) int32 -> out (..., 2n): all positive parts, then all negative ones."""
+        self._write(q, out, *self._whole)
+
+    def sixteenths(self, x: np.ndarray, out: np.ndarray) -> None:
+        """The same for numbers in sixteenths."""
+        self._write(x, out, *self._sixteenths)
+
+    @staticmethod
+    def _write(q: np.ndarray, out: np.ndarray, limit: int, positive: np.ndarray, negative: np.ndarray) -> None:
+        n, place = q.shape[-1], q + np.int32(limit)
+        out[..., :n] = positive.take(place, mode="clip")
+        out[..., n:] = negative.take(place, mode="clip")
+
+
+class PaddedMap:
+    """Network inputs on a grid, uint8, with zeros around it."""
+
+    def __init__(self, height: int, width: int, channels: int, border: int):
+        self.data = np.zeros((height + 2 * border, width + 2 * border, channels), np.uint8)
+        self.border = border
+        self.inner = self.data[border : border + height, border : border + width]
+
+    def neighbourhoods(self, y: np.ndarray, x: np.ndarray, size: int, out: np.ndarray) -> None:
+        """The size x size neighbourhoods of the places (y, x), both (n,) -> out (n, size * size * channels).
+
+        out: columns of an array in C order.
+        """
+        _, width, channels = self.data.shape
+        line = size * channels  # bytes; a line of a neighbourhood is copied as one item
+        windows = np.ndarray(
+            (self.data.size // channels - size + 1,), f"V{line}", self.data, strides=(channels,)  # type: ignore[call-overload]
+        )
+        start = self.border - size // 2
+        first = (y + start) * width + (x + start)
+        items = out.view(f"V{line}")
+        for k in range(size):
+            items[:, k] = windows[first + k * width]
+
+
+def space_to_depth(x: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> (H/2, W/2, 2, 2, C): each 2x2 block becomes one site. A view."""
+    H, W, C = x.shape
+    return x.reshape(H // 2, 2, W // 2, 2, C).transpose(0, 2, 1, 3, 4)
+
+
+def difference(low: np.ndarray) -> np.ndarray:
+    """Planes (C, H, W) int32 less their means over 5x5 sites, borders replicated, floored."""
+    padded = np.pad(low, ((0, 0), (2, 2), (0, 0)), mode="edge")
+    n = low.shape[1]
+    total = padded[:, :n] + padded[:, 1 : n + 1]
+    for k in range(2, 5):
+        total += padded[:, k : k + n]
+    padded = np.pad(total, ((0, 0), (0, 0), (2, 2)), mode="edge")
+    n = low.shape[2]
+    total = padded[:, :, :n] + padded[:, :, 1 : n + 1]
+    for k in range(2, 5):
+        total += padded[:, :, k : k + n]
+    return (25 * low - total) // np.int32(25)

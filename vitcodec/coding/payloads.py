@@ -1,0 +1,148 @@
+"""Payloads of one tile, one for each level, written and read.
+
+A payload holds the level's scale offsets, then its groups in the order of the pass: block flags first where the level
+has them. Within a group, values of one table come together: see range_coder.Encoder.write_grouped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..bitstream.range_coder import IMPOSSIBLE, Decoder, Encoder, uniform_model
+from ..bitstream.tables import ESCAPE_BITS
+from ..errors import FormatError
+from ..subbands import CHANNELS, CODING_ORDER
+from .groups import FlagGroup, Group
+from .offsets import OFFSET_MODEL, OFFSET_UNIT, OFFSETS
+from .prediction import NO_OFFSETS, FlagRecord, Received, ValueRecord, flag_logits, predict
+from .tables import BYPASS, LARGEST, CodingTables, flag_class, symbols
+
+_BIT, _LENGTH = uniform_model(2), uniform_model(ESCAPE_BITS)
+LARGEST_RESIDUAL = 1 << 20  # what a hostile escape is clipped to
+
+
+def write_payloads(
+    records: Iterable[ValueRecord | FlagRecord], offsets: np.ndarray, tables: CodingTables
+) -> dict[int, bytes]:
+    """All that a Recorder noted -> the payload of each level. offsets: (5, 9)."""
+    encoders = {level: Encoder() for level in CODING_ORDER}
+    for level, encoder in encoders.items():
+        own = offsets[level, : CHANNELS[level]]
+        encoder.write_grouped(np.array([own.any()], np.int32), np.zeros(1, int), lambda _: _BIT)
+        if own.any():
+            encoder.write_grouped(own // OFFSET_UNIT - OFFSETS[0], np.zeros(len(own), int), lambda _: OFFSET_MODEL)
+    for record in records:
+        if isinstance(record, FlagRecord):
+            encoders[record.level].write_grouped(record.flags.astype(np.int32), record.classes, tables.flag_model)
+        else:
+            values = record.tables(offsets), record.only(record.residuals)
+            _write_values(encoders[record.group.level], *values, tables)
+    return {level: encoder.finish() for level, encoder in encoders.items()}
+
+
+def _write_values(encoder: Encoder, keys: np.ndarray, residuals: np.ndarray, tables: CodingTables) -> None:
+    """keys: tables of the values, (K,). After all symbols come the escapes' rests, then the bypass bits."""
+    high, symbol = symbols(keys, residuals)
+    encoder.write_grouped(symbol, keys, tables.value_model)
+    escaped = np.flatnonzero(np.abs(high) > LARGEST[keys])
+    if len(escaped):
+        excess = np.abs(high[escaped]) - LARGEST[keys[escaped]]  # at least 1
+        length = np.frexp(excess.astype(np.float64))[1]  # its number of binary digits
+        one = np.zeros(len(excess), int)
+        encoder.write_grouped((high[escaped] < 0).astype(np.int32), one, lambda _: _BIT)
+        encoder.write_grouped((length - 1).astype(np.int32), one, lambda _: _LENGTH)
+        long = length > 1
+        rest = excess[long] - (1 << (length[long] - 1))
+        encoder.write_grouped(rest.astype(np.int32), length[long] - 1, _bits_model)
+    bits = BYPASS[keys]
+    bypass = np.flatnonzero(bits)
+    if len(bypass):
+        bits = bits[bypass]
+        low = (residuals[bypass] + ((1 << bits) >> 1)) & ((1 << bits) - 1)
+        encoder.write_grouped(low.astype(np.int32), bits, _bits_model)
+
+
+def _bits_model(bits: int):  # type: ignore[no-untyped-def]
+    return uniform_model(1 << bits)
+
+
+class PayloadReader:
+    """The coder that decodes a tile's payloads. Raises FormatError."""
+
+    def __init__(
+        self,
+        payloads: dict[int, bytes],
+        tables: CodingTables,
+        base_scales: np.ndarray,
+        received: Received | None = None,
+    ):
+        self.tables, self.received = tables, received
+        self.decoders = {level: Decoder(data) for level, data in payloads.items()}
+        offsets = NO_OFFSETS.copy()
+        try:
+            for level, decoder in self.decoders.items():
+                if decoder.read_grouped(np.zeros(1, int), lambda _: _BIT)[0]:
+                    read = decoder.read_grouped(np.zeros(CHANNELS[level], int), lambda _: OFFSET_MODEL)
+                    offsets[level, : len(read)] = OFFSET_UNIT * (read + OFFSETS[0])
+        except IMPOSSIBLE as error:
+            raise FormatError("token data are damaged") from error
+        self.base = base_scales + offsets
+
+    def flags(self, group: FlagGroup, logits: np.ndarray) -> np.ndarray:
+        """Coder.flags."""
+        flags = np.zeros((len(logits), 2), bool)
+        coded = slice(None) if self.received is None else self.received.of_blocks(group)
+        decoder = self.decoders[group.level]
+        try:
+            for part in (0, 1):
+                classes = flag_class(flag_logits(logits, flags[:, 0])[part][coded])
+                flags[coded, part] = decoder.read_grouped(classes, self.tables.flag_model)
+        except IMPOSSIBLE as error:
+            raise FormatError("token data are damaged") from error
+        return flags
+
+    def values(self, group: Group, parameters: np.ndarray) -> np.ndarray:
+        """Coder.values."""
+        prediction = predict(parameters, group.per_channel(self.base))
+        keys = prediction.tables(np.zeros(1, np.int32))
+        try:
+            if self.received is None:
+                residuals = self._read(self.decoders[group.level], keys.ravel()).reshape(keys.shape)
+            else:
+                mask, residuals = self.received.at(group), np.zeros(keys.shape, np.int32)
+                residuals[mask] = self._read(self.decoders[group.level], keys[mask])
+        except IMPOSSIBLE as error:
+            raise FormatError("token data are damaged") from error
+        return prediction.restore(residuals)
+
+    def _read(self, decoder: Decoder, keys: np.ndarray) -> np.ndarray:
+        """The mirror of _write_values."""
+        largest = LARGEST[keys]
+        symbol = decoder.read_grouped(keys, self.tables.value_model)
+        high = symbol - largest
+        escaped = np.flatnonzero(high > largest)
+        if len(escaped):
+            one = np.zeros(len(escaped), int)
+            negative = decoder.read_grouped(one, lambda _: _BIT) > 0
+            length = decoder.read_grouped(one, lambda _: _LENGTH) + 1
+            excess = np.int32(1) << (length - 1)
+            long = length > 1
+            excess[long] += decoder.read_grouped(length[long] - 1, _bits_model)
+            magnitude = largest[escaped] + excess
+            high[escaped] = np.where(negative, -magnitude, magnitude)
+        bits = BYPASS[keys]
+        bypass = np.flatnonzero(bits)
+        if not len(bypass):
+            return high
+        bits = bits[bypass]
+        low = decoder.read_grouped(bits, _bits_model)
+        wide = (high[bypass].astype(np.int64) << bits) + low - ((1 << bits) >> 1)
+        high[bypass] = np.clip(wide, -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+        return high
+
+    def finish(self) -> None:
+        """Raise FormatError unless every payload ends where its last value does."""
+        for decoder in self.decoders.values():
+            decoder.finish()
