@@ -147,7 +147,9 @@ class Rounding:
         self.fill(name, weight, bias, out, False)
         return out
 
-    def stack(self, network: str, name: str, enter: nn.Linear, blocks: Sequence[tuple[str, Residual]], inputs: Inputs) -> Tensor:
+    def stack(
+        self, network: str, name: str, enter: nn.Linear, blocks: Sequence[tuple[str, Residual]], inputs: Inputs
+    ) -> Tensor:
         """A layer and residual blocks after it; returns the scale of their output. name: of `enter` in the model."""
         width = enter.out_features
         need = self._largest(name, width) / TOP
@@ -260,4 +262,3 @@ def _round_level(out: Rounding, level: nn.Module, name: str, scale: Tensor) -> T
     shared = need.view(4, -1).amax(0)
     out.fill(f"{network}.up.{ENTER}", weight, bias, shared.repeat(4), False)
     return shared
-
