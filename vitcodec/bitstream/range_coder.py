@@ -36,7 +36,9 @@ def runs(sorted_keys: np.ndarray) -> list[tuple[int, int, int]]:
     if not len(sorted_keys):
         return []
     starts = np.flatnonzero(np.diff(sorted_keys, prepend=sorted_keys[0] - 1))
-    return list(zip(sorted_keys[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(sorted_keys)], strict=True))
+    return list(
+        zip(sorted_keys[starts].tolist(), starts.tolist(), [*starts[1:].tolist(), len(sorted_keys)], strict=True)
+    )
 
 
 class Encoder:

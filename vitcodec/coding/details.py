@@ -143,7 +143,13 @@ class DetailPass:
             rows = np.concatenate((self._rows(features, maps, y, x), flags), 1)
             places = self._places(blocks, phase)
             values = self.nets.code(
-                f"level{self.level}.{part}.{k}", rows, self.coder.values, self.level, channels.start, groups, places[:, None]
+                f"level{self.level}.{part}.{k}",
+                rows,
+                self.coder.values,
+                self.level,
+                channels.start,
+                groups,
+                places[:, None],
             )[:, 0]
             self.out[places, channels] = values
             inputs = np.empty((len(values), decoded.data.shape[2]), np.uint8)

@@ -69,7 +69,10 @@ class PaddedMap:
         _, width, channels = self.data.shape
         line = size * channels  # bytes; a line of a neighbourhood is copied as one item
         windows = np.ndarray(
-            (self.data.size // channels - size + 1,), f"V{line}", self.data, strides=(channels,)  # type: ignore[call-overload]
+            (self.data.size // channels - size + 1,),
+            f"V{line}",
+            self.data,
+            strides=(channels,),  # type: ignore[call-overload]
         )
         start = self.border - size // 2
         first = (y + start) * width + (x + start)

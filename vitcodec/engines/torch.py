@@ -23,9 +23,7 @@ class TorchEngine:
         """As Engine.run."""
         found = self.networks[network]
         zeros = (ZERO_POINT if signed else 0 for _, signed in found.inputs.values())
-        inputs = (
-            torch.from_numpy(m).to(self.ops.device).float() - zero for m, zero in zip(maps, zeros, strict=True)
-        )
+        inputs = (torch.from_numpy(m).to(self.ops.device).float() - zero for m, zero in zip(maps, zeros, strict=True))
         results = found.function(self.ops, *inputs)
         return [self._stored(y, signed) for y, signed in zip(results, found.outputs.values(), strict=True)]
 
