@@ -154,8 +154,8 @@ def build(
 ) -> bytes:
     """A network as an ONNX model.
 
-    network: takes OnnxOps and a Value for each input. inputs: channels of each, and whether it is signed. outputs: their
-    names; sums are float32, maps uint8.
+    network: takes OnnxOps and a Value for each input. inputs: channels of each, and whether it is signed.
+    outputs: their names; sums are float32, maps uint8.
     """
     ops = OnnxOps()
     results = network(ops, *(ops.input(name, *kind) for name, kind in inputs.items()))

@@ -1,0 +1,94 @@
+"""Tokens to pixels in integers: any area comes out as in the whole picture, whatever was decoded before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_integer import small_synthesis
+
+from vitcodec import reconstruction, wavelet
+from vitcodec.engines.reference import ReferenceEngine
+from vitcodec.integer.catalogue import synthesis_networks
+from vitcodec.reconstruction import Dequantiser, Reconstruction, log_table
+from vitcodec.subbands import Subbands
+from vitcodec.tiles import Area, crop
+
+WHOLE = Area(0, 0, 14, 10)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(reconstruction, "MIDDLE", 4)
+    monkeypatch.setattr(reconstruction, "MIDDLE_HALO", 2)
+
+
+def dequantiser():
+    gains = np.full((100, 5, 9), 1 << reconstruction.GAIN_BITS, np.int32)
+    steps = np.rint(np.geomspace(200, 3, 100) * (1 << reconstruction.STEP_FACTOR_BITS)).astype(np.int32)
+    return Dequantiser(gains, steps, np.arange(100, dtype=np.uint8), log_table())
+
+
+def random_tokens(rng, whole, spread=3):
+    def band(scale, channels):
+        return np.rint(rng.laplace(0, spread, (1, whole.h * scale, whole.w * scale, channels))).astype(np.int32)
+
+    return Subbands(band(1, 3), tuple(band(1 << (4 - level), 9) for level in range(1, 5)))
+
+
+def make(tokens, whole, qualities, zero=False):
+    layers, shape = small_synthesis(np.random.default_rng(4))
+    if zero:  # a network that corrects nothing
+        layers = {
+            name: layer
+            if not name.startswith("output")
+            else type(layer)(0 * layer.weight, 0 * layer.bias, layer.shift, True, True)
+            for name, layer in layers.items()
+        }
+    engine = ReferenceEngine(synthesis_networks(layers, shape))
+    return Reconstruction(engine, dequantiser(), whole, qualities, lambda area: crop(tokens, area))
+
+
+@pytest.mark.parametrize("qualities", [np.array([[60]]), "mixed"])
+def test_an_area_is_the_same_as_in_the_whole(small_blocks, qualities):
+    rng = np.random.default_rng(0)
+    if isinstance(qualities, str):
+        qualities = rng.integers(1, 101, (WHOLE.h, WHOLE.w))
+    tokens = random_tokens(rng, WHOLE)
+    whole = make(tokens, WHOLE, qualities).pixels(WHOLE)
+    assert whole.std() > 10
+    for area in (Area(2, 0, 4, 6), Area(5, 3, 9, 7), Area(0, 8, 2, 2)):
+        part = make(tokens, WHOLE, qualities).pixels(area)
+        inner = whole[16 * area.y : 16 * (area.y + area.h), 16 * area.x : 16 * (area.x + area.w)]
+        np.testing.assert_array_equal(part, inner)
+
+
+def test_blocks_that_were_forgotten_are_computed_again(small_blocks):
+    tokens = random_tokens(np.random.default_rng(1), WHOLE)
+    one = make(tokens, WHOLE, np.array([[50]]))
+    whole = one.pixels(WHOLE)
+    for block in WHOLE.blocks(4):
+        inner = whole[16 * block.y : 16 * (block.y + block.h), 16 * block.x : 16 * (block.x + block.w)]
+        one.forget(block.y)
+        np.testing.assert_array_equal(one.pixels(block), inner)
+    assert len(one._down) < len(WHOLE.blocks(4))
+
+
+@pytest.mark.parametrize("quality", [20, 70, 100])
+def test_without_corrections_it_is_the_wavelet(quality):
+    whole = Area(0, 0, 4, 6)
+    tokens = random_tokens(np.random.default_rng(2), whole, 1.0)
+    one = make(tokens, whole, np.array([[quality]]), zero=True)
+    step = one.dequantiser.steps[quality - 1] / (1 << reconstruction.STEP_FACTOR_BITS)
+    bands = tokens.map(lambda t: torch.from_numpy(t).float() * step)
+    wanted = wavelet.inverse(bands)[0].round().clamp(0, 255).numpy()
+    assert np.abs(one.pixels(whole) - wanted).max() <= 1
+    for reduce in (1, 3, 4):
+        wanted = wavelet.inverse(bands, reduce)[0].round().clamp(0, 255).numpy()
+        assert np.abs(one.reduced(whole, reduce) - wanted).max() <= 1
+
+
+def test_extreme_tokens_give_some_picture():
+    whole = Area(0, 0, 2, 2)
+    tokens = random_tokens(np.random.default_rng(3), whole).map(lambda t: np.sign(t) * (1 << 15))
+    assert make(tokens, whole, np.array([[1]])).pixels(whole).shape == (32, 32, 3)

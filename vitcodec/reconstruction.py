@@ -1,0 +1,261 @@
+"""Tokens to pixels in integers: dequantisation, the synthesis network, the inverse wavelet. No torch.
+
+Coefficients are int32 in parts of a quantisation step (STEP_BITS); after the network they are scaled to 8-bit levels
+(fixed_point). Everything is computed where it is needed: `down` and `up` of the network see a few sites around each,
+so any area comes out as in the whole. `middle` sees far, so that the format fixes the blocks it runs on: the pixels do
+not depend on which region is decoded, or in which order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import fixed_point
+from .engines import Engine
+from .parallel import each
+from .subbands import LEVELS, Subbands
+from .tiles import Area, crop
+
+STEP_BITS = 6  # coefficients are held in 64ths of a step
+GAIN_BITS = 12  # of the decoder's factor on each band
+STEP_FACTOR_BITS = 7  # of a quantisation step in 8-bit levels
+LINEAR_BITS = 2  # what the linear input loses of STEP_BITS
+LOG_UNIT = 16  # the other input is 16 log(1 + |c|)
+LOG_LIMIT = 1 << 16  # entries of its table, beyond its largest value
+CONTRAST_FACTOR, CONTRAST_BITS = 77, 8  # 0.3, by which the low band's contrast enters
+MIDDLE = 64  # sites along a side of a block of `middle`
+MIDDLE_HALO = 8  # sites around a block that it sees
+MARGIN = 4  # sites around an area that `down` and `up` see
+ROWS = 16  # rows of sites that are prepared at a time
+
+
+def log_table() -> np.ndarray:
+    """(LOG_LIMIT,) int32: the logarithmic input for |c| in the unit of the linear one; stored with the weights."""
+    unit = 1 << (STEP_BITS - LINEAR_BITS)
+    return np.minimum(np.rint(LOG_UNIT * np.log1p(np.arange(LOG_LIMIT) / unit)), 127).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Dequantiser:
+    """What belongs to each quality; row q - 1 is quality q."""
+
+    gains: np.ndarray  # (100, 5, 9) int32, 12-bit fractions: the decoder's factor on each band
+    steps: np.ndarray  # (100,) int32, 7-bit fractions of an 8-bit level
+    positions: np.ndarray  # (100,) uint8, the network's input for the quality, with its zero point
+    logs: np.ndarray  # log_table()
+
+    def coefficients(self, tokens: np.ndarray, level: int, qualities: np.ndarray) -> np.ndarray:
+        """Tokens (1, H, W, C) of a level -> 64ths of a step. qualities: as `spread` gives them."""
+        gains = self.gains[qualities - 1, level, : tokens.shape[-1]]
+        shift = GAIN_BITS - STEP_BITS
+        out = tokens * gains
+        out += 1 << (shift - 1)
+        out >>= shift
+        return out
+
+    def levels(self, coefficients: np.ndarray, qualities: np.ndarray) -> np.ndarray:
+        """64ths of a step -> parts of an 8-bit level (fixed_point.FRACTION_BITS)."""
+        steps = self.steps[qualities - 1][..., None]
+        shift = STEP_BITS + STEP_FACTOR_BITS - fixed_point.FRACTION_BITS
+        limit = (fixed_point.LIMIT << shift) // steps
+        out = np.clip(coefficients, -limit, limit)
+        out *= steps
+        out += 1 << (shift - 1)
+        out >>= shift
+        return out
+
+    def features(self, coefficients: np.ndarray, qualities: np.ndarray) -> np.ndarray:
+        """Coefficients (1, h, w, n) -> the network's input, (1, h, w, 2n + 1) uint8, signed with a zero point."""
+        n = coefficients.shape[-1]
+        out = np.empty((*coefficients.shape[:3], 2 * n + 1), np.uint8)
+        linear = (coefficients + (1 << (LINEAR_BITS - 1))) >> LINEAR_BITS
+        logs = self.logs[np.minimum(np.abs(linear), LOG_LIMIT - 1)]
+        np.negative(logs, out=logs, where=linear < 0)
+        out[..., :n] = np.clip(linear, -128, 127) + 128
+        out[..., n:-1] = logs + 128
+        out[..., -1] = self.positions[qualities - 1]
+        return out
+
+
+def spread(qualities: np.ndarray, factor: int) -> np.ndarray:
+    """Qualities of sites (h, w), or one for all (1, 1) -> of the sites of a finer band, (1, H, W) or (1, 1, 1)."""
+    if qualities.size > 1:
+        qualities = qualities.repeat(factor, 0).repeat(factor, 1)
+    return qualities[None].astype(np.int64)
+
+
+def contrast(low: np.ndarray) -> np.ndarray:
+    """A low band (1, h, w, 3) less its mean over 5x5 sites, borders replicated, times 0.3; int32."""
+    _, h, w, _ = low.shape
+    padded = np.pad(low, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge").astype(np.int64)
+    rows = sum(padded[:, k : k + h] for k in range(5))
+    total = sum(rows[:, :, k : k + w] for k in range(5))
+    difference = (25 * low.astype(np.int64) - total) // 25
+    return ((difference * CONTRAST_FACTOR + (1 << (CONTRAST_BITS - 1))) >> CONTRAST_BITS).astype(np.int32)
+
+
+def space_to_depth(x: np.ndarray) -> np.ndarray:
+    """(1, H, W, C) -> (1, H/2, W/2, 4C)."""
+    _, H, W, C = x.shape
+    return x.reshape(1, H // 2, 2, W // 2, 2, C).transpose(0, 1, 3, 2, 4, 5).reshape(1, H // 2, W // 2, 4 * C)
+
+
+def depth_to_space(x: np.ndarray) -> np.ndarray:
+    """The inverse of space_to_depth."""
+    _, H, W, C = x.shape
+    return x.reshape(1, H, W, 2, 2, C // 4).transpose(0, 1, 3, 2, 4, 5).reshape(1, 2 * H, 2 * W, C // 4)
+
+
+Maps = tuple[np.ndarray, ...]  # features or corrections at strides 4, 8 and 16, (1, h, w, C)
+
+
+@dataclass
+class Reconstruction:
+    """The pixels of a picture whose tokens can be asked for.
+
+    tokens: an area of sites -> its tokens, Subbands of int32 (1, h, w, C). qualities: (h, w), of every site of the
+    picture, or (1, 1), one for all. whole: all sites of the picture.
+    """
+
+    engine: Engine
+    dequantiser: Dequantiser
+    whole: Area
+    qualities: np.ndarray
+    tokens: Callable[[Area], Subbands]
+    threads: int = 1
+    _down: dict[Area, Maps] = field(default_factory=dict)
+    _middle: dict[Area, np.ndarray] = field(default_factory=dict)
+
+    def pixels(self, area: Area, gray: bool = False) -> np.ndarray:
+        """(16 h, 16 w, 3) uint8."""
+        # the wavelet sees less than the network
+        around = area.grown(MARGIN, self.whole)
+        bands = self._corrected(around)
+        qualities = self._qualities(around)
+        planes = [
+            fixed_point.planar(self.dequantiser.levels(band, spread(qualities, band.shape[1] // around.h)))
+            for band in bands
+        ]
+        picture = fixed_point.inverse(planes[0], planes[:0:-1], self.threads)
+        inner = area.within(around)
+        part = picture[:, 16 * inner.y : 16 * (inner.y + inner.h), 16 * inner.x : 16 * (inner.x + inner.w)]
+        return fixed_point.to_rgb(part, gray=gray)
+
+    def reduced(self, area: Area, reduce: int, gray: bool = False) -> np.ndarray:
+        """The area at 1 / 2^reduce of its size, from the coarser levels alone, without the network."""
+        around = area.grown(MARGIN, self.whole)
+        tokens, qualities = self.tokens(around), self._qualities(around)
+        planes = []
+        for level in (0, *range(LEVELS, reduce, -1)):
+            band = tokens[level]
+            own = spread(qualities, band.shape[1] // around.h)
+            coefficients = self.dequantiser.coefficients(band, level, own)
+            planes.append(fixed_point.planar(self.dequantiser.levels(coefficients, own)))
+        picture = fixed_point.inverse(planes[0], planes[1:], self.threads)
+        inner, size = area.within(around), 16 >> reduce
+        part = picture[:, size * inner.y : size * (inner.y + inner.h), size * inner.x : size * (inner.x + inner.w)]
+        return fixed_point.to_rgb(part, reduce, gray)
+
+    def forget(self, above: int) -> None:
+        """Drop what was kept of blocks that end above a row of sites, less what their neighbours see."""
+        edge = above - MIDDLE_HALO - MARGIN
+        for kept in (self._down, self._middle):
+            for block in [b for b in kept if b.y + b.h <= edge]:
+                del kept[block]
+
+    def _qualities(self, area: Area) -> np.ndarray:
+        if self.qualities.size == 1:
+            return self.qualities
+        return self.qualities[area.y : area.y + area.h, area.x : area.x + area.w]
+
+    def _coefficients(self, area: Area) -> Subbands:
+        tokens, qualities = self.tokens(area), self._qualities(area)
+        bands = [
+            self.dequantiser.coefficients(tokens[level], level, spread(qualities, tokens[level].shape[1] // area.h))
+            for level in (0, *range(1, LEVELS + 1))
+        ]
+        return Subbands(bands[0], tuple(bands[1:]))
+
+    def _corrected(self, area: Area) -> list[np.ndarray]:
+        """The coefficients of an area after the network: the low band, then details, the finest first."""
+        around = area.grown(MARGIN, self.whole)
+        h4, h8, _ = self._features(around, self._down_block, self._down)
+        (h16,) = self._features(around, self._middle_block, self._middle)
+        corrections = self.engine.run("synthesis.up", h4, h8, h16)
+        o4, o8, o16 = (_crop(o.astype(np.int32), around, area) for o in corrections)
+        low, d1, d2, d3, d4 = self._coefficients(area)
+        return [
+            low + o16[..., 9:],
+            d1 + depth_to_space(np.ascontiguousarray(o4[..., :36])),
+            d2 + o4[..., 36:],
+            d3 + o8,
+            d4 + o16[..., :9],
+        ]
+
+    def _features(
+        self, area: Area, compute: Callable[[Area], Maps | np.ndarray], kept: dict[Area, Maps] | dict[Area, np.ndarray]
+    ) -> Maps:
+        """Maps of an area, put together from blocks, which are computed once and kept."""
+        parts = []
+        for block in area.aligned(MIDDLE, self.whole).blocks(MIDDLE):
+            if block not in kept:
+                kept[block] = compute(block)  # type: ignore[assignment]
+            maps = kept[block]
+            parts.append((block, maps if isinstance(maps, tuple) else (maps,)))
+        if len(parts) == 1:
+            return tuple(_crop(m, parts[0][0], area) for m in parts[0][1])
+        out = []
+        for k, first in enumerate(parts[0][1]):
+            scale = first.shape[1] // parts[0][0].h
+            whole = np.empty((1, area.h * scale, area.w * scale, first.shape[3]), first.dtype)
+            for block, maps in parts:
+                common = block.overlap(area)
+                inner = common.within(area)
+                place = whole[:, inner.y * scale : (inner.y + inner.h) * scale]
+                place[:, :, inner.x * scale : (inner.x + inner.w) * scale] = _crop(maps[k], block, common)
+            out.append(whole)
+        return tuple(out)
+
+    def _down_block(self, block: Area) -> Maps:
+        around = block.grown(MARGIN, self.whole)
+        return tuple(_crop(m, around, block) for m in self.engine.run("synthesis.down", *self._inputs(around)))
+
+    def _middle_block(self, block: Area) -> np.ndarray:
+        around = block.grown(MIDDLE_HALO, self.whole)
+        _, _, h16 = self._features(around, self._down_block, self._down)
+        return _crop(self.engine.run("synthesis.middle", h16)[0], around, block)
+
+    def _inputs(self, area: Area) -> Maps:
+        """The network's inputs at strides 4, 8 and 16."""
+        seen = area.grown(2, self.whole)  # by the contrast
+        low, d1, d2, d3, d4 = self._coefficients(seen)
+        inner = area.within(seen)
+        own = self._qualities(area)
+        shown = crop(Subbands(contrast(low), (d1, d2, d3, d4)), inner)
+        f = self.dequantiser.features
+        coefficients = (
+            np.concatenate((space_to_depth(np.ascontiguousarray(shown[1])), shown[2]), -1),
+            shown[3],
+            np.concatenate((shown[4], shown.low), -1),
+        )
+
+        def prepared(work: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+            return f(*work)
+
+        out = []
+        for c in coefficients:
+            scale = c.shape[1] // area.h
+            q = spread(own, scale)
+            rows = range(0, c.shape[1], ROWS * scale)
+            parts = [(c[:, a : a + ROWS * scale], q[:, a : a + ROWS * scale] if q.size > 1 else q) for a in rows]
+            out.append(np.concatenate(each(prepared, parts, self.threads), 1))
+        return tuple(out)
+
+
+def _crop(x: np.ndarray, outer: Area, inner: Area) -> np.ndarray:
+    """The part of a map of `outer` that belongs to `inner`."""
+    k, place = x.shape[1] // outer.h, inner.within(outer)
+    return np.ascontiguousarray(x[:, k * place.y : k * (place.y + place.h), k * place.x : k * (place.x + place.w)])
