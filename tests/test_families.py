@@ -54,7 +54,7 @@ def stir(module: torch.nn.Module) -> None:
             torch.nn.init.normal_(p, std=0.02)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "vit-l16"])  # vit-b16 three times as large
 def test_starts_as_the_wavelet_passes_gradients_is_saved_and_loaded(name):
     model, image = untrained(name), picture(64, 32)
     latents = model.encode(image, STEP)
@@ -153,7 +153,7 @@ def test_tokens_there_and_back():
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_table_holds_every_parameter(name):
     preset = PRESETS[name]
-    rows = table_of(preset.family, preset.config, CURRENT, 256, 256)
+    rows = table_of(preset.family, preset.config, CURRENT, 64, 64)
     with torch.device("meta"):
         count = parameter_count(untrained(name)) + parameter_count(ContextModel())
     assert totals(rows)["parameters"] == count
@@ -250,13 +250,15 @@ def test_pretrained_patch_embeddings_work_on_the_pixels():
         assert found.shape == wanted.shape and (found - wanted).abs().max() < 1e-3
 
 
-def test_timm_weights_without_a_network():
+def test_timm_is_imported_for_presets_alone_and_works_without_a_network():
     script = """
 import sys
-from vitcodec.training import package
-from vitcodec.training.optimiser import optimisers
+import vitcodec.codec
 from vitcodec.errors import WeightsError
-from vitcodec.models import build_autoencoder
+from vitcodec.models import build_autoencoder, untrained
+for family in ("vit", "beit", "swin", "cnn"):
+    untrained(family)
+assert "timm" not in sys.modules
 from vitcodec.models.backbone import load_pretrained
 model = build_autoencoder("vit", {"width": 192, "decoder_blocks": 1, "backbone": "vit_tiny_patch16_224"})
 try:
@@ -283,22 +285,6 @@ def test_only_presets_start_from_timm():
         package.new_model("resnet")
     with pytest.raises(WeightsError, match="has no model 'no_such_model'"):
         build_autoencoder("vit", {"backbone": "no_such_model"})
-
-
-def test_timm_is_imported_for_presets_alone():
-    script = """
-import sys
-import vitcodec.codec, vitcodec.models
-vitcodec.models.untrained("vit"), vitcodec.models.untrained("beit"), vitcodec.models.untrained("swin")
-print("timm" in sys.modules)
-"""
-    environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120
-        ).stdout
-        == "False\n"
-    )
 
 
 # the command line
