@@ -137,6 +137,7 @@ def little_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "STEPS", (64.0, 8.0))
     monkeypatch.setattr(validation, "CROP", SIDE // 2)
     monkeypatch.setattr(package, "BATCH", 1)
+    monkeypatch.setattr(package, "CROP", SIDE)
     monkeypatch.setattr(validation, "CODED_QUALITIES", (30, 70))
 
 
@@ -369,7 +370,7 @@ def test_training_for_ms_ssim(shard, held_out, tmp_path, monkeypatch):
 
 def test_training_in_bfloat16(shard, held_out, tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "CROP", 64)  # a processor without bfloat16 is slow at it
-    small = ("--batch", 1, "--crop", 64, "--steps", 2)
+    small = ("--batch", 1, "--crop", 32, "--steps", 1)
     invoke(
         "train", shard, "--val", held_out, "-o", tmp_path / "run", *small, "--precision", "bfloat16", "--device", "cpu"
     )
@@ -390,13 +391,17 @@ def test_wrong_usage(shard, tmp_path, arguments, message):
     assert result.exit_code in (1, 2) and message in result.output
 
 
-def test_two_processes_train_one_model(shard, tmp_path):
+def test_two_processes_train_one_model(shard, held_out, tmp_path):
     """torchrun with accelerate: gradients are averaged, one process writes."""
-    run, held_out = tmp_path / "run", tmp_path / "held-out"
-    held_out.mkdir()
-    Image.fromarray(make_rgb(256, 256)).save(held_out / "one.png")
+    run, program = tmp_path / "run", tmp_path / "little_is_measured.py"
+    program.write_text(
+        "from vitcodec.cli import main\n"
+        "from vitcodec.training import validation\n"
+        "validation.STEPS, validation.CROP = (64.0, 8.0), 64\n"
+        "main()\n"
+    )
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]  # on a free port
-    train = ["-m", "vitcodec", "train", str(shard), "--val", str(held_out), "-o", str(run), "--device", "cpu"]
+    train = [str(program), "train", str(shard), "--val", str(held_out), "-o", str(run), "--device", "cpu"]
     sizes = ["--batch", "1", "--crop", "64", "--steps", "2", "--threads", "1"]
     command = [sys.executable, *launch, *train, *sizes]
     for more in ([], ["--steps", "3", "--resume"]):
