@@ -153,7 +153,7 @@ def test_tokens_there_and_back():
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_table_holds_every_parameter(name):
     preset = PRESETS[name]
-    rows = table_of(preset.family, preset.config, CURRENT, 64, 64)
+    rows = table_of(preset.family, preset.config, CURRENT, 256, 256)
     with torch.device("meta"):
         count = parameter_count(untrained(name)) + parameter_count(ContextModel())
     assert totals(rows)["parameters"] == count
