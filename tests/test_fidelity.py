@@ -25,7 +25,7 @@ from vitcodec.options import EncodeOptions
 from vitcodec.target import Target
 
 LADDER = [30, 60, 90]
-SIDES = (48, 96)
+SIDES = (64, 128)
 DEFAULT, TOKENS = EncodeOptions(effort=1), EncodeOptions(effort=1, coding="tokens")
 
 
