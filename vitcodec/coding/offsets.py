@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..bitstream.range_coder import table_model
+from ..bitstream.range_coder import Models, table_model
 from ..subbands import CHANNELS, LEVELS
 from .prediction import NO_OFFSETS, FlagRecord, ValueRecord
 from .tables import CodingTables
@@ -14,7 +14,7 @@ from .tables import CodingTables
 OFFSETS = np.arange(-4, 5, dtype=np.int32)
 OFFSET_UNIT = 2  # quarters of an index
 OFFSET_TABLE = 3 ** (4 - np.abs(OFFSETS))  # 1, 3, 9, 27, 81, 27, 9, 3, 1
-OFFSET_MODEL = table_model(OFFSET_TABLE)
+OFFSET_MODELS = Models(1, lambda _: table_model(OFFSET_TABLE))
 _OFFSET_BITS = -np.log2(OFFSET_TABLE / OFFSET_TABLE.sum())
 SAMPLE = 8192  # about how many values of a group are looked at
 
