@@ -86,7 +86,7 @@ class PayloadReader:
                     offsets[level, : len(read)] = OFFSET_UNIT * (read + OFFSETS[0])
         except IMPOSSIBLE as error:
             raise FormatError("token data are damaged") from error
-        self.base = base_scales + offsets
+        self.base, self.offsets = base_scales, offsets
 
     def flags(self, group: FlagGroup, logits: np.ndarray) -> np.ndarray:
         """Coder.flags."""
@@ -104,7 +104,7 @@ class PayloadReader:
     def values(self, group: Group, parameters: np.ndarray) -> np.ndarray:
         """Coder.values."""
         prediction = predict(parameters, group.per_channel(self.base))
-        keys = prediction.tables(np.zeros(1, np.int32))
+        keys = prediction.tables(group.per_channel(self.offsets))
         try:
             if self.received is None:
                 residuals = self._read(self.decoders[group.level], keys.ravel()).reshape(keys.shape)

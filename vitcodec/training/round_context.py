@@ -94,7 +94,10 @@ class Given:
 
 @dataclass(frozen=True)
 class LookUps:
-    """Inputs that are decoded integers: at each place the channels' positive parts, then their negative ones."""
+    """Inputs that are decoded integers: at each place the positive and the negative part of each channel.
+
+    In the float model all signed logarithms of a place come first, then all magnitudes.
+    """
 
     channels: int
     places: int = 1
@@ -105,11 +108,11 @@ class LookUps:
 
     def units(self, weight: Tensor) -> Tensor:
         signed, magnitude = weight.view(len(weight), self.places, 2, self.channels).unbind(2)
-        return torch.stack((magnitude + signed, magnitude - signed), 2).flatten(1) / LOG_UNIT
+        return torch.stack((magnitude + signed, magnitude - signed), -1).flatten(1) / LOG_UNIT
 
     def whole(self, x: Tensor) -> Tensor:
         signed, magnitude = x.view(len(x), self.places, 2, self.channels).unbind(2)
-        return torch.stack((magnitude + signed, magnitude - signed), 2).flatten(1) * (LOG_UNIT / 2)
+        return torch.stack((magnitude + signed, magnitude - signed), -1).flatten(1) * (LOG_UNIT / 2)
 
 
 @dataclass(frozen=True)
