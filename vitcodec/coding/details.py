@@ -62,7 +62,9 @@ class DetailPass:
     def run(self, inherited: bool) -> np.ndarray | None:
         """Code all values. Returns what the next level inherits, (2h * 2w, c), if that is asked for."""
         everywhere = np.arange(self.size[0] * self.size[1])
-        chosen, luma, chroma = everywhere, slice(None), slice(None)
+        chosen = everywhere
+        luma: slice | np.ndarray = slice(None)
+        chroma: slice | np.ndarray = slice(None)
         if self.flags is not None:
             self._code_flags()
             known = self.flags.inner.reshape(-1, 2) > 0
