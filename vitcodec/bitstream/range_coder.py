@@ -38,19 +38,28 @@ class Models:
         self.count, self._make = count, make
         self._made: list[Model | None] = [None] * count
 
-    def grouped(self, keys: np.ndarray) -> tuple[np.ndarray, list[Model], list[int]]:
-        """Keys (N,) -> the order in which symbols are coded, (N,), those of the smallest key first, else as they come;
-        each key's model; and how many symbols it has.
-        """
-        counts = np.bincount(keys, minlength=self.count)
-        there = np.flatnonzero(counts)
-        models = [self._made[key] for key in there.tolist()]
+    def of(self, keys: list[int]) -> list[Model]:
+        """The models of some keys."""
+        models = [self._made[key] for key in keys]
         if None in models:
-            for key in there.tolist():
+            for key in keys:
                 self._made[key] = self._made[key] or self._make(key)
-            models = [self._made[key] for key in there.tolist()]
-        order = np.argsort(keys.astype(np.uint16), kind="stable")  # of 16 bits: a radix sort
-        return order, models, counts[there].tolist()
+            models = [self._made[key] for key in keys]
+        return models
+
+
+class Runs:
+    """In which order symbols are coded: those of the smallest key first, else as they come.
+
+    keys: (N,), of the symbols' models, 0..count - 1. One call for each model takes a tenth of the time of a table's row
+    for each symbol.
+    """
+
+    def __init__(self, keys: np.ndarray, count: int):
+        counts = np.bincount(keys, minlength=count)
+        self.keys = np.flatnonzero(counts)  # those that occur
+        self.counts = counts[self.keys]
+        self.order = np.argsort(keys.astype(np.uint16), kind="stable")  # of 16 bits: a radix sort
 
 
 class Encoder:
@@ -69,16 +78,17 @@ class Encoder:
         if len(values):
             self._coder.encode(values.astype(np.int32), _UNIFORM, sizes.astype(np.int32))
 
-    def write_grouped(self, symbols: np.ndarray, keys: np.ndarray, models: Models) -> None:
-        """Symbols (N,) with the keys of their models, in the order of Models.grouped.
-
-        One call for each model takes a tenth of the time of a table's row for each symbol.
-        """
-        order, made, counts = models.grouped(keys)
-        ordered, start = symbols[order].astype(np.int32), 0
-        for model, count in zip(made, counts, strict=True):
-            self._coder.encode(ordered[start : start + count], model)
+    def write_runs(self, symbols: np.ndarray, runs: Runs, models: Models) -> None:
+        """Symbols (N,), in the order of the runs."""
+        symbols, start = symbols.astype(np.int32), 0
+        for model, count in zip(models.of(runs.keys.tolist()), runs.counts.tolist(), strict=True):
+            self._coder.encode(symbols[start : start + count], model)
             start += count
+
+    def write_grouped(self, symbols: np.ndarray, keys: np.ndarray, models: Models) -> None:
+        """Symbols (N,) and the keys of their models, in any order."""
+        runs = Runs(keys, models.count)
+        self.write_runs(symbols[runs.order], runs, models)
 
     def finish(self) -> bytes:
         return self._coder.get_compressed().astype(">u4").tobytes().rstrip(b"\0")
@@ -103,12 +113,16 @@ class Decoder:
             return np.zeros(0, np.int32)
         return self._coder.decode(_UNIFORM, sizes.astype(np.int32))
 
+    def read_runs(self, runs: Runs, models: Models) -> np.ndarray:
+        """The mirror of write_runs."""
+        if not len(runs.keys):
+            return np.zeros(0, np.int32)
+        return np.concatenate(list(map(self._coder.decode, models.of(runs.keys.tolist()), runs.counts.tolist())))
+
     def read_grouped(self, keys: np.ndarray, models: Models) -> np.ndarray:
         """The mirror of write_grouped."""
-        order, made, counts = models.grouped(keys)
-        out = np.empty(len(keys), np.int32)
-        if made:
-            out[order] = np.concatenate(list(map(self._coder.decode, made, counts)))
+        runs, out = Runs(keys, models.count), np.empty(len(keys), np.int32)
+        out[runs.order] = self.read_runs(runs, models)
         return out
 
     def finish(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .context_pass import Networks, chroma_channels, luma_channels
 from .groups import CHROMA, FLAGGED_LEVELS, LUMA, PHASES, Coder, FlagGroup
-from .maps import FLAG_INPUT, PaddedMap, difference, space_to_depth
+from .maps import FLAG_INPUT, PaddedMap, difference, put_rows, space_to_depth
 
 DENSE_LEVELS = 3, 4  # where chroma has four phases of its own
 
@@ -138,8 +138,8 @@ class DetailPass:
             places = y * (2 * self.size[1]) + x
             head, code = f"level{self.level}.{part}.{k}", self.coder.values
             values = self.nets.code(head, rows, code, self.level, channels.start, groups, places[:, None])[0]
-            self.out[places, channels] = values.T
-            decoded.pairs[y, x] = self.nets.look_up.values(values).T
+            put_rows(self.out[:, channels], places, values)
+            decoded.put(y, x, self.nets.look_up.values(values))
 
     def _code_chroma(self, blocks: np.ndarray, features: np.ndarray) -> None:
         """All four positions of each block at once."""

@@ -68,6 +68,12 @@ class PaddedMap:
         """The grid without its border as pairs of bytes, (height, width, channels / 2) uint16. A view."""
         return self.inner.view(np.uint16)
 
+    def put(self, y: np.ndarray, x: np.ndarray, pairs: np.ndarray) -> None:
+        """Write pairs (channels / 2, n) at the places (y, x)."""
+        put_rows(
+            self.data.reshape(-1, self.data.shape[2]), (y + self.border) * self.data.shape[1] + x + self.border, pairs
+        )
+
     def neighbourhoods(self, y: np.ndarray, x: np.ndarray, size: int, out: np.ndarray) -> None:
         """The size x size neighbourhoods of the places (y, x), both (n,) -> out (n, size * size * channels).
 
@@ -86,6 +92,13 @@ class PaddedMap:
         items = out.view(f"V{line}")
         for k in range(size):
             items[:, k] = windows[first + k * width]
+
+
+def put_rows(rows: np.ndarray, places: np.ndarray, columns: np.ndarray) -> None:
+    """Write columns (c, n) of any type as rows of an array, or of some of its columns, at the places (n,)."""
+    values = np.ascontiguousarray(columns.T)
+    size = values.shape[1] * values.itemsize  # bytes; a row is copied as one item
+    rows.view(f"V{size}")[places, 0] = values.view(f"V{size}")[:, 0]
 
 
 def space_to_depth(x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Payloads of one tile, one for each level, written and read.
 
 A payload holds the level's scale offsets, then its groups in the order of the pass: block flags first where the level
-has them. Within a group, values of one table come together: see range_coder.Encoder.write_grouped.
+has them. Within a group, values of one table come together: see range_coder.Runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..bitstream.range_coder import IMPOSSIBLE, Decoder, Encoder, Models, uniform_model
+from ..bitstream.range_coder import IMPOSSIBLE, Decoder, Encoder, Models, Runs, uniform_model
 from ..bitstream.tables import ESCAPE_BITS
 from ..errors import FormatError
 from ..subbands import CHANNELS, CODING_ORDER
@@ -46,24 +46,24 @@ def write_payloads(
 
 def _write_values(encoder: Encoder, keys: np.ndarray, residuals: np.ndarray, tables: CodingTables) -> None:
     """keys: tables of the values, (K,). After all symbols come the escapes' rests, then the bypass bits."""
+    runs = Runs(keys, tables.value_models.count)
+    keys, residuals = keys[runs.order], residuals[runs.order]
     high, symbol = symbols(keys, residuals)
-    encoder.write_grouped(symbol, keys, tables.value_models)
+    encoder.write_runs(symbol, runs, tables.value_models)
     escaped = np.flatnonzero(np.abs(high) > LARGEST[keys])
     if len(escaped):
         excess = np.abs(high[escaped]) - LARGEST[keys[escaped]]  # at least 1
         length = np.frexp(excess.astype(np.float64))[1]  # its number of binary digits
         one = np.ones(len(excess), int)
         encoder.write_grouped((high[escaped] < 0).astype(np.int32), one, _BITS)
-        encoder.write_grouped((length - 1).astype(np.int32), one - 1, _LENGTH)
+        encoder.write_grouped(length - 1, one - 1, _LENGTH)
         long = length > 1
-        rest = excess[long] - (1 << (length[long] - 1))
-        encoder.write_grouped(rest.astype(np.int32), length[long] - 1, _BITS)
+        encoder.write_grouped(excess[long] - (1 << (length[long] - 1)), length[long] - 1, _BITS)
     bits = BYPASS[keys]
     bypass = np.flatnonzero(bits)
     if len(bypass):
         bits = bits[bypass]
-        low = (residuals[bypass] + ((1 << bits) >> 1)) & ((1 << bits) - 1)
-        encoder.write_grouped(low.astype(np.int32), bits, _BITS)
+        encoder.write_grouped((residuals[bypass] + ((1 << bits) >> 1)) & ((1 << bits) - 1), bits, _BITS)
 
 
 class PayloadReader:
@@ -117,8 +117,9 @@ class PayloadReader:
 
     def _read(self, decoder: Decoder, keys: np.ndarray) -> np.ndarray:
         """The mirror of _write_values."""
-        largest = LARGEST[keys]
-        symbol = decoder.read_grouped(keys, self.tables.value_models)
+        runs, out = Runs(keys, self.tables.value_models.count), np.empty(len(keys), np.int32)
+        symbol = decoder.read_runs(runs, self.tables.value_models)
+        largest = np.repeat(LARGEST[runs.keys], runs.counts)
         high = symbol - largest
         escaped = np.flatnonzero(high > largest)
         if len(escaped):
@@ -130,15 +131,14 @@ class PayloadReader:
             excess[long] += decoder.read_grouped(length[long] - 1, _BITS)
             magnitude = largest[escaped] + excess
             high[escaped] = np.where(negative, -magnitude, magnitude)
-        bits = BYPASS[keys]
-        bypass = np.flatnonzero(bits)
-        if not len(bypass):
-            return high
-        bits = bits[bypass]
-        low = decoder.read_grouped(bits, _BITS)
-        wide = (high[bypass].astype(np.int64) << bits) + low - ((1 << bits) >> 1)
-        high[bypass] = np.clip(wide, -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
-        return high
+        if BYPASS[runs.keys].any():
+            bits = np.repeat(BYPASS[runs.keys], runs.counts)
+            bypass = np.flatnonzero(bits)
+            bits = bits[bypass]
+            wide = (high[bypass].astype(np.int64) << bits) + decoder.read_grouped(bits, _BITS) - ((1 << bits) >> 1)
+            high[bypass] = np.clip(wide, -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+        out[runs.order] = high
+        return out
 
     def finish(self) -> None:
         """Raise FormatError unless every payload ends where its last value does."""
