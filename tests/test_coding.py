@@ -34,6 +34,7 @@ from vitcodec.errors import FormatError
 from vitcodec.integer.onnx_ops import graph_of
 from vitcodec.quality import step_of
 from vitcodec.subbands import Subbands
+from vitcodec.training.coding_tables import fit_coding_tables, with_tables
 
 QUALITY = min(range(1, 101), key=lambda q: abs(step_of(q) - STEP.item()))
 
@@ -209,3 +210,12 @@ def test_residuals_and_values_are_inverse():
     assert tables.min() >= 0 and tables.max() < 3 * 24 * 64
     # what is left of a value less its mean is near zero
     assert np.abs(prediction.residuals(np.round(parameters[:2] / 8).astype(np.int32))).max() <= 3
+
+
+def test_tables_are_fitted_to_what_is_coded(flagged):
+    tokens, point = sparse_tokens(8, 12, 2), flagged.point(QUALITY)
+    samples = ((sparse_tokens(8, 12, seed), QUALITY) for seed in (3, 4))
+    fitted = with_tables(flagged, *fit_coding_tables(flagged, samples))
+    before, after = (sum(map(len, m.encode(tokens, point)[0].values())) for m in (flagged, fitted))
+    assert after < 0.9 * before
+    assert same(fitted.decode(fitted.encode(tokens, point)[0], point, 8, 12), tokens)
