@@ -34,6 +34,8 @@ from ..subbands import LEVELS, Subbands
 SAMPLED = 4096  # rows of a layer's inputs whose moments are taken, of every sample
 TOP = LARGEST[False]
 ADDED = 127  # the largest magnitude of what a residual block adds
+# of the largest that was measured of that, what is not clipped: a finer scale of the map is better than the rare clip
+ADDED_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ class Rounding:
         need = self.top(name, width) / TOP
         for block, module in blocks:
             top = self.top(f"{block}.expand", 2 * width) / TOP
-            added = self.top(f"{block}.reduce", width) / ADDED
+            added = self.top(f"{block}.reduce", width) * (ADDED_SHARE / ADDED)
             reduce = Source.of(f"{block}.reduce", module.reduce, [Given(top)])
             for least in (self.top(block, width) / TOP, added, reduce.finest()):
                 need = torch.maximum(need, least)
