@@ -91,8 +91,8 @@ def contrast(low: np.ndarray) -> np.ndarray:
     """A low band (1, h, w, 3) less its mean over 5x5 sites, borders replicated, times 0.3; int32."""
     _, h, w, _ = low.shape
     padded = np.pad(low, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge").astype(np.int64)
-    rows = sum(padded[:, k : k + h] for k in range(5))
-    total = sum(rows[:, :, k : k + w] for k in range(5))
+    rows = np.sum([padded[:, k : k + h] for k in range(5)], 0)
+    total = np.sum([rows[:, :, k : k + w] for k in range(5)], 0)
     difference = (25 * low.astype(np.int64) - total) // 25
     return ((difference * CONTRAST_FACTOR + (1 << (CONTRAST_BITS - 1))) >> CONTRAST_BITS).astype(np.int32)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -138,13 +139,13 @@ class OnnxOps:
         self.constants[same] = value
         return same
 
-    def _node(self, kind: str, inputs: list[str], domain: str = "", **attributes: object) -> str:
+    def _node(self, kind: str, inputs: list[str], domain: str = "", **attributes: Any) -> str:
         name = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], domain=domain, **attributes))
         return name
 
     def _value(
-        self, kind: str, inputs: list[str], channels: int, signed: bool, domain: str = "", **attributes: object
+        self, kind: str, inputs: list[str], channels: int, signed: bool, domain: str = "", **attributes: Any
     ) -> Value:
         return Value(self._node(kind, inputs, domain, **attributes), channels, signed)
 
