@@ -39,9 +39,9 @@ def straight(x: Tensor) -> Tensor:
 class Gauge:
     """Measures the magnitudes of maps, channel by channel, while a network runs in floating point."""
 
-    def __init__(self, quantile: float):
+    def __init__(self, quantile: float, largest: dict[str, Tensor] | None = None):
         self.quantile = quantile
-        self.largest: dict[str, Tensor] = {}
+        self.largest = {} if largest is None else largest
 
     def __call__(self, name: str, x: Tensor) -> None:
         rows = x.detach().abs().flatten(0, -2)
