@@ -151,7 +151,10 @@ class OnnxOps:
 
 
 def build(
-    network: Callable[..., Sequence[Value]], inputs: dict[str, tuple[int, bool]], outputs: Sequence[str]
+    network: Callable[..., Sequence[Value]],
+    inputs: dict[str, tuple[int, bool]],
+    outputs: Sequence[str],
+    height: int | None = None,
 ) -> bytes:
     """A network as an ONNX model.
 
