@@ -11,6 +11,7 @@ Shards (NNNN.npz) are added until there are that many crops; a stopped run goes 
 trains the context model on them; nothing else changes, so the loss is bits alone. It starts from the weights that ship,
 grown by the flags, and goes on from its checkpoint if there is one, by the clock. It writes log.jsonl, checkpoint.pt
 (weights, their average, the optimisers' state) and average.safetensors (the averaged weights in half precision).
+With --flags-only nothing but the flags' heads is trained, at a tenth of the cost of a step: the first stage.
 Validation compares values + flags with the shipped model without flags on the same tokens, in %.
 """
 
@@ -33,8 +34,11 @@ from torch import Tensor, nn
 from vitcodec import Codec
 from vitcodec.context.arithmetic import FloatArithmetic
 from vitcodec.context.density import RateEstimator
+from vitcodec.context.groups import FLAGGED_LEVELS, block_flags
+from vitcodec.context.heads import neighbourhood
 from vitcodec.context.model import ContextModel
 from vitcodec.distortion import TUNINGS
+from vitcodec.layers import depth_to_space
 from vitcodec.options import QUALITIES
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.loading import own_name, stored_name
@@ -121,21 +125,72 @@ def cache(arguments: argparse.Namespace) -> None:
         print(f"{datetime.now():%H:%M:%S} {path.name}: {SHARD} crops in {time.time() - start:.0f} s", flush=True)
 
 
+@torch.no_grad()
+def inherited_features(context: ContextModel, tokens: Subbands, step: Tensor) -> list[Tensor]:
+    """What the flags' heads of levels 1 and 2 see of the coarser levels' features, (B, h, w, C)."""
+    num, low, parent, found = FloatArithmetic(step.device), tokens.low, None, {}
+    h, w = tokens.grid
+    inherited = context.step_features(step)[:, None, None].expand(-1, h // 2, w // 2, -1)
+    for level in context.levels:
+        low = low if parent is None else num.merge(low, parent)
+        found[level.level] = inherited
+        if level.up is None:
+            break
+        parts = level.known(num, inherited, low, parent)
+        if level.flags is not None:
+            parts.append(neighbourhood(block_flags(tokens[level.level]).float(), 3))
+        inherited = depth_to_space(level.up(level.features(parts)))
+        parent = tokens[level.level]
+    return [found[level] for level in FLAGGED_LEVELS]
+
+
 class FixedTokens:
-    """The crops of a cache, sorted by step, on a device."""
+    """The crops of a cache on a device.
 
-    def __init__(self, folder: Path, device: torch.device):
-        paths = sorted(p for p in folder.glob("[0-9]*.npz") if p.stem.isdigit())
-        if not paths:
-            raise SystemExit(f"{folder}: no tokens; run `cache` first")
-        tokens, steps = load_tokens(paths)
-        order = torch.argsort(steps)
-        self.tokens, self.steps = tokens.map(lambda t: t[order].to(device)), steps[order].to(device)
+    context: makes `inherited`, the inputs of the flags' heads that stay the same if only these learn.
+    """
 
-    def batch(self, count: int) -> tuple[Subbands, Tensor]:
-        """Tokens as floats and steps (count,): a random crop of each stratum of the steps."""
-        chosen = ((torch.arange(count) + torch.rand(count)) / count * len(self.steps)).long().to(self.steps.device)
-        return self.tokens.map(lambda t: t[chosen].float()), self.steps[chosen]
+    def __init__(self, folder: Path, device: torch.device, context: ContextModel | None = None):
+        self.folder, self.device, self.context = folder, device, context
+        self.shards: dict[Path, tuple[list[Tensor], list[Tensor]]] = {}
+        self.update()
+
+    def update(self) -> None:
+        """Load shards that are new."""
+        for path in sorted(p for p in self.folder.glob("*.npz") if p.stem.isdigit()):
+            if path not in self.shards:
+                tokens, steps = load_tokens([path])
+                tokens, steps = tokens.map(lambda t: t.to(self.device)), steps.to(self.device)
+                made = []
+                if self.context is not None:
+                    pairs = zip(tokens.map(Tensor.float).split_batch(), steps.split(1), strict=True)
+                    crops = [[x.half() for x in inherited_features(self.context, *pair)] for pair in pairs]
+                    made = [torch.cat(parts) for parts in zip(*crops, strict=True)]
+                self.shards[path] = [*tokens, steps], made
+        if not self.shards:
+            raise SystemExit(f"{self.folder}: no tokens; run `cache` first")
+        low, *details, self.steps = (torch.cat(t) for t in zip(*(t for t, _ in self.shards.values()), strict=True))
+        self.tokens = Subbands(low, tuple(details))
+        self.inherited = [torch.cat(t) for t in zip(*(made for _, made in self.shards.values()), strict=True)]
+        self.order = torch.argsort(self.steps)
+
+    def batch(self, count: int) -> tuple[Subbands, Tensor, list[Tensor]]:
+        """Tokens as floats, steps (count,) and inherited features: a random crop of each stratum of the steps."""
+        chosen = self.order[((torch.arange(count) + torch.rand(count)) / count * len(self.steps)).long()]
+        return (
+            self.tokens.map(lambda t: t[chosen].float()),
+            self.steps[chosen],
+            [x[chosen].float() for x in self.inherited],
+        )
+
+
+def measured_flags(context: ContextModel, tokens: Subbands, step: Tensor, inherited: list[Tensor]) -> RateEstimator:
+    """As `measured`, of the flags alone."""
+    meter, num = RateEstimator(tokens, tokens, context.base, step), FloatArithmetic(step.device)
+    for level, features in zip(FLAGGED_LEVELS, inherited, strict=True):
+        flags = context.levels[LEVELS - level].flags
+        flags(num, (features, neighbourhood(num.embed(tokens[level + 1]), 3)), meter, level)
+    return meter
 
 
 def measured(context: ContextModel, tokens: Subbands, step: Tensor) -> RateEstimator:
@@ -223,16 +278,22 @@ def train(arguments: argparse.Namespace) -> None:
 
     start, end = time.time(), arguments.until.timestamp()
     saved = checked = loaded = start
-    data, losses = FixedTokens(arguments.tokens, device), []
+    data, losses = FixedTokens(arguments.tokens, device, context if arguments.flags_only else None), []
+    start = checked = time.time()
     log(k=k, crops=len(data.steps), until=f"{arguments.until:%H:%M}", lr=arguments.lr, flag_lr=arguments.flag_lr)
     while (done := (time.time() - start) / (end - start)) < 1:
         for optimiser, rate in rates:
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1, (k + 1) / 20) * (1 - done) ** 0.8
-        tokens, step = data.batch(arguments.batch)
+        tokens, step, inherited = data.batch(arguments.batch)
         with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
-            meter = measured(context, tokens, step)
-        loss = (meter.bits() * step / 26).mean() / CROP**2
+            if arguments.flags_only:
+                meter = measured_flags(context, tokens, step, inherited)
+                bits = meter.flag_bits()
+            else:
+                meter = measured(context, tokens, step)
+                bits = meter.bits()
+        loss = (bits * step / 26).mean() / CROP**2
         for optimiser, _ in rates:
             optimiser.zero_grad()
         loss.backward()
@@ -251,7 +312,8 @@ def train(arguments: argparse.Namespace) -> None:
             save()
             saved = now
         if now - loaded > 600:
-            data, loaded = FixedTokens(arguments.tokens, device), now
+            data.update()
+            loaded = now
             log(k=k, crops=len(data.steps))
         if now - checked > 60 * arguments.validate:
             validate()
@@ -285,6 +347,7 @@ def main() -> None:
         "--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rates fall to that moment"
     )
     training.add_argument("--levels", type=lambda text: [int(n) for n in text.split(",")], help="1,2; otherwise all")
+    training.add_argument("--flags-only", action="store_true", help="train the flags' heads alone")
     training.add_argument("--lr", type=float, default=3e-4, help="of weights that were trained before")
     training.add_argument("--flag-lr", type=float, default=2e-3, help="of the flags' heads")
     training.add_argument("--batch", type=int, default=4)
