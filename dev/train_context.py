@@ -234,11 +234,6 @@ def train(arguments: argparse.Namespace) -> None:
     load_grown(context, shipped)
     held = load_tokens([arguments.tokens / VALIDATION])
     held = held[0].map(lambda t: t.to(device)), held[1].to(device)
-    plain = ContextModel(config.context).to(device)
-    plain.load_state_dict(shipped)
-    reference = np.array(validated(plain, *held)["bpp"])
-    del plain
-
     if arguments.levels:
         context.requires_grad_(False)
         for level in arguments.levels:
@@ -254,15 +249,19 @@ def train(arguments: argparse.Namespace) -> None:
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         context.load_state_dict(state["context"])
-        average.mean, k = state["average"], state["k"]
+        average.mean, k, reference = state["average"], state["k"], np.array(state["reference"])
         for (optimiser, _), saved in zip(rates, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
     else:
+        plain = ContextModel(config.context).to(device)
+        plain.load_state_dict(shipped)
+        reference = np.array(validated(plain, *held)["bpp"])
         log(shipped_bpp=reference.tolist(), steps=STEPS)
 
     def save() -> None:
         states = [o.state_dict() for o, _ in rates]
         state = {"context": context.state_dict(), "average": average.mean, "k": k, "optimisers": states}
+        state["reference"] = reference.tolist()
         torch.save(state, checkpoint.with_suffix(".tmp"))
         checkpoint.with_suffix(".tmp").replace(checkpoint)
         halves = {stored_name(n): v.half().contiguous() for n, v in average.mean.items()}
