@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -29,100 +28,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from token_cache import CROP, MODEL, STEPS, VALIDATION, cache, load_tokens
 from torch import Tensor, nn
 
-from vitcodec import Codec
 from vitcodec.context.arithmetic import FloatArithmetic
 from vitcodec.context.density import RateEstimator
 from vitcodec.context.groups import FLAGGED_LEVELS, block_flags
 from vitcodec.context.heads import neighbourhood
 from vitcodec.context.model import ContextModel
-from vitcodec.distortion import TUNINGS
 from vitcodec.layers import depth_to_space
-from vitcodec.options import QUALITIES
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.loading import own_name, stored_name
-from vitcodec.quality import round_tokens, step_of
-from vitcodec.rdo import EFFORTS, RDOSearch
 from vitcodec.subbands import LEVELS, Subbands
-from vitcodec.training.data import Crops, read_images, validation_crops
 from vitcodec.training.model import Average, load_grown
 from vitcodec.training.optimiser import optimisers
 from vitcodec.training.package import FLOAT_CONTEXT
-
-MODEL = "swin"
-STEPS = 120.0, 64.0, 32.0, 12.0  # quantisation steps in 8-bit levels that are validated
-CROP = 256  # pixels along a side
-SHARD, PAIR = 40, 2  # crops in a file; crops that are searched at once
-KINDS = 1, 1, 2, 3  # efforts of a shard's pairs, equally often
-VALIDATION, VALIDATION_CROPS, VALIDATION_EFFORT = "val.npz", 16, 2
-
-
-def save_tokens(path: Path, tokens: list[Subbands], steps: list[float]) -> None:
-    """Tokens of batches, and the step of each crop, into one file; it is there at once or not at all."""
-    bands = {"low": [t.low for t in tokens]} | {f"level{k}": [t[k] for t in tokens] for k in range(1, LEVELS + 1)}
-    arrays = {k: torch.cat(v).to(torch.int16).cpu().numpy() for k, v in bands.items()}
-    temporary = path.with_suffix(".partial.npz")
-    np.savez_compressed(temporary, steps=np.array(steps, np.float32), **arrays)
-    temporary.replace(path)
-
-
-def load_tokens(paths: list[Path]) -> tuple[Subbands, Tensor]:
-    """The crops of files: int16 tokens of one batch, steps (N,) in 8-bit levels."""
-    parts = [dict(np.load(path)) for path in paths]
-
-    def joined(key: str) -> Tensor:
-        return torch.from_numpy(np.concatenate([part[key] for part in parts]))
-
-    return Subbands(joined("low"), tuple(joined(f"level{k}") for k in range(1, LEVELS + 1))), joined("steps")
-
-
-class Tokeniser:
-    """What the shipped encoder makes of crops."""
-
-    def __init__(self, device: str):
-        self.codec = Codec.load(MODEL, device=device)
-        self.distortion = TUNINGS[self.codec.config.tune]
-
-    def __call__(self, images: Tensor, quality: int, effort: int) -> Subbands:
-        """Images (B, H, W, 3) in 0..255 -> int32 tokens as `effort` chooses them."""
-        autoencoder, entropy = self.codec.autoencoder, self.codec.entropy
-        point = entropy.point(quality, autoencoder.steps)
-        with torch.no_grad():
-            tokens = round_tokens(autoencoder.encode(images, point.step), self.codec.config.dead_zone)
-        config = EFFORTS[effort]
-        if not config.rounds:
-            return tokens
-        return RDOSearch(autoencoder, entropy, point, self.distortion, config).search(images, tokens)
-
-
-def cache(arguments: argparse.Namespace) -> None:
-    folder: Path = arguments.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenise = Tokeniser(arguments.device)
-    if not (folder / VALIDATION).exists():
-        images = validation_crops(read_images([arguments.val]), CROP, VALIDATION_CROPS).to(arguments.device)
-        tokens, steps = [], []
-        for step in STEPS:
-            quality = min(QUALITIES, key=lambda q: abs(math.log(step_of(q) / step)))
-            for pair in images.split(PAIR):
-                tokens.append(tokenise(pair, quality, VALIDATION_EFFORT))
-                steps += [step_of(quality)] * len(pair)
-        save_tokens(folder / VALIDATION, tokens, steps)
-    images = list(read_images(arguments.data))
-    for number in range(-(-arguments.count // SHARD)):
-        path = folder / f"{number:04}.npz"
-        if path.exists():
-            continue
-        start, rng, crops = time.time(), np.random.default_rng(number), Crops(images, number, arguments.device)
-        pairs, tokens, steps = SHARD // PAIR, [], []
-        kinds = rng.permutation(np.resize(KINDS, pairs))
-        for k, effort in enumerate(kinds):  # a stratum of the qualities for each pair
-            quality = QUALITIES[int((k + rng.random()) * len(QUALITIES) / pairs)]
-            tokens.append(tokenise(crops.batch(PAIR, CROP), quality, int(effort)))
-            steps += [step_of(quality)] * PAIR
-        save_tokens(path, tokens, steps)
-        print(f"{datetime.now():%H:%M:%S} {path.name}: {SHARD} crops in {time.time() - start:.0f} s", flush=True)
 
 
 @torch.no_grad()
@@ -203,7 +123,7 @@ def measured(context: ContextModel, tokens: Subbands, step: Tensor) -> RateEstim
 
 @torch.no_grad()
 def validated(context: ContextModel, tokens: Subbands, steps: Tensor) -> dict[str, list[float]]:
-    """Means at each of STEPS: bits per pixel, those of flags alone, and shares of flagged blocks in %."""
+    """Means over crops at each of STEPS: bits per pixel, those of flags alone, and shares of flagged blocks in %."""
     found: dict[str, list[float]] = {}
     for at in STEPS:
         rows: list[dict[str, float]] = []
@@ -231,7 +151,10 @@ def train(arguments: argparse.Namespace) -> None:
     config = registry.find(MODEL)
     shipped = {own_name(k): v.float() for k, v in load_file(config.folder / FLOAT_CONTEXT).items()}
     context = ContextModel(replace(config.context, flags=True)).to(device)
-    load_grown(context, shipped)
+    start_from = shipped
+    if arguments.init:
+        start_from = {own_name(k): v.float() for k, v in load_file(arguments.init).items()}
+    load_grown(context, start_from)
     held = load_tokens([arguments.tokens / VALIDATION])
     held = held[0].map(lambda t: t.to(device)), held[1].to(device)
     if arguments.levels:
@@ -245,7 +168,7 @@ def train(arguments: argparse.Namespace) -> None:
     fresh.requires_grad_(True)
     trained = [p for p in context.parameters() if p.requires_grad]
     average, k = Average(context, arguments.average), 0
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = folder / "checkpoint.pt"  # holds `reference` too, the bits of the shipped model
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         context.load_state_dict(state["context"])
@@ -344,6 +267,9 @@ def main() -> None:
     training.add_argument("-o", "--output", type=Path, required=True)
     training.add_argument(
         "--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rates fall to that moment"
+    )
+    training.add_argument(
+        "--init", type=Path, help="average.safetensors of an earlier run, in place of shipped weights"
     )
     training.add_argument("--levels", type=lambda text: [int(n) for n in text.split(",")], help="1,2; otherwise all")
     training.add_argument("--flags-only", action="store_true", help="train the flags' heads alone")
