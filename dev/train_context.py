@@ -40,7 +40,7 @@ from vitcodec.layers import depth_to_space
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.loading import own_name, stored_name
 from vitcodec.subbands import LEVELS, Subbands
-from vitcodec.training.model import Average, load_grown
+from vitcodec.training.model import Average, dedicate_units, load_grown
 from vitcodec.training.optimiser import optimisers
 from vitcodec.training.package import FLOAT_CONTEXT
 
@@ -155,6 +155,8 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.init:
         start_from = {own_name(k): v.float() for k, v in load_file(arguments.init).items()}
     load_grown(context, start_from)
+    if arguments.dedicate:
+        dedicate_units(context)
     held = load_tokens([arguments.tokens / VALIDATION])
     held = held[0].map(lambda t: t.to(device)), held[1].to(device)
     if arguments.levels:
@@ -245,11 +247,12 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def until(text: str) -> datetime:
-    """'18:05' today, or '90m' from now."""
+    """The next '18:05', or '90m' from now."""
     if text.endswith("m"):
         return datetime.now() + timedelta(minutes=float(text[:-1]))
     hour, minute = map(int, text.split(":"))
-    return datetime.now().replace(hour=hour, minute=minute, second=0)
+    moment = datetime.now().replace(hour=hour, minute=minute, second=0)
+    return moment if moment > datetime.now() else moment + timedelta(days=1)
 
 
 def main() -> None:
@@ -266,11 +269,12 @@ def main() -> None:
     training.add_argument("tokens", type=Path, help="the folder of a cache; new shards are taken up on the way")
     training.add_argument("-o", "--output", type=Path, required=True)
     training.add_argument(
-        "--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rates fall to that moment"
+        "--until", type=until, required=True, help="HH:MM, or 9m from now: the learning rates fall to that moment"
     )
     training.add_argument(
         "--init", type=Path, help="average.safetensors of an earlier run, in place of shipped weights"
     )
+    training.add_argument("--dedicate", action="store_true", help="first let a unit of each luma head see empty blocks")
     training.add_argument("--levels", type=lambda text: [int(n) for n in text.split(",")], help="1,2; otherwise all")
     training.add_argument("--flags-only", action="store_true", help="train the flags' heads alone")
     training.add_argument("--lr", type=float, default=3e-4, help="of weights that were trained before")

@@ -40,6 +40,7 @@ from .heads import (
 )
 
 STEP_FEATURES = 16
+FLAG_INPUTS = 2 * 9  # both flags of 3x3 blocks
 LUMA_CHANNELS, CHROMA_CHANNELS = (1, 1, 1), (3, 3)  # of each channel group: the orientations of luma; the two colours
 LOW_SIZE = 5  # sites along a side of the low band's neighbourhoods
 NEAREST = F.pad(torch.ones(3, 3), (1, 1, 1, 1)).view(LOW_SIZE**2, 1)  # 1 for the middle 3x3 of such a neighbourhood
@@ -113,7 +114,7 @@ class DetailLevel(nn.Module):
         self.flags = (
             FlagContext(inherited + parent, config.flag_head) if config.flags and level in FLAGGED_LEVELS else None
         )
-        flags = 9 * 2 if self.flags else 0
+        flags = FLAG_INPUTS if self.flags else 0
         self.enter = Dense(inherited + 9 * 24 + parent + flags, width)
         self.body, self.extra = Residual(width), extra_blocks(width, config.extra_blocks[level - 1])
         self.luma = FourPhaseContext(LUMA_CHANNELS, 0, width, head, 5, level, config, flags)
