@@ -21,6 +21,7 @@ from ..pretrained.registry import verify
 from .decoder import Decoder
 from .encoder import Encoder
 
+ANALYSIS = "analysis"  # the name of its graph
 ANALYSIS_HALO = 8  # sites; of the `swin` family
 log = logging.getLogger("vitcodec")
 
@@ -44,14 +45,27 @@ def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = No
     networks = Networks(engine, config.context, coding.look_up())
     entropy = EntropyModel(networks, coding.features, coding.base_scales, coding.tables())
     numbers = model.encoder
-
-    def analyse(*maps: np.ndarray) -> list[np.ndarray]:
-        return engine.run("analysis", *maps)
-
-    analysis = Analysis(analyse, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
+    analysis = Analysis(
+        _AnalysisGraph(config, engine, threads).run, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO
+    )
     return Coder(
         Encoder(config, analysis, entropy, threads), Decoder(engine, entropy, model.dequantiser, threads), name
     )
+
+
+class _AnalysisGraph:
+    """The analysis, in floating point: a graph that ONNX Runtime runs, whatever engine runs the integers."""
+
+    def __init__(self, config: PretrainedConfig, engine: Engine, threads: int):
+        self.config, self.engine, self.threads = config, engine, threads
+
+    def run(self, *maps: np.ndarray) -> list[np.ndarray]:
+        """As Analysis.network. Raises WeightsError."""
+        from ..engines.onnx import GRAPHS, OnnxEngine, read_graphs
+
+        if not isinstance(self.engine, OnnxEngine):  # when the first picture is encoded
+            self.engine = OnnxEngine(read_graphs(self.config.folder / GRAPHS), self.threads)
+        return self.engine.run(ANALYSIS, *maps)
 
 
 def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threads: int) -> tuple[Engine, str]:
