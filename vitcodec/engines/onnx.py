@@ -22,6 +22,7 @@ from ..integer.context import treats_rows
 GRAPHS = "graphs.safetensors"  # in a model folder: each network's graph, as bytes, under its name
 FLOAT = {"analysis"}  # networks in floating point
 LEAST_ROWS = 1024  # that a thread takes
+MOST_ROWS = 16384  # at a time: every session keeps the memory that it once needed
 _QUIET = 3  # errors alone
 
 
@@ -31,14 +32,14 @@ class OnnxEngine:
     def __init__(self, graphs: Mapping[str, bytes], threads: int = 1):
         self.graphs, self.threads = graphs, threads
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
-        self._others = ThreadPoolExecutor(threads - 1, "networks") if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads, "networks") if threads > 1 else None
 
     def run(self, network: str, *maps: np.ndarray) -> list[np.ndarray]:
         """As Engine.run. Raises WeightsError for a graph that is missing, none, or another network's."""
         session = self._sessions.get(network) or self._session(network)
         try:
             feeds = {node.name: x for node, x in zip(session.get_inputs(), maps, strict=True)}
-            if self._others is not None and treats_rows(network):
+            if treats_rows(network):
                 ((name, rows),) = feeds.items()
                 return self._run_rows(session, name, rows)
             return session.run(None, feeds)
@@ -49,12 +50,14 @@ class OnnxEngine:
 
     def _run_rows(self, session: onnxruntime.InferenceSession, name: str, rows: np.ndarray) -> list[np.ndarray]:
         count = rows.shape[2]
-        parts = min(self.threads, count // LEAST_ROWS)
-        if parts < 2 or self._others is None:
+        parts = max(min(self.threads, count // LEAST_ROWS), -(-count // MOST_ROWS))
+        if parts < 2:
             return session.run(None, {name: rows})
-        first, *rest = (rows[:, :, count * k // parts : count * (k + 1) // parts] for k in range(parts))
-        waiting = [self._others.submit(session.run, None, {name: part}) for part in rest]
-        results = [session.run(None, {name: first}), *(w.result() for w in waiting)]
+
+        def run(k: int) -> list[np.ndarray]:
+            return session.run(None, {name: rows[:, :, count * k // parts : count * (k + 1) // parts]})
+
+        results = (self._pool.map if self._pool else map)(run, range(parts))
         return [np.concatenate(outputs, 2) for outputs in zip(*results, strict=True)]
 
     def _session(self, network: str) -> onnxruntime.InferenceSession:
