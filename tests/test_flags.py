@@ -10,8 +10,9 @@ import torch
 from vitcodec.context.arithmetic import FloatArithmetic
 from vitcodec.context.config import ContextConfig
 from vitcodec.context.density import RateEstimator, flag_bits
-from vitcodec.context.groups import FLAGGED_LEVELS, PHASES, CodingGroup, FlagGroup, block_flags
+from vitcodec.context.groups import FLAGGED_LEVELS, CodingGroup, FlagGroup, block_flags
 from vitcodec.context.model import ContextModel
+from vitcodec.context.phases import PHASES
 from vitcodec.models.summary import table_of
 from vitcodec.pretrained.config import context_config
 from vitcodec.pretrained.presets import PRESETS
