@@ -98,7 +98,7 @@ class PhasedMap(PaddedMap):
         """Call it when the places of the next phase are filled."""
         i, j = PHASES[len(self.phases)]
         held = self.inner[i::2, j::2]
-        self.phases.append(PaddedMap(*held.shape, border=1))
+        self.phases.append(PaddedMap(held.shape[0], held.shape[1], held.shape[2], 1))
         if self.known_alone and len(self.phases) < len(PHASES):  # nobody looks at the others
             self.phases[-1].inner[...] = held
 
