@@ -106,10 +106,13 @@ class FixedTokens:
 
 def measured_flags(context: ContextModel, tokens: Subbands, step: Tensor, inherited: list[Tensor]) -> RateEstimator:
     """As `measured`, of the flags alone."""
-    meter, num = RateEstimator(tokens, tokens, context.base, step), FloatArithmetic(step.device)
-    for level, features in zip(FLAGGED_LEVELS, inherited, strict=True):
-        flags = context.levels[LEVELS - level].flags
-        flags(num, (features, neighbourhood(num.embed(tokens[level + 1]), 3)), meter, level)
+    meter, num, low = RateEstimator(tokens, tokens, context.base, step), FloatArithmetic(step.device), tokens.low
+    found = dict(zip(FLAGGED_LEVELS, inherited, strict=True))
+    for level in range(LEVELS - 1, 0, -1):
+        low = num.merge(low, tokens[level + 1])
+        if level in found:
+            module = context.levels[LEVELS - level]
+            module.flags(num, module.known(num, found[level], low, tokens[level + 1]), meter, level)
     return meter
 
 

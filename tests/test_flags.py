@@ -10,8 +10,10 @@ import torch
 from vitcodec.context.arithmetic import FloatArithmetic
 from vitcodec.context.config import ContextConfig
 from vitcodec.context.density import RateEstimator, flag_bits
-from vitcodec.context.groups import FLAGGED_LEVELS, PHASES, CodingGroup, FlagGroup, block_flags
+from vitcodec.context.groups import FLAGGED_LEVELS, CodingGroup, FlagGroup, block_flags
+from vitcodec.context.heads import neighbourhood
 from vitcodec.context.model import ContextModel
+from vitcodec.context.phases import PHASES, known_places
 from vitcodec.models.summary import table_of
 from vitcodec.pretrained.config import context_config
 from vitcodec.pretrained.presets import PRESETS
@@ -196,6 +198,62 @@ def test_weights_without_flags_grow():
     assert after.flag_bits().item() == pytest.approx(blocks)  # one bit each: nothing is known of them yet
     with pytest.raises(RuntimeError):
         load_grown(grown, model(replace(SMALL, heads=(9, 8, 8, 8))).state_dict())
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_known_neighbours_are_those_of_earlier_phases(size):
+    for k, phase in enumerate(PHASES):
+        offsets = [(p // size - size // 2, p % size - size // 2) for p in range(size**2)]
+        known = {p for p, offset in enumerate(offsets) if _phase_at(phase, offset) in PHASES[:k]}
+        places = known_places(k, size)
+        assert set(places) == known and len(places) == len(known)
+
+
+def _phase_at(phase: tuple[int, int], offset: tuple[int, int]) -> tuple[int, int]:
+    return (phase[0] + offset[0]) % 2, (phase[1] + offset[1]) % 2
+
+
+def test_flag_heads_of_whole_neighbourhoods_grow():
+    """Older ones saw 5x5 flags, zeros for those not coded yet, and nothing of the low band."""
+    tokens, context, generator = sparse_tokens(), ContextModel(SMALL), torch.Generator().manual_seed(0)
+    older, grown, inputs, level = context.state_dict(), ContextModel(SMALL), [], context.levels[3]
+    names = [f"levels.3.flags.heads.{k}.enter.weight" for k in range(4)]
+    around = level.flags.inputs - 9 * 24
+    for k, name in enumerate(names):
+        columns = around + 50 * (k > 0)
+        older[name] = torch.randn(len(older[name]), columns, generator=generator)
+    load_grown(grown, older)
+    for head in grown.levels[3].flags.heads:
+        head.enter.register_forward_hook(lambda module, x, output: inputs.append(x[0].flatten(1, 2)))
+    run(grown, tokens, lambda group, parameters: group.gather(tokens))
+    flags, known = block_flags(tokens[1]).float(), torch.zeros(1, 16, 24, 2)
+    for k, ((i, j), name) in enumerate(zip(PHASES, names, strict=True)):
+        # by the modules' definition: what is known of a site, its features first, then the coarser values last
+        parts = [inputs[k][..., : around - 9 * 18], inputs[k][..., around + 9 * 6 : level.flags.inputs]]
+        if k:
+            parts.append(neighbourhood(known, 5, i, j, 2).flatten(3).flatten(1, 2))
+        wanted = torch.cat(parts, -1) @ older[name].T
+        got = inputs[k] @ grown.state_dict()[name].T
+        assert torch.allclose(got, wanted, atol=1e-4)
+        known[:, i::2, j::2] = flags[:, i::2, j::2]
+
+
+def test_flags_are_predicted_from_the_low_band():
+    """Also where the coarser levels say nothing of it."""
+    context, logits = model(), []
+    torch.nn.init.zeros_(context.levels[2].up.weight)
+    torch.nn.init.zeros_(context.levels[2].up.bias)
+    for contrast in (0, 9):
+        tokens = sparse_tokens().map(torch.zeros_like)
+        tokens.low[:, 2, 3] = contrast
+
+        def coder(group: CodingGroup | FlagGroup, parameters: torch.Tensor, tokens: Subbands = tokens) -> torch.Tensor:
+            if isinstance(group, FlagGroup) and group.level == 1 and group.phase == (0, 0):
+                logits.append(parameters)
+            return group.gather(tokens)
+
+        run(context, tokens, coder)
+    assert (logits[0] - logits[1]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("index", [2, 3])

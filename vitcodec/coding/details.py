@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from ..context.phases import PHASES
 from .context_pass import Networks, chroma_channels, luma_channels
-from .groups import CHROMA, FLAGGED_LEVELS, LUMA, PHASES, Coder, FlagGroup
-from .maps import FLAG_INPUT, PaddedMap, difference, put_rows, space_to_depth
+from .groups import CHROMA, FLAGGED_LEVELS, LUMA, Coder, FlagGroup
+from .maps import FLAG_INPUT, PaddedMap, PhasedMap, Source, difference, gathered, put_rows, space_to_depth
 
 DENSE_LEVELS = 3, 4  # where chroma has four phases of its own
 
 Places = tuple[np.ndarray, np.ndarray]  # rows and columns, (n,) each
-Source = tuple[PaddedMap, int, np.ndarray, np.ndarray]  # a map, the size of its neighbourhoods, and where they are
-
-
-def gathered(features: np.ndarray, sources: Sequence[Source]) -> np.ndarray:
-    """A network's inputs: rows of features (n, c), and after them neighbourhoods."""
-    counts = [size * size * source.data.shape[2] for source, size, _, _ in sources]
-    start = features.shape[1]
-    rows = np.empty((len(features), start + sum(counts)), np.uint8)
-    rows[:, :start] = features
-    for (source, size, y, x), count in zip(sources, counts, strict=True):
-        source.neighbourhoods(y, x, size, rows[:, start : start + count])
-        start += count
-    return rows
 
 
 class DetailPass:
@@ -56,8 +42,9 @@ class DetailPass:
         if parent is not None:
             self.parent = PaddedMap(h, w, 18, 1)
             self.parent.pairs[...] = nets.look_up.values(parent[0])
-        self.flags = PaddedMap(h, w, 2, 2) if nets.config.flags and level in FLAGGED_LEVELS else None
-        self.luma = PaddedMap(2 * h, 2 * w, 6, 2)
+        known_alone = nets.config.flags
+        self.flags = PhasedMap(h, w, 2, 1, True) if nets.config.flags and level in FLAGGED_LEVELS else None
+        self.luma = PhasedMap(2 * h, 2 * w, 6, 2, known_alone)
 
     def run(self, inherited: bool) -> np.ndarray | None:
         """Code all values. Returns what the next level inherits, (2h * 2w, c), if that is asked for."""
@@ -88,32 +75,34 @@ class DetailPass:
         assert self.flags is not None
         h, w = self.size
         place = np.arange(h * w).reshape(h, w)
+        around = np.divmod(np.arange(h * w // 4), w // 2)  # the 2x2 blocks that a block of a phase belongs to
         for k, (i, j) in enumerate(PHASES):
             blocks = place[i::2, j::2].ravel()
-            at = self._at(blocks)
-            known = [(self.flags, 5, *at)] if k else []
-            rows = gathered(self.inherited[blocks], [*self._parent_at(at), *known])
+            known = [*self._known_at(self._at(blocks)), *self.flags.known(5, *around)]
+            rows = gathered(self.inherited[blocks], known)
             logits = self.nets.run(f"level{self.level}.flags.{k}", rows)[0].astype(np.int32)
             flags = self.coder.flags(FlagGroup(self.level, blocks), logits)
             self.flags.inner[i::2, j::2] = (flags * np.uint8(FLAG_INPUT)).reshape(h // 2, w // 2, 2)
+            self.flags.finish_phase()
 
-    def _parent_at(self, at: Places) -> list[Source]:
-        return [] if self.parent is None else [(self.parent, 3, *at)]
+    def _known_at(self, at: Places) -> list[Source]:
+        """What is known of blocks before the level, beside their features."""
+        return [source.around(3, *at) for source in (self.contrast, self.parent) if source is not None]
 
     def _flags_at(self, at: Places) -> list[Source]:
-        return [] if self.flags is None else [(self.flags, 3, *at)]
+        return [] if self.flags is None else [self.flags.around(3, *at)]
 
     def _features(self, blocks: np.ndarray) -> np.ndarray:
         at = self._at(blocks)
         inherited = self.inherited if len(blocks) == len(self.inherited) else self.inherited[blocks]
-        rows = gathered(inherited, [(self.contrast, 3, *at), *self._parent_at(at), *self._flags_at(at)])
+        rows = gathered(inherited, [*self._known_at(at), *self._flags_at(at)])
         return self.nets.run(f"level{self.level}.features", rows)[0]
 
     def _code_luma(self, blocks: np.ndarray, features: np.ndarray) -> None:
         self._code_phases("luma", LUMA, blocks, features, self.luma, 5)
 
     def _code_dense_chroma(self, blocks: np.ndarray, features: np.ndarray) -> None:
-        decoded = PaddedMap(2 * self.size[0], 2 * self.size[1], 12, 1)
+        decoded = PhasedMap(2 * self.size[0], 2 * self.size[1], 12, 1, self.luma.known_alone)
         self._code_phases("chroma", CHROMA, blocks, features, decoded, 3, self.luma)
 
     def _code_phases(
@@ -122,7 +111,7 @@ class DetailPass:
         channels: slice,
         blocks: np.ndarray,
         features: np.ndarray,
-        decoded: PaddedMap,
+        decoded: PhasedMap,
         size: int,
         other: PaddedMap | None = None,
     ) -> None:
@@ -131,15 +120,16 @@ class DetailPass:
         block_y, block_x = self._at(blocks)
         for k, (i, j) in enumerate(PHASES):
             y, x = 2 * block_y + i, 2 * block_x + j
-            known = [
-                (source, size, y, x) for source in ([decoded] if k else []) + ([other] if other is not None else [])
-            ]
+            known = decoded.known(size, block_y, block_x)
+            if other is not None:
+                known.append(other.around(size, y, x))
             rows = gathered(features, [*known, *self._flags_at((block_y, block_x))])
             places = y * (2 * self.size[1]) + x
             head, code = f"level{self.level}.{part}.{k}", self.coder.values
             values = self.nets.code(head, rows, code, self.level, channels.start, groups, places[:, None])[0]
             put_rows(self.out[:, channels], places, values)
             decoded.put(y, x, self.nets.look_up.values(values))
+            decoded.finish_phase()
 
     def _code_chroma(self, blocks: np.ndarray, features: np.ndarray) -> None:
         """All four positions of each block at once."""
@@ -147,7 +137,7 @@ class DetailPass:
         luma = PaddedMap(h, w, 24, 1)
         luma.inner[...] = space_to_depth(self.luma.inner).reshape(h, w, 24)
         at = self._at(blocks)
-        rows = gathered(features, [(luma, 3, *at), *self._flags_at(at)])
+        rows = gathered(features, [luma.around(3, *at), *self._flags_at(at)])
         corner = (2 * at[0]) * (2 * w) + 2 * at[1]
         places = corner[:, None] + np.array([0, 1, 2 * w, 2 * w + 1])
         groups, head = chroma_channels(self.nets.config), f"level{self.level}.chroma"

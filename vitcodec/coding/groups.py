@@ -13,7 +13,6 @@ import numpy as np
 
 from ..subbands import LEVELS, Subbands
 
-PHASES = (0, 0), (1, 1), (0, 1), (1, 0)  # the order of the four positions of each 2x2 block
 LUMA, CHROMA = slice(0, 3), slice(3, 9)  # channels of details
 FLAGGED_LEVELS = 1, 2  # levels whose blocks have flags
 

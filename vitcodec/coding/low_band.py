@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ..context.phases import PHASES
 from .context_pass import Networks, ValueCoder
-from .groups import PHASES, Coder, Group
+from .groups import Coder, Group
 from .maps import FRACTION_BITS, as_rows
 
 SIZE = 5  # sites along a side of the neighbourhoods

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
+
+from ..context.phases import PHASES, known_rectangles
 
 LOG_UNIT = 32  # look-ups give 32 log(1 + |x|)
 FRACTION_BITS = 4  # the low band is held in sixteenths of a step
@@ -74,24 +79,84 @@ class PaddedMap:
             self.data.reshape(-1, self.data.shape[2]), (y + self.border) * self.data.shape[1] + x + self.border, pairs
         )
 
-    def neighbourhoods(self, y: np.ndarray, x: np.ndarray, size: int, out: np.ndarray) -> None:
-        """The size x size neighbourhoods of the places (y, x), both (n,) -> out (n, size * size * channels).
+    def around(self, size: int, y: np.ndarray, x: np.ndarray) -> Source:
+        """The size x size neighbourhoods of the places (y, x), both (n,)."""
+        return Source(self, y, x, -(size // 2), -(size // 2), size, size)
 
-        out: columns of an array in C order.
-        """
-        _, width, channels = self.data.shape
-        line = size * channels  # bytes; a line of a neighbourhood is copied as one item
+
+class PhasedMap(PaddedMap):
+    """A map that is filled in phases. known_alone: whether each sees what those before it hold, or zeros as well.
+
+    height, width: even; y, x below: of blocks.
+    """
+
+    def __init__(self, height: int, width: int, channels: int, border: int, known_alone: bool):
+        super().__init__(height, width, channels, border)
+        self.known_alone, self.phases = known_alone, list[PaddedMap]()
+
+    def finish_phase(self) -> None:
+        """Call it when the places of the next phase are filled."""
+        i, j = PHASES[len(self.phases)]
+        held = self.inner[i::2, j::2]
+        self.phases.append(PaddedMap(held.shape[0], held.shape[1], held.shape[2], 1))
+        if self.known_alone and len(self.phases) < len(PHASES):  # nobody looks at the others
+            self.phases[-1].inner[...] = held
+
+    def known(self, size: int, y: np.ndarray, x: np.ndarray) -> list[Source]:
+        """What the next phase sees of size x size neighbours, in the blocks (y, x), both (n,)."""
+        k = len(self.phases)
+        if self.known_alone:
+            return [
+                Source(self.phases[r.phase], y, x, r.top, r.left, r.height, r.width) for r in known_rectangles(k, size)
+            ]
+        return [self.around(size, 2 * y + PHASES[k][0], 2 * x + PHASES[k][1])] if k else []
+
+
+@dataclass(frozen=True)
+class Source:
+    """Some of a network's inputs: of a map, the same rectangle around each of the places (y, x), both (n,).
+
+    top, left: where it begins, counted from the place.
+    """
+
+    map: PaddedMap
+    y: np.ndarray
+    x: np.ndarray
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def count(self) -> int:
+        return self.height * self.width * self.map.data.shape[2]
+
+    def copy_to(self, out: np.ndarray) -> None:
+        """out: (n, count), columns of an array in C order."""
+        data = self.map.data
+        _, width, channels = data.shape
+        line = self.width * channels  # bytes; a line of a rectangle is copied as one item
         windows = np.ndarray(
-            (self.data.size // channels - size + 1,),
+            (data.size // channels - self.width + 1,),
             f"V{line}",
-            self.data,
+            data,
             strides=(channels,),  # type: ignore[call-overload]
         )
-        start = self.border - size // 2
-        first = (y + start) * width + (x + start)
+        first = (self.y + (self.map.border + self.top)) * width + (self.x + (self.map.border + self.left))
         items = out.view(f"V{line}")
-        for k in range(size):
+        for k in range(self.height):
             items[:, k] = windows[first + k * width]
+
+
+def gathered(features: np.ndarray, sources: Sequence[Source]) -> np.ndarray:
+    """A network's inputs: rows of features (n, c), and what the sources hold after them."""
+    start = features.shape[1]
+    rows = np.empty((len(features), start + sum(source.count for source in sources)), np.uint8)
+    rows[:, :start] = features
+    for source in sources:
+        source.copy_to(rows[:, start : start + source.count])
+        start += source.count
+    return rows
 
 
 def put_rows(rows: np.ndarray, places: np.ndarray, columns: np.ndarray) -> None:

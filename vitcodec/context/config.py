@@ -19,7 +19,8 @@ class ContextConfig:
     parameters: int = 3  # predicted for each value: mean, log scale, mixture logit
     conditional: int = 0  # width of a ChannelCondition; 0: all groups of channels at a place are coded at once
     extra_blocks: tuple[int, ...] = (0, 0, 0, 0)  # residual blocks beyond one, of the features and of every head
-    flags: bool = False  # whether block flags are coded at levels 1 and 2, in place of certain zeros
+    flags: bool = False  # whether block flags are coded at levels 1 and 2, in place of certain zeros; then heads of
+    # later phases see those neighbours alone that earlier phases hold, not others, which are always zero
     flag_head: int = 48  # width of the flags' heads
 
 

@@ -21,7 +21,6 @@ from torch import Tensor
 from ..layers import depth_to_space, space_to_depth
 from ..subbands import Subbands
 
-PHASES = (0, 0), (1, 1), (0, 1), (1, 0)  # the order of the four positions of each 2x2 block
 LUMA, CHROMA = slice(0, 3), slice(3, 9)  # channels of details
 FLAGGED_LEVELS = 1, 2  # levels whose blocks have flags
 

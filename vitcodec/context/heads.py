@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ..layers import by_rows, zero_init
 from .arithmetic import Arithmetic
 from .config import ContextConfig
-from .groups import PHASES, Coder, CodingGroup, FlagGroup
+from .groups import Coder, CodingGroup, FlagGroup
+from .phases import PHASES, known_places, known_rectangles
 
 
 def neighbourhood(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1) -> Tensor:
@@ -27,6 +28,15 @@ def neighbourhood(x: Tensor, size: int, i: int = 0, j: int = 0, stride: int = 1)
     p = size // 2
     x = F.pad(x, (0, 0, p - j, p + j - stride + 1, p - i, p + i - stride + 1))
     return x.unfold(1, size, stride).unfold(2, size, stride).permute(0, 1, 2, 4, 5, 3)
+
+
+def known_neighbourhoods(phases: Sequence[Tensor], size: int) -> list[Tensor]:
+    """What the next phase sees of the phases before it, each (B, h, w, C): a part for each, (B, h, w, m, n, C)."""
+    parts = []
+    for r in known_rectangles(len(phases), size):
+        x = F.pad(phases[r.phase], (0, 0, -r.left, r.left + r.width - 1, -r.top, r.top + r.height - 1))
+        parts.append(x.unfold(1, r.height, 1).unfold(2, r.width, 1).permute(0, 1, 2, 4, 5, 3))
+    return parts
 
 
 def concatenate(parts: Sequence[Tensor]) -> Tensor:
@@ -182,32 +192,36 @@ class ChannelConditionalHead(Head):
 class FlagContext(nn.Module):
     """The block flags of a level in four phases, one position of every 2x2 blocks each.
 
-    The context of a phase is what is known at the site, and the 5x5 neighbourhood of the flags of the phases before it.
+    The context of a phase is what is known of the site before the level, and those of the 5x5 flags around it that the
+    phases before it hold. inputs: how many the former makes.
     """
 
     SIZE = 5  # blocks along a side of the neighbourhoods
 
     def __init__(self, inputs: int, width: int):
         super().__init__()
-        self.heads = nn.ModuleList(Head(inputs + 2 * self.SIZE**2 * (k > 0), width, 3) for k in range(len(PHASES)))
+        self.inputs = inputs
+        known = (len(known_places(k, self.SIZE)) for k in range(len(PHASES)))
+        self.heads = nn.ModuleList(Head(inputs + 2 * n, width, 3) for n in known)
 
     def forward(self, num: Arithmetic, context: Sequence[Tensor], coder: Coder, level: int) -> Tensor:
         """Parts of the context (B, h, w, ...), h and w even -> all flags, (B, h, w, 2), as network inputs."""
-        flags = num.zeros(*context[0].shape[:3], 2)
-        for k, ((i, j), head) in enumerate(zip(PHASES, self.heads, strict=True)):
-            parts = [part[:, i::2, j::2] for part in context]
-            if k:
-                parts.append(neighbourhood(flags, self.SIZE, i, j, 2))
+        flags, phases = num.zeros(*context[0].shape[:3], 2), list[Tensor]()
+        for (i, j), head in zip(PHASES, self.heads, strict=True):
+            parts = [*(part[:, i::2, j::2] for part in context), *known_neighbourhoods(phases, self.SIZE)]
             logits = by_rows(cast(Head, head).of_parts, *parts)
-            flags[:, i::2, j::2] = num.embed_flags(coder(FlagGroup(level, (i, j)), logits))
+            phases.append(num.embed_flags(coder(FlagGroup(level, (i, j)), logits)))
+            flags[:, i::2, j::2] = phases[-1]
         return flags
 
 
 class FourPhaseContext(nn.Module):
     """n channels in four phases, one position of every 2x2 block each.
 
-    The context of a phase is the size x size neighbourhood of the phases before it, that of `other` channels, which are
-    decoded already, and the level's features. channels: of each group of a head. flags: how many inputs the flags make.
+    The context of a phase is the level's features, the size x size neighbourhood of the phases before it, and that of
+    `other` channels, which are decoded already. channels: of each group of a head. flags: how many inputs the flags
+    make. Of the phases before it a head sees what they hold, or, without flags in the weights, a whole neighbourhood
+    with zeros for the rest.
     """
 
     def __init__(
@@ -222,9 +236,16 @@ class FourPhaseContext(nn.Module):
         flags: int = 0,
     ):
         super().__init__()
-        self.n, self.size = (n := sum(channels)), size
-        inputs = (features + 2 * size * size * (n * (k > 0) + other) + flags for k in range(len(PHASES)))
+        self.n, self.size, self.known_alone = sum(channels), size, config.flags
+        self.inputs, self.other = features, 2 * size**2 * other
+        inputs = (features + 2 * self.n * len(self.places(k)) + self.other + flags for k in range(len(PHASES)))
         self.heads = nn.ModuleList(ChannelConditionalHead(i, width, channels, 1, level, config) for i in inputs)
+
+    def places(self, phase: int) -> list[int]:
+        """Which of a neighbourhood's positions, in raster order, a phase's head sees of its own channels, in order."""
+        if self.known_alone:
+            return known_places(phase, self.size)
+        return list(range(self.size**2)) if phase else []
 
     def forward(
         self,
@@ -243,9 +264,12 @@ class FourPhaseContext(nn.Module):
         """
         B, h, w, _ = features.shape
         decoded, values = num.zeros(B, 2 * h, 2 * w, 2 * self.n), None
+        phases: list[Tensor] = []
         for k, ((i, j), head) in enumerate(zip(PHASES, self.heads, strict=True)):
             context = [features]
-            if k:
+            if self.known_alone:
+                context += known_neighbourhoods(phases, self.size)
+            elif k:
                 context.append(neighbourhood(decoded, self.size, i, j, 2))
             if other is not None:
                 context.append(neighbourhood(other, self.size, i, j, 2))
@@ -257,6 +281,8 @@ class FourPhaseContext(nn.Module):
             q = cast(ChannelConditionalHead, head).code(num, context, code, sites)
             values = q.new_zeros(B, 2 * h, 2 * w, self.n) if values is None else values
             values[:, i::2, j::2] = q
-            decoded[:, i::2, j::2] = num.embed(q)
+            phases.append(num.embed(q))
+            if not self.known_alone:
+                decoded[:, i::2, j::2] = phases[-1]
         assert values is not None
         return values

@@ -23,7 +23,7 @@ from ..layers import by_rows, depth_to_space, space_to_depth
 from ..subbands import LEVELS, Subbands
 from .arithmetic import Arithmetic
 from .config import CURRENT, ContextConfig
-from .groups import CHROMA, FLAGGED_LEVELS, LUMA, PHASES, Coder, CodingGroup
+from .groups import CHROMA, FLAGGED_LEVELS, LUMA, Coder, CodingGroup
 from .heads import (
     EVERYWHERE,
     ChannelConditionalHead,
@@ -38,9 +38,12 @@ from .heads import (
     neighbourhood,
     subgroup,
 )
+from .phases import PHASES
 
 STEP_FEATURES = 16
 FLAG_INPUTS = 2 * 9  # both flags of 3x3 blocks
+CONTRAST_INPUTS = 9 * 24  # the low band at 3x3 blocks
+PARENT_INPUTS = 9 * 18  # the coarser level's values at 3x3 places
 LUMA_CHANNELS, CHROMA_CHANNELS = (1, 1, 1), (3, 3)  # of each channel group: the orientations of luma; the two colours
 LOW_SIZE = 5  # sites along a side of the low band's neighbourhoods
 NEAREST = F.pad(torch.ones(3, 3), (1, 1, 1, 1)).view(LOW_SIZE**2, 1)  # 1 for the middle 3x3 of such a neighbourhood
@@ -110,12 +113,11 @@ class DetailLevel(nn.Module):
     def __init__(self, level: int, inherited: int, config: ContextConfig):
         super().__init__()
         width, head = config.features[level - 1], config.heads[level - 1]
-        self.level, parent = level, 0 if level == LEVELS else 9 * 18
-        self.flags = (
-            FlagContext(inherited + parent, config.flag_head) if config.flags and level in FLAGGED_LEVELS else None
-        )
+        self.level, parent = level, 0 if level == LEVELS else PARENT_INPUTS
+        known = inherited + CONTRAST_INPUTS + parent
+        self.flags = FlagContext(known, config.flag_head) if config.flags and level in FLAGGED_LEVELS else None
         flags = FLAG_INPUTS if self.flags else 0
-        self.enter = Dense(inherited + 9 * 24 + parent + flags, width)
+        self.enter = Dense(known + flags, width)
         self.body, self.extra = Residual(width), extra_blocks(width, config.extra_blocks[level - 1])
         self.luma = FourPhaseContext(LUMA_CHANNELS, 0, width, head, 5, level, config, flags)
         # at the coarse levels chroma has four phases of its own; at the fine ones, where little of it is left, one
@@ -151,8 +153,7 @@ class DetailLevel(nn.Module):
         context = self.known(num, inherited, low, parent)
         flags, everything, luma, chroma = [], EVERYWHERE, EVERYWHERE, EVERYWHERE
         if self.flags is not None:
-            coarser = (context[0], context[2])  # nothing of the low band: the features have seen it at coarser levels
-            inputs = self.flags(num, coarser, coder, self.level)
+            inputs = self.flags(num, context, coder, self.level)
             luma, chroma = Sites(inputs[..., 0]), Sites(inputs[..., 1])
             if self.up is None:  # or the next level would inherit the features of every site
                 everything = Sites(inputs.amax(-1))

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from .. import wavelet
 from ..context.arithmetic import FloatArithmetic
 from ..context.density import RateEstimator
-from ..context.groups import PHASES
-from ..context.heads import ChannelCondition, ChannelConditionalHead, Residual
-from ..context.model import FLAG_INPUTS, ContextModel, DetailLevel
+from ..context.heads import ChannelCondition, ChannelConditionalHead, FlagContext, FourPhaseContext, Residual
+from ..context.model import CONTRAST_INPUTS, FLAG_INPUTS, PARENT_INPUTS, ContextModel, DetailLevel
+from ..context.phases import PHASES, known_places
 from ..models import build_autoencoder
 from ..models.autoencoder import Autoencoder
 from ..pretrained.config import context_config
@@ -102,15 +102,45 @@ class Average:
 def load_grown(context: ContextModel, weights: Mapping[str, Tensor]) -> None:
     """Load weights of a context model that lacks parts of this one, such as block flags.
 
-    New inputs are the last columns of a layer and get zeros; new layers stay as they are made: the predictions of what
-    both models code are equal. Raises RuntimeError for weights that do not fit otherwise.
+    New inputs get zeros, and inputs that were always zero are left out (`_columns`); new layers stay as they are made:
+    the predictions of what both models code are equal. Raises RuntimeError for weights that do not fit otherwise.
     """
-    state = context.state_dict()
+    state, columns = context.state_dict(), _columns(context)
     for name, value in weights.items():
         if name in state and value.ndim == 2 and len(value) == len(state[name]):
+            count, order = columns.get(name, (0, []))
+            if order and value.shape[1] in (count, count + FLAG_INPUTS):
+                order = [*order, *range(count, value.shape[1])]
+                value = F.pad(value, (0, 1))[:, order]
             value = F.pad(value, (0, state[name].shape[1] - value.shape[1]))
         state[name] = value
     context.load_state_dict(state)
+
+
+def _columns(context: ContextModel) -> dict[str, tuple[int, list[int]]]:
+    """By the names of weights: how many inputs they had in older models, without later ones such as flags, and which of
+    them is now the first, second, ...; -1 for a new one.
+
+    In older models later phases saw whole neighbourhoods, with zeros for what is not known, and the flags' heads did
+    not see the low band. None of them had as many inputs as the layers have now.
+    """
+    found = {}
+    for name, module in context.named_modules():
+        if isinstance(module, FourPhaseContext) and module.known_alone:
+            first, each, size, new, rest = module.inputs, 2 * module.n, module.size, 0, module.other
+        elif isinstance(module, FlagContext):
+            first = module.inputs - CONTRAST_INPUTS
+            each, size, new, rest = 2, module.SIZE, CONTRAST_INPUTS, 0
+        else:
+            continue
+        before = list(range(first))
+        if new:
+            before[first - PARENT_INPUTS : first - PARENT_INPUTS] = [-1] * new
+        for k in range(len(PHASES)):
+            last = first + each * size**2 * (k > 0)
+            known = [first + each * place + c for place in known_places(k, size) for c in range(each)]
+            found[f"{name}.heads.{k}.enter.weight"] = last + rest, [*before, *known, *range(last, last + rest)]
+    return found
 
 
 @torch.no_grad()
@@ -138,7 +168,8 @@ def dedicate_units(context: ContextModel) -> None:
             enter.weight[unit, -FLAG_INPUTS + FLAG_INPUTS // 2 - 1] = 1  # the luma flag in the middle of 3x3
             for other in PHASES[:k]:
                 row, column = (size // 2 + other[d] - phase[d] for d in (0, 1))
-                first = width + (row * size + column) * 2 * n  # of the position's signed values, then magnitudes
+                place = known_places(k, size).index(row * size + column)
+                first = width + place * 2 * n  # of the position's signed values, then magnitudes
                 enter.weight[unit, first + n : first + 2 * n] = -3
 
 

@@ -23,6 +23,7 @@ from ..context.arithmetic import FloatArithmetic
 from ..context.density import RateEstimator
 from ..context.heads import ChannelConditionalHead, FourPhaseContext, Head, Residual
 from ..context.model import ContextModel
+from ..context.phases import known_places
 from ..errors import WeightsError
 from ..integer.context import ENTER, LEAVE, condition
 from ..integer.layers import SHIFT_LIMIT, Layer
@@ -158,7 +159,7 @@ class Rounding:
     ) -> None:
         """The heads of four phases. scale: of the level's features; other: inputs that are decoded before the first."""
         for k, head in enumerate(phases.heads):
-            own = [LookUps(phases.n, phases.size**2)] if k else []
+            own = [LookUps(phases.n, len(phases.places(k)))]
             self.head(f"{network}.{k}", f"{name}.heads.{k}", head, [Given(scale), *own, *other, *flags])
 
 
@@ -198,8 +199,7 @@ def _round_level(out: Rounding, level: nn.Module, name: str, scale: Tensor) -> T
     if level.flags is not None:
         flags = [Flags(2 * 9)]
         for k, head in enumerate(level.flags.heads):
-            own = [Flags(2 * level.flags.SIZE**2)] if k else []
-            inputs = [*inherited, *parent, *own]
+            inputs = [*inherited, LookUps(3, 36), *parent, Flags(2 * len(known_places(k, level.flags.SIZE)))]
             out.head(f"{network}.flags.{k}", f"{name}.flags.heads.{k}", head, inputs, FLAG_UNIT)
     blocks = [(f"{name}.body", level.body), *((f"{name}.extra.{k}", b) for k, b in enumerate(level.extra))]
     inputs = [*inherited, LookUps(3, 36), *parent, *flags]
