@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import onnxruntime
@@ -32,7 +33,13 @@ class OnnxEngine:
     def __init__(self, graphs: Mapping[str, bytes], threads: int = 1):
         self.graphs, self.threads = graphs, threads
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._making = Lock()
         self._pool = ThreadPoolExecutor(threads, "networks") if threads > 1 else None
+
+    def prepare(self) -> None:
+        """Make the sessions of the integers' networks beside other work, in the order in which a decoder needs them."""
+        if self._pool:
+            self._pool.submit(lambda: [self._session(name) for name in self.graphs if name not in FLOAT])
 
     def run(self, network: str, *maps: np.ndarray) -> list[np.ndarray]:
         """As Engine.run. Raises WeightsError for a graph that is missing, none, or another network's."""
@@ -61,6 +68,10 @@ class OnnxEngine:
         return [np.concatenate(outputs, 2) for outputs in zip(*results, strict=True)]
 
     def _session(self, network: str) -> onnxruntime.InferenceSession:
+        with self._making:
+            return self._sessions.get(network) or self._make(network)
+
+    def _make(self, network: str) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _QUIET
         options.inter_op_num_threads = 1

@@ -77,6 +77,7 @@ def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threa
 
             engine = OnnxEngine(read_graphs(config.folder / GRAPHS), threads)
             if check.passes(engine.run(check.NAME, check.sample())):
+                engine.prepare()
                 return engine, "onnxruntime"
             problem = "onnxruntime gives wrong numbers on this processor"
         except ImportError as error:
