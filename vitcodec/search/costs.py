@@ -1,0 +1,93 @@
+"""What coding every value of known tokens takes, and would take if it were one higher or one lower."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
+from ..coding.groups import FlagGroup, Group, block_flags
+from ..coding.prediction import flag_logits, predict
+from ..coding.tables import CodingTables, flag_class
+from ..subbands import Subbands
+
+REACH = 32  # residuals up to this magnitude are looked up; there are few others
+# what is noted for each value: its bits, the bits that one more and one less would add, and what is predicted: mean and
+# scale as signed and natural logarithms, shape as the mixture logit
+BITS, UP, DOWN, MEAN, SCALE, SHAPE = range(6)
+FACTS = 6
+
+
+class StepCosts:
+    """Bits of residuals, and how they change by steps, for every table of a model."""
+
+    def __init__(self, tables: CodingTables):
+        self.tables = tables
+        residuals = np.arange(-REACH - 1, REACH + 2)
+        count = len(tables.frequencies)
+        keys = np.repeat(np.arange(count), len(residuals))
+        bits = tables.bits(keys, np.tile(residuals, count)).reshape(count, -1)
+        middle = bits[:, 1:-1]
+        self._rows = np.stack((middle, bits[:, 2:] - middle, bits[:, :-2] - middle), -1).reshape(-1, 3)
+
+    def __call__(self, keys: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+        """keys: tables of values (N,); residuals (N,) int32 -> (N, 3): bits, and what +1 and -1 add to them."""
+        place = np.clip(residuals, -REACH, REACH)
+        out = self._rows[keys * (2 * REACH + 1) + (place + REACH)]
+        far = np.flatnonzero(place != residuals)
+        if len(far):
+            bits, up, down = (self.tables.bits(keys[far], residuals[far] + step) for step in (0, 1, -1))
+            out[far] = np.stack((bits, up - bits, down - bits), -1)
+        return out
+
+
+class CostCoder:
+    """The coder of known tokens, int32 (1, h, w, C) in C order, that notes what they cost.
+
+    facts: of each value, (1, h, w, C, FACTS) float32, zero where nothing is coded. logits: of each flagged level, of
+    its blocks, (h * w, 3) int32, as FlagGroup. flags: of each flagged level, (h * w, 2) bool. rate: all bits.
+    """
+
+    def __init__(self, tokens: Subbands, base_scales: np.ndarray, costs: StepCosts):
+        self.tokens, self.costs, self.rate = tokens, costs, 0.0
+        self.base_scales = base_scales
+        self.facts = tokens.map(lambda t: np.zeros((*t.shape, FACTS), np.float32))
+        self.logits: dict[int, np.ndarray] = {}
+        self.flags_of: dict[int, np.ndarray] = {}
+
+    def values(self, group: Group, parameters: np.ndarray) -> np.ndarray:
+        """Coder.values."""
+        base = group.per_channel(self.base_scales)
+        prediction, values = predict(parameters, base), group.gather(self.tokens)
+        keys = prediction.tables(np.zeros(1, np.int32))
+        found = np.empty((*values.shape, FACTS), np.float32)
+        changes = self.costs(keys.ravel(), prediction.residuals(values).ravel()).reshape(*values.shape, 3)
+        # where the mean is negative, values are mirrored: one more is one less of the residual
+        found[..., BITS] = changes[..., 0]
+        found[..., UP] = np.where(prediction.negative, changes[..., 2], changes[..., 1])
+        found[..., DOWN] = np.where(prediction.negative, changes[..., 1], changes[..., 2])
+        mean, _, shape = np.split(parameters, 3, 1)
+        found[..., MEAN] = signed_log(mean.astype(np.float32) / MEAN_UNIT)
+        found[..., SCALE] = SCALE_LOW + LOG_SCALE_UNIT * prediction.scale
+        found[..., SHAPE] = np.clip(shape, -2, 2) * SHAPE_UNIT
+        self.rate += float(found[..., BITS].sum(dtype=np.float64))
+        facts = self.facts[group.level]
+        facts = facts.reshape(-1, *facts.shape[3:])[:, group.channels]
+        facts[group.places] = found.reshape(*group.places.shape, -1, FACTS)
+        return values
+
+    def flags(self, group: FlagGroup, logits: np.ndarray) -> np.ndarray:
+        """Coder.flags."""
+        if group.level not in self.flags_of:
+            known = self.flags_of[group.level] = block_flags(self.tokens[group.level])
+            self.logits[group.level] = np.zeros((len(known), 3), np.int32)
+        self.logits[group.level][group.blocks] = logits
+        flags = self.flags_of[group.level][group.blocks]
+        bits = self.costs.tables.flag_bits
+        for part, logit in enumerate(flag_logits(logits, flags[:, 0])):
+            self.rate += float(bits[flag_class(logit), flags[:, part].astype(int)].sum(dtype=np.float64))
+        return flags
+
+
+def signed_log(x: np.ndarray) -> np.ndarray:
+    """sign(x) log(1 + |x|), float32."""
+    return np.copysign(np.log1p(np.abs(x)), x)

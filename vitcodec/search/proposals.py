@@ -1,0 +1,111 @@
+"""Slopes without a backward pass: a small network predicts what a change of each token adds to J elsewhere.
+
+Its largest part is known from one decoding: the error times the decoder's gain. The network sees that, what rounding
+cut off, the tokens, what is predicted for them, and the block flags. It runs in the encoder alone, in floating point,
+so that it may change at any time. Its layers: training/proposals.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..coding.groups import FLAGGED_LEVELS
+from ..parallel import each
+from ..subbands import LEVELS, Subbands
+from .costs import MEAN, SHAPE, signed_log
+from .state import State, Target, Weights
+
+NETWORK = "proposals"  # its name among a model's graphs
+SEEN = 7  # numbers that it sees of each value
+CUT_LIMIT, ERROR_LIMIT = 1.0, 2.0  # steps
+QUALITIES_UNIT = 50.0  # the quality enters as (quality - 50) / 50
+LOG_TOP = 64  # tokens up to this magnitude are looked up
+INPUTS = ("d1", "d2", "d3", "d4", "low", "f1", "f2", "position")
+OUTPUTS = ("g4", "g8", "g16")  # at strides 4, 8 and 16: levels 1 (by blocks) and 2; level 3; level 4 and the low band
+ROWS = 2  # of sites that are prepared at a time
+
+# inputs, as `inputs` makes them, in the order of INPUTS -> outputs, (1, h, w, C) float32 each
+Network = Callable[..., list[np.ndarray]]
+
+_LOGS = signed_log(np.arange(-LOG_TOP, LOG_TOP + 1).astype(np.float32))
+
+
+def inputs(target: Target, state: State, threads: int = 1) -> list[np.ndarray]:
+    """What the network sees of a state, float32, in the order of INPUTS.
+
+    d1: (1, h, w, 4 * 9 * SEEN), of blocks of level 1; d2 to d4: (1, h, w, 9 * SEEN); low: (1, h, w, 3 * SEEN). f1, f2:
+    block flags, (1, h, w, 2). position: (1, 1).
+    """
+    rows, columns = state.tokens.grid
+    d1 = np.empty((1, 4 * rows, 4 * columns, 2, 2, 9, SEEN), np.float32)
+    others = [np.empty((1, rows << (LEVELS - l), columns << (LEVELS - l), 9, SEEN), np.float32) for l in (2, 3, 4)]
+    low = np.empty((1, rows, columns, 3, SEEN), np.float32)
+
+    def fill(out: np.ndarray, level: int, place: tuple[slice, slice]) -> None:
+        q = state.tokens[level][0][place]
+        facts = state.facts[level][0][place]
+        if level == 0:
+            relative = q - np.copysign(np.expm1(np.abs(facts[..., MEAN])), facts[..., MEAN])
+            out[..., 1], out[..., 2] = signed_log(relative), np.clip(np.abs(relative), 0, 1)
+        else:
+            out[..., 1] = _LOGS.take(q + LOG_TOP, mode="clip")
+            out[..., 2] = q != 0
+        out[..., 0] = np.clip(target.latents[level][0][place] - q, -CUT_LIMIT, CUT_LIMIT)
+        out[..., 3:6] = facts[..., MEAN : SHAPE + 1]
+        if level == 0:
+            out[..., 3] = 0  # the brightness tells nothing
+        out[..., 6] = np.clip(state.errors[level][0][place], -ERROR_LIMIT, ERROR_LIMIT)
+
+    def strip(start: int) -> None:
+        end = min(start + ROWS, rows)
+        for i in (0, 1):
+            for j in (0, 1):
+                fill(d1[0, 4 * start : 4 * end, :, i, j], 1, (slice(8 * start + i, 8 * end, 2), slice(j, None, 2)))
+        for level, out in zip((2, 3, 4), others, strict=True):
+            k = 1 << (LEVELS - level)
+            fill(out[0, k * start : k * end], level, (slice(k * start, k * end), slice(None)))
+        fill(low[0, start:end], 0, (slice(start, end), slice(None)))
+
+    each(strip, range(0, rows, ROWS), threads)
+    maps = [m.reshape(*m.shape[:3], -1) for m in (d1, *others, low)]
+    # without flags everything is coded, as where all are set
+    flags = [
+        state.flags[l][None].astype(np.float32)
+        if l in state.flags
+        else np.ones((1, *(n // 2 for n in state.tokens[l].shape[1:3]), 2), np.float32)
+        for l in FLAGGED_LEVELS
+    ]
+    position = np.array([[(target.quality - 50) / QUALITIES_UNIT]], np.float32)
+    return [*maps, *flags, position]
+
+
+def by_level(outputs: list[np.ndarray]) -> Subbands:
+    """The network's outputs -> a number for each token."""
+    g4, g8, g16 = outputs
+    _, h, w, _ = g4.shape
+    finest = g4[..., :36].reshape(1, h, w, 2, 2, 9).transpose(0, 1, 3, 2, 4, 5).reshape(1, 2 * h, 2 * w, 9)
+    return Subbands(g16[..., 9:], (finest, g4[..., 36:], g8, g16[..., :9]))
+
+
+def known_slopes(state: State, weights: Weights) -> Subbands:
+    """The part of the slopes that one decoding tells, were the decoder linear and coding free."""
+    low, *details = (e * weights.slope[level, : e.shape[-1]] for level, e in enumerate(state.errors))
+    return Subbands(low, tuple(details))
+
+
+class Proposals:
+    """A source of slopes for rounds of updates."""
+
+    def __init__(self, network: Network | None, threads: int = 1):
+        """network: None for the known part alone."""
+        self.network, self.threads = network, threads
+
+    def __call__(self, target: Target, state: State, weights: Weights) -> Subbands:
+        """The slopes of all tokens, float32."""
+        known = known_slopes(state, weights)
+        if self.network is None:
+            return known
+        rest = by_level(self.network(*inputs(target, state, self.threads)))
+        return known.combine(np.add, rest)
