@@ -31,7 +31,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from vitcodec.bitstream import container, salvage
-from vitcodec.bitstream.container import METADATA, Contents
+from vitcodec.bitstream.container import METADATA, TOKENS_ONLY, Contents
 from vitcodec.bitstream.header import LOSSLESS, Header
 from vitcodec.errors import VitcodecError
 from vitcodec.subbands import CODING_ORDER
@@ -72,7 +72,7 @@ def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
 
 def joined(chunks: list[tuple[bytes, bytes]]) -> bytes:
     """A file of these chunks, with right checksums."""
-    out = container.MAGIC + bytes([container.VERSION])
+    out = container.MAGIC + bytes([0])
     for kind, payload in chunks:
         length, size = b"", len(payload)
         while size > 127:
@@ -113,7 +113,7 @@ def seeds() -> Iterator[bytes]:
             (level, tile): bytes((31 * level + 7 * tile + j) % 251 for j in range(3 + tile % 4))
             for level, tile in container.payload_order(header)
         }
-        everything = {key: key.encode() * 9 for key in METADATA if key != "MASK" or not header.lossless}
+        everything = {key: key.encode() * 9 for key in METADATA if key not in TOKENS_ONLY or not header.lossless}
         for metadata in ({}, everything):
             yield container.pack(Contents(header, metadata, payloads))
 

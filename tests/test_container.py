@@ -44,7 +44,7 @@ LOSSLESS = Header(width=33, height=17, quality=0, gray=False, model="", weights=
 LOSSLESS_TILED = replace(LOSSLESS, width=130, height=300, tile=128)
 HEADERS = (ONE_TILE, TILED, LOSSLESS, LOSSLESS_TILED)
 GRAY, NATIVE, MORE = 1, 2, 4  # flags
-START = MAGIC + bytes([VERSION])
+START = MAGIC + bytes([0])
 FORMAT = Path(__file__).parents[1] / "docs" / "format.md"
 
 

@@ -34,7 +34,7 @@ from test_container import (
 
 from vitcodec.bitstream import container, salvage
 from vitcodec.bitstream.chunks import Chunk
-from vitcodec.bitstream.container import PAYLOADS, PIXELS, Contents, describe, pack
+from vitcodec.bitstream.container import PAYLOADS, PIXELS, TOKENS_ONLY, Contents, describe, pack
 from vitcodec.bitstream.header import Header
 from vitcodec.codec import Codec
 from vitcodec.errors import FormatError, UnsupportedError
@@ -57,7 +57,7 @@ def spoil(data: bytes, position: int) -> bytes:
 
 @pytest.mark.parametrize("header", ALL)
 def test_a_whole_file_loses_nothing(header: Header) -> None:
-    for metadata in (None, {}, {key: key.encode() * 9 for key in METADATA if key != "MASK"}):
+    for metadata in (None, {}, {key: key.encode() * 9 for key in METADATA if key not in TOKENS_ONLY}):
         contents = sample(header, metadata)
         for finest in (1, 3, 5):
             found = salvage.unpack(pack(contents), finest)
@@ -211,10 +211,10 @@ def test_metadata_beyond_the_limit_are_left_out(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_lost_metadata_is_named_and_the_rest_kept() -> None:
-    data = pack(sample(ONE_TILE, dict.fromkeys(METADATA.keys() - {"MASK"}, b"x" * 40)))
+    data = pack(sample(ONE_TILE, dict.fromkeys(METADATA.keys() - TOKENS_ONLY, b"x" * 40)))
     exif = next(c for c in describe(data).chunks if c.type == "eXIF")
     found = salvage.unpack(spoil(data, exif.offset + 8))
-    kept = METADATA.keys() - {"MASK", "EXIF"}
+    kept = METADATA.keys() - TOKENS_ONLY - {"EXIF"}
     assert set(found.contents.metadata) == kept and found.damage == ["chunk eXIF is damaged"]
     length_lost = salvage.unpack(data[: exif.offset + 4] + b"\x7f" + data[exif.offset + 5 :])
     assert length_lost.contents.payloads == sample(ONE_TILE).payloads and length_lost.damage

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import io
 import threading
-from typing import BinaryIO, Unpack
-
-import torch
+from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from .bitstream import container
 from .bitstream.chunks import Source
 from .bitstream.container import Contents
 from .bitstream.header import Header
-from .decoder import Decoder
-from .devices import choose
-from .encoder import Encoder
 from .errors import UsageError, WeightsError
 from .images import Picture, check
 from .lossless import LosslessCodec
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
-from .pretrained import loading, registry
+from .parallel import may_have_gpu
+from .pretrained import registry
 from .pretrained.config import PretrainedConfig
 from .subbands import Subbands
+
+if TYPE_CHECKING:
+    from .context.coding import EntropyModel
+    from .models.autoencoder import Autoencoder
 
 
 class Codec:
@@ -37,9 +37,21 @@ class Codec:
     version.
     """
 
-    def __init__(self, config: PretrainedConfig, device: torch.device):
+    autoencoder: Autoencoder
+    entropy: EntropyModel
+
+    def __init__(self, config: PretrainedConfig, device: Any, threads: int | None = None):
+        """device: torch's, or its name. threads: of the CPU; None for all cores."""
         self.name, self.config, self.device = config.name, config, device
-        self.autoencoder, self.entropy = loading.load(config, device)
+        self._coder = None
+        if config.format:
+            from .pipeline import loading as format_1
+
+            self._coder = format_1.load(config, str(device), threads)
+        else:
+            from .pretrained import loading
+
+            self.autoencoder, self.entropy = loading.load(config, device)
         self._lock = threading.Lock()
 
     @classmethod
@@ -49,9 +61,16 @@ class Codec:
 
         device: auto, cpu, cuda[:N] or mps. threads: of the CPU; None for all cores. Raises WeightsError, DeviceError.
         """
+        config = registry.find(model)
+        if config.format and (device == "cpu" or (device == "auto" and not may_have_gpu())):
+            return cls(config, "cpu", threads)
+        import torch
+
+        from .devices import choose
+
         if threads:
             torch.set_num_threads(threads)
-        return cls(registry.find(model), choose(device)[0])
+        return cls(config, choose(device)[0], threads)
 
     def encode(self, picture: Picture, options: EncodeOptions | None = None, **changes: Unpack[EncodeChanges]) -> bytes:
         """The bytes of a .vitc file of the picture.
@@ -130,11 +149,19 @@ class Codec:
         return container.describe(source, name)
 
     @property
-    def _encoder(self) -> Encoder:
+    def _encoder(self) -> Any:
+        if self._coder:
+            return self._coder.encoder
+        from .encoder import Encoder
+
         return Encoder(self.config, self.autoencoder, self.entropy)
 
     @property
-    def _decoder(self) -> Decoder:
+    def _decoder(self) -> Any:
+        if self._coder:
+            return self._coder.decoder
+        from .decoder import Decoder
+
         return Decoder(self.autoencoder, self.entropy)
 
     def _check(self, header: Header) -> None:

@@ -109,6 +109,16 @@ def depth_to_space(x: np.ndarray) -> np.ndarray:
     return x.reshape(1, H, W, 2, 2, C // 4).transpose(0, 1, 3, 2, 4, 5).reshape(1, 2 * H, 2 * W, C // 4)
 
 
+def seen(area: Area, whole: Area) -> Area:
+    """The sites whose tokens the pixels of an area depend on."""
+    return features_needed(area, whole).grown(MARGIN + 2, whole)
+
+
+def features_needed(area: Area, whole: Area) -> Area:
+    """The sites whose features before the middle the pixels of an area depend on."""
+    return area.grown(2 * MARGIN, whole).aligned(MIDDLE, whole).grown(MIDDLE_HALO, whole)
+
+
 Maps = tuple[np.ndarray, ...]  # features or corrections at strides 4, 8 and 16, (1, h, w, C)
 
 
@@ -126,6 +136,7 @@ class Reconstruction:
     qualities: np.ndarray
     tokens: Callable[[Area], Subbands]
     threads: int = 1
+    needed: Area | None = None  # features_needed of all that will be asked for; None: of the whole picture
     _down: dict[Area, Maps] = field(default_factory=dict)
     _middle: dict[Area, np.ndarray] = field(default_factory=dict)
 
@@ -166,6 +177,10 @@ class Reconstruction:
             for block in [b for b in kept if b.y + b.h <= edge]:
                 del kept[block]
 
+    @property
+    def _features_needed(self) -> Area:
+        return self.whole if self.needed is None else self.needed
+
     def _qualities(self, area: Area) -> np.ndarray:
         if self.qualities.size == 1:
             return self.qualities
@@ -201,6 +216,8 @@ class Reconstruction:
         """Maps of an area, put together from blocks, which are computed once and kept."""
         parts = []
         for block in area.aligned(MIDDLE, self.whole).blocks(MIDDLE):
+            # `middle` runs on whole blocks always, `down` where it is needed
+            block = block if kept is self._middle else block.overlap(self._features_needed)
             if block not in kept:
                 kept[block] = compute(block)  # type: ignore[assignment]
             maps = kept[block]

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from .errors import UsageError
 from .subbands import LEVELS, Subbands
@@ -140,16 +142,19 @@ def crop(bands: Subbands, area: Area) -> Subbands:
 
 
 def assemble(parts: Mapping[int, Subbands], grid: TileGrid, wanted: Area) -> Subbands:
-    """The subbands of an area out of those of the tiles under it. parts: tile -> its subbands."""
+    """The subbands of an area out of those of the tiles under it. parts: tile -> its subbands, torch's or NumPy's."""
     first = next(iter(parts.values()))
     rows = first.grid[0]
-    out = first.map(
-        lambda t: t.new_empty(1, wanted.h * (t.shape[1] // rows), wanted.w * (t.shape[1] // rows), t.shape[3])
-    )
+
+    def empty(t: Any) -> Any:
+        shape = (1, wanted.h * (t.shape[1] // rows), wanted.w * (t.shape[1] // rows), t.shape[3])
+        return np.empty(shape, t.dtype) if isinstance(t, np.ndarray) else t.new_empty(shape)
+
+    out = first.map(empty)
     for index in grid.under(wanted):
         tile = grid.area(index)
         common = wanted.overlap(tile)
         target, source = crop(out, common.within(wanted)), crop(parts[index], common.within(tile))
         for a, b in target.zip(source):
-            a.copy_(b)
+            a[...] = b
     return out

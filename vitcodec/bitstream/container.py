@@ -18,16 +18,17 @@ from .header import MAX_HEAD, Header, check_limits, pack_header, parse_header
 
 # a byte above 127, a CR LF, a Ctrl-Z and an LF: each kind of text-mode transfer changes one of them
 MAGIC = b"\x89VTC\r\n\x1a\n"
-VERSION = 0
+VERSION = 1  # the highest that this program reads
 
 TOKENS = {0: "TOKL", 4: "TOKD", 3: "TOKC", 2: "TOKB", 1: "TOKA"}
 PIXELS = LEVELS + 1  # stands for a level: the pixels of a lossless file
 PAYLOADS = TOKENS | {PIXELS: "PIXL"}
 # Key -> chunk type of what belongs to the picture, which comes before it, and of what comes after it, so that half a
 # file is half a picture however much else it holds
-FRONT = {"NAME": "iNAM", "CICP": "cICP", "ALPH": "ALPH", "MASK": "MASK"}
+FRONT = {"QUAL": "TILQ", "NAME": "iNAM", "CICP": "cICP", "ALPH": "ALPH", "MASK": "MASK"}
 BACK = {"ICCP": "iCCP", "DPI ": "dPIX", "EXIF": "eXIF", "XMP ": "xMPD"}
 METADATA = FRONT | BACK
+TOKENS_ONLY = {"MASK", "QUAL"}  # what a lossless file cannot have
 STORED = {"NAME", "CICP", "DPI ", "ALPH"}  # the others are deflated
 HEAD, INDEX, DONE = "HEAD", "INDX", "DONE"
 
@@ -89,8 +90,8 @@ def pack(contents: Contents) -> bytes:
     check_limits(header, "the image")
     if unknown := metadata.keys() - METADATA.keys():
         raise ValueError(f"unknown metadata {sorted(unknown)}; known are {list(METADATA)}")
-    if header.lossless and "MASK" in metadata:
-        raise ValueError("a lossless file has no tokens to erase")
+    if wrong := metadata.keys() - _allowed_of(header):
+        raise ValueError(f"metadata {sorted(wrong)} are not for such a file")
     _check_metadata(sum(map(len, metadata.values())), "the image")
     keys = list(payload_order(header))
     if payloads.keys() != set(keys):
@@ -103,7 +104,7 @@ def pack(contents: Contents) -> bytes:
         return [pack_chunk(type, _deflate(key, metadata[key])) for key, type in types.items() if key in metadata]
 
     back = chunks(BACK)
-    parts = [MAGIC, bytes([VERSION]), pack_chunk(HEAD, pack_header(header, bool(back))), *chunks(FRONT)]
+    parts = [MAGIC, bytes([header.version]), pack_chunk(HEAD, pack_header(header, bool(back))), *chunks(FRONT)]
     if header.grid.count > 1:
         parts.append(pack_chunk(INDEX, b"".join(varint(len(payloads[key])) for key in keys)))
     parts += [pack_chunk(PAYLOADS[level], payloads[level, tile]) for level, tile in keys]
@@ -243,7 +244,7 @@ def read_head(reader: Reader) -> tuple[Header, bool, Chunk]:
     chunk = reader.chunk()
     if chunk.type != HEAD or chunk.length > MAX_HEAD:
         raise reader.damaged("it does not begin with a header")
-    header, more = parse_header(Reader(reader.payload(chunk), f"{name}: header"))
+    header, more = parse_header(Reader(reader.payload(chunk), f"{name}: header"), version)
     check_limits(header, name)
     return header, more, chunk
 
@@ -259,9 +260,11 @@ def read_metadata(key: str, payload: bytes, limit: int, name: str, chunk: Chunk)
 
 def allowed_metadata(header: Header, behind: bool) -> set[str]:
     """The keys of metadata that may stand before a file's picture, or behind it."""
-    if behind:
-        return set(BACK)
-    return set(METADATA) - ({"MASK"} if header.lossless else set())
+    return set(BACK) if behind else _allowed_of(header)
+
+
+def _allowed_of(header: Header) -> set[str]:
+    return set(METADATA) - (TOKENS_ONLY if header.lossless else set())
 
 
 def read_index(reader: Reader, chunk: Chunk, header: Header) -> list[int]:

@@ -38,6 +38,7 @@ class Header:
     tile: int  # side of a tile in pixels, a multiple of 128 up to 255 * 128
     # False in files of early drafts: values are sRGB whatever the profile, and every payload leaves certain zeros out
     native: bool = True
+    version: int = 0  # of the format
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -76,16 +77,16 @@ class Header:
 
 def pack_header(header: Header, more: bool = False) -> bytes:
     """The payload of HEAD. more: whether metadata follow after the picture."""
-    flags = _GRAY * header.gray + _NATIVE * header.native + _MORE * more
+    flags = _GRAY * header.gray + _NATIVE * (header.native and header.version == 0) + _MORE * more
     fixed = bytes([header.quality, flags, header.tile // TILE_UNIT, len(header.model)])
     return varint(header.width) + varint(header.height) + fixed + header.model.encode("ascii") + header.weights
 
 
-def parse_header(fields: Reader) -> tuple[Header, bool]:
-    """The inverse of pack_header. Raises FormatError, UnsupportedError."""
+def parse_header(fields: Reader, version: int = 0) -> tuple[Header, bool]:
+    """The inverse of pack_header. version: of the file's format. Raises FormatError, UnsupportedError."""
     width, height = fields.varint(), fields.varint()
     quality, flags, tile, model_length = fields.read(4)
-    if flags & ~(_GRAY | _NATIVE | _MORE):
+    if flags & ~(_GRAY | _MORE | (_NATIVE if version == 0 else 0)):
         raise UnsupportedError(
             f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; "
             "upgrade vitcodec"
@@ -95,7 +96,9 @@ def parse_header(fields: Reader) -> tuple[Header, bool]:
         raise fields.damaged("it is too long")
     gray, native, more = (bool(flags & flag) for flag in (_GRAY, _NATIVE, _MORE))
     try:
-        return Header(width, height, quality, gray, model.decode("latin-1"), weights, tile * TILE_UNIT, native), more
+        name = model.decode("latin-1")
+        native = native or version > 0
+        return Header(width, height, quality, gray, name, weights, tile * TILE_UNIT, native, version), more
     except ValueError as error:
         raise FormatError(f"{fields.name}: invalid: {error}; {ADVICE}") from None
 

@@ -15,13 +15,14 @@ from ..imageio.colour import is_srgb
 from ..imageio.metadata import per_inch
 from ..imageio.profiles import number_of, well_known
 from ..images import Picture, without_thumbnails
-from ..tiles import Region
+from ..options import QUALITIES
+from ..tiles import SITE, Region
 from .container import Contents
 from .header import Header
 
 # keys of Contents.metadata
 ICC, EXIF, XMP, ALPHA, ERASED = "ICCP", "EXIF", "XMP ", "ALPH", "MASK"
-NAME, CICP, DPI = "NAME", "CICP", "DPI "
+NAME, CICP, DPI, QUALITY_OF_TILES = "NAME", "CICP", "DPI ", "QUAL"
 _WEBP_SIDE = 16383  # pixels
 
 
@@ -107,6 +108,26 @@ def unpack_erasures(contents: Contents) -> Erasures:
             y, x, h, w = contents.header.grid.area(tile)
             to_fill[y : y + h, x : x + w] = True
     return Erasures(by_encoder, to_fill)
+
+
+def tile_qualities(contents: Contents) -> np.ndarray:
+    """The quality of every tile, (tiles,) int; (1,) where they share one. Raises FormatError."""
+    packed = contents.metadata.get(QUALITY_OF_TILES)
+    if packed is None:
+        return np.array([contents.header.quality])
+    found = np.frombuffer(packed, np.uint8).astype(int)
+    if len(found) != contents.header.grid.count or not np.isin(found, QUALITIES).all():
+        raise FormatError("the qualities of the tiles do not fit the picture; get a complete and undamaged copy")
+    return found
+
+
+def site_qualities(contents: Contents) -> np.ndarray:
+    """The quality of every site, (h, w); (1, 1) where they share one. Raises FormatError."""
+    of_tiles, grid = tile_qualities(contents), contents.header.grid
+    if len(of_tiles) == 1:
+        return of_tiles.reshape(1, 1)
+    side = grid.tile // SITE
+    return of_tiles.reshape(grid.rows, grid.columns).repeat(side, 0).repeat(side, 1)[: grid.whole.h, : grid.whole.w]
 
 
 def _unpack_mask(contents: Contents) -> np.ndarray | None:

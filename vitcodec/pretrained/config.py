@@ -40,6 +40,8 @@ class PretrainedConfig:
     transform: Mapping[str, Any]  # the fields of the family's config dataclass
     context: ContextConfig
     dead_zone: float  # of rounding details, in quantisation steps (see quality.quantise)
+    format: int = 0  # of the files it makes: 0, or 1 with a decoder of integers
+    synthesis: Mapping[str, Any] = field(default_factory=dict)  # of format 1: the fields of integer SynthesisShape
     parts: int = 1  # safetensors files, 1 to MOST_PARTS
     tune: str = "psnr"  # what the weights were trained for, a key of distortion.TUNINGS
     parameters: int | None = None
@@ -79,6 +81,7 @@ class PretrainedConfig:
             "family": self.family,
             "sha256": self.sha256,
             "parts": self.parts,
+            **({"format": self.format, "synthesis": dict(self.synthesis)} if self.format else {}),
             "transform": dict(self.transform),
             "context": asdict(self.context),
             "dead_zone": self.dead_zone,
@@ -131,6 +134,8 @@ def _parse(values: dict[str, Any], folder: Path) -> PretrainedConfig:
         transform=_field(values, "transform", dict),
         context=context_config(_field(values, "context", dict)),
         dead_zone=_field(values, "dead_zone", float),
+        format=_optional(values, "format", int, 0),
+        synthesis=_optional(values, "synthesis", dict, {}),
         parts=len(part_names(values.get("parts", 1))),
         tune=_optional(values, "tune", str, "psnr"),
         parameters=_optional(values, "parameters", int, None),

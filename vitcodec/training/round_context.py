@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SHAPE_UNIT
@@ -28,23 +29,37 @@ from ..integer.context import ENTER, LEAVE, condition
 from ..integer.layers import LARGEST, SHIFT_LIMIT, SUM_LIMIT, WEIGHT_LIMIT, Layer
 from ..options import QUALITIES
 from ..quality import step_of
-from ..subbands import Subbands
+from ..subbands import LEVELS, Subbands
 
-Largest = dict[str, Tensor]  # module -> the largest magnitude of each output channel, (o,)
+SAMPLED = 4096  # rows of a layer's inputs whose moments are taken, of every sample
 TOP = LARGEST[False]
 ADDED = 127  # the largest magnitude of what a residual block adds
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a float model does on samples, by the names of its modules."""
+
+    largest: dict[str, Tensor]  # the largest magnitude of each output channel, (o,)
+    moments: dict[str, Tensor]  # the sums of products of two inputs, and of each with 1, (i + 1, i + 1)
+
+
 @torch.no_grad()
-def measure(context: ContextModel, samples: Iterator[tuple[Subbands, Tensor]]) -> Largest:
-    """The largest outputs of all layers. samples: tokens as floats, and their steps (B,) in 8-bit levels."""
-    largest: Largest = {}
+def measure(context: ContextModel, samples: Iterator[tuple[Subbands, Tensor]]) -> Measured:
+    """Run a model on samples: tokens as floats, and their steps (B,) in 8-bit levels."""
+    largest: dict[str, Tensor] = {}
+    moments: dict[str, Tensor] = {}
 
     def watch(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            if output.numel():
-                top = output.abs().flatten(0, -2).amax(0).double()
-                largest[name] = torch.maximum(largest[name], top) if name in largest else top
+            if not output.numel():
+                return
+            top = output.abs().flatten(0, -2).amax(0).double()
+            largest[name] = torch.maximum(largest[name], top) if name in largest else top
+            if isinstance(module, nn.Linear):
+                x = F.pad(inputs[0].flatten(0, -2), (0, 1), value=1.0)
+                x = x[:: max(1, len(x) // SAMPLED)]
+                moments[name] = moments.get(name, 0) + x.T @ x
 
         return hook
 
@@ -55,7 +70,7 @@ def measure(context: ContextModel, samples: Iterator[tuple[Subbands, Tensor]]) -
         context.autoregressive_pass(FloatArithmetic(step.device), context.step_features(step), *tokens.grid, coder)
     for h in hooks:
         h.remove()
-    return largest
+    return Measured(largest, moments)
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,10 @@ class Given:
     def units(self, weight: Tensor) -> Tensor:
         """The weights (o, c) for inputs in units of their scales."""
         return weight * self.scale
+
+    def whole(self, x: Tensor) -> Tensor:
+        """Inputs (..., c) in such units."""
+        return x / self.scale
 
 
 @dataclass(frozen=True)
@@ -88,6 +107,10 @@ class LookUps:
         signed, magnitude = weight.view(len(weight), self.places, 2, self.channels).unbind(2)
         return torch.stack((magnitude + signed, magnitude - signed), 2).flatten(1) / LOG_UNIT
 
+    def whole(self, x: Tensor) -> Tensor:
+        signed, magnitude = x.view(len(x), self.places, 2, self.channels).unbind(2)
+        return torch.stack((magnitude + signed, magnitude - signed), 2).flatten(1) * (LOG_UNIT / 2)
+
 
 @dataclass(frozen=True)
 class Flags:
@@ -98,6 +121,9 @@ class Flags:
     def units(self, weight: Tensor) -> Tensor:
         return weight / FLAG_INPUT
 
+    def whole(self, x: Tensor) -> Tensor:
+        return x * FLAG_INPUT
+
 
 Inputs = Sequence[Given | LookUps | Flags]
 
@@ -107,74 +133,111 @@ def _in_units(weight: Tensor, inputs: Inputs) -> Tensor:
     return torch.cat([part.units(columns) for part, columns in zip(inputs, parts, strict=True)], 1)
 
 
-def _finest(weight: Tensor, bias: Tensor) -> Tensor:
-    """The finest unit of each output that keeps weights and sums within their limits. weight: in units of the inputs."""
-    sums = (TOP * weight.abs().sum(1) + bias.abs()) / (SUM_LIMIT * 0.98)
-    return torch.maximum(weight.abs().amax(1) / WEIGHT_LIMIT, sums).clamp_min(1e-12)
+def _whole(x: Tensor, inputs: Inputs) -> Tensor:
+    """Inputs and 1, (n, i + 1), in units of the inputs' scales."""
+    parts = x.double().split([*(part.count for part in inputs), 1], 1)
+    return torch.cat([*(part.whole(columns) for part, columns in zip(inputs, parts, strict=False)), parts[-1]], 1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A layer of the float model, in units of its inputs."""
+
+    name: str
+    weight: Tensor  # (o, i)
+    bias: Tensor
+    inputs: Inputs
+
+    @classmethod
+    def of(cls, name: str, layer: nn.Linear, inputs: Inputs, rows: np.ndarray | slice = slice(None)) -> Source:
+        """rows: which outputs come first, second, ..."""
+        return cls(name, _in_units(layer.weight, inputs)[rows], layer.bias.double()[rows], inputs)
+
+    def finest(self) -> Tensor:
+        """The finest unit of each output that keeps weights and sums within their limits."""
+        sums = (TOP * self.weight.abs().sum(1) + self.bias.abs()) / (SUM_LIMIT * 0.97)
+        return torch.maximum(self.weight.abs().amax(1) / WEIGHT_LIMIT, sums).clamp_min(1e-12)
+
+
+def round_rows(weight: Tensor, bias: Tensor, moments: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Weights (o, i) and biases (o,) to whole numbers such that the sums change little on inputs with such moments.
+
+    The error of each weight is made up for by those that are rounded after it (E. Frantar et al., "GPTQ", ICLR 2023).
+    moments: (i + 1, i + 1), of the inputs and 1; None: to the nearest.
+    """
+    if moments is None:
+        return torch.round(weight).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT), torch.round(bias)
+    diagonal = moments.diagonal().clone()
+    order = torch.cat((diagonal[:-1].argsort(descending=True), torch.tensor([len(diagonal) - 1])))
+    damped = moments + torch.diag(torch.full_like(diagonal, 0.01) * diagonal.mean() + moments[-1, -1] / 12)
+    damped = damped[order][:, order]
+    inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
+    rest = torch.cat((weight, bias[:, None]), 1)[:, order]
+    whole = torch.empty_like(rest)
+    for k in range(rest.shape[1]):
+        limit = WEIGHT_LIMIT if k < rest.shape[1] - 1 else SUM_LIMIT
+        whole[:, k] = torch.round(rest[:, k]).clamp(-limit, limit)
+        error = (rest[:, k] - whole[:, k]) / inverse[k, k]
+        rest[:, k + 1 :] -= error[:, None] * inverse[k, k + 1 :]
+    out = torch.empty_like(whole)
+    out[:, order] = whole
+    return out[:, :-1], out[:, -1]
 
 
 class Rounding:
     """Fills `layers`, the integer layers by NETWORK.LAYER."""
 
-    def __init__(self, largest: Largest):
-        self.largest, self.layers = largest, dict[str, Layer]()
+    def __init__(self, measured: Measured):
+        self.measured, self.layers = measured, dict[str, Layer]()
 
-    def _largest(self, name: str, width: int) -> Tensor:
+    def top(self, name: str, width: int) -> Tensor:
         """What was measured; 1 where a layer never ran, as where no sample had a flagged block."""
-        return self.largest.get(name, torch.ones(width, dtype=torch.float64))
+        return self.measured.largest.get(name, torch.ones(width, dtype=torch.float64))
 
-    def fill(self, name: str, weight: Tensor, bias: Tensor, out: Tensor, signed: bool) -> None:
-        """A layer with output scales `out`, (o,). weight, bias: in units of the inputs. Raises WeightsError."""
-        shift = torch.floor(torch.log2(out / _finest(weight, bias)) + 1e-9).clamp_max(SHIFT_LIMIT)
+    def fill(self, name: str, source: Source, out: Tensor, signed: bool) -> None:
+        """A layer with output scales `out`, (o,). Raises WeightsError."""
+        shift = torch.floor(torch.log2(out / source.finest()) + 1e-9).clamp_max(SHIFT_LIMIT)
         if (shift < 0).any():
             raise WeightsError(f"layer {name}: its weights are too large to be rounded; train it for longer")
         unit = out * 2.0**-shift
-        rows = torch.round(weight / unit[:, None]).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+        moments = self.measured.moments.get(source.name)
+        if moments is not None:
+            moments = _whole(_whole(moments, source.inputs).T, source.inputs)
+        rows, biases = round_rows(source.weight / unit[:, None], source.bias / unit, moments)
         self.layers[name] = Layer(
             rows.to(torch.int8).numpy()[:, None, None],
-            torch.round(bias / unit).int().numpy(),
+            biases.int().numpy(),
             shift.to(torch.uint8).numpy(),
             False,
             signed,
         )
         self.layers[name].check(name)
 
-    def dense(self, name: str, layer: nn.Linear, inputs: Inputs, need: Tensor) -> Tensor:
+    def dense(self, name: str, source: Source, need: Tensor) -> Tensor:
         """A layer with ReLU whose output scales, which are returned, may be chosen: at least `need`, (o,)."""
-        weight, bias = _in_units(layer.weight, inputs), layer.bias.double()
-        finest = _finest(weight, bias)
-        out = finest * 2.0 ** torch.ceil(torch.log2(need.clamp_min(1e-9) / finest)).clamp(0, SHIFT_LIMIT)
-        self.fill(name, weight, bias, out, False)
+        out = torch.maximum(need, source.finest())
+        self.fill(name, source, out, False)
         return out
 
     def stack(
         self, network: str, name: str, enter: nn.Linear, blocks: Sequence[tuple[str, Residual]], inputs: Inputs
     ) -> Tensor:
-        """A layer and residual blocks after it; returns the scale of their output. name: of `enter` in the model."""
+        """A layer, `name` in the float model, and residual blocks after it; returns the scale of their output."""
         width = enter.out_features
-        need = self._largest(name, width) / TOP
+        need = self.top(name, width) / TOP
         for block, module in blocks:
-            reduce = _in_units(module.reduce.weight, [Given(self._hidden(block, module))])
-            added = self._largest(f"{block}.reduce", width) / ADDED
-            for least in (self._largest(block, width) / TOP, added, _finest(reduce, module.reduce.bias.double())):
+            top = self.top(f"{block}.expand", 2 * width) / TOP
+            added = self.top(f"{block}.reduce", width) / ADDED
+            reduce = Source.of(f"{block}.reduce", module.reduce, [Given(top)])
+            for least in (self.top(block, width) / TOP, added, reduce.finest()):
                 need = torch.maximum(need, least)
-        scale = self.dense(f"{network}.{ENTER}", enter, inputs, need)
+        scale = self.dense(f"{network}.{ENTER}", Source.of(name, enter, inputs), need)
         for k, (block, module) in enumerate(blocks):
-            top = self._largest(f"{block}.expand", module.expand.out_features) / TOP
-            hidden = self.dense(f"{network}.{k}.expand", module.expand, [Given(scale)], top)
-            weight = _in_units(module.reduce.weight, [Given(hidden)])
-            self.fill(f"{network}.{k}.reduce", weight, module.reduce.bias.double(), scale, True)
+            expand = Source.of(f"{block}.expand", module.expand, [Given(scale)])
+            hidden = self.dense(f"{network}.{k}.expand", expand, self.top(expand.name, 2 * width) / TOP)
+            reduce = Source.of(f"{block}.reduce", module.reduce, [Given(hidden)])
+            self.fill(f"{network}.{k}.reduce", reduce, scale, True)
         return scale
-
-    def _hidden(self, block: str, module: Residual) -> Tensor:
-        """An upper bound on the scales between the layers of a block."""
-        return 2 * self._largest(f"{block}.expand", module.expand.out_features) / TOP
-
-    def leave(self, network: str, layer: nn.Linear, scale: Tensor, units: Tensor, order: Sequence[int]) -> None:
-        """A last layer with sums in `units`, (o,); order: which outputs come first, second, ..."""
-        weight, bias = _in_units(layer.weight, [Given(scale)]), layer.bias.double()
-        rows = torch.tensor(order)
-        self.fill(f"{network}.{LEAVE}", weight[rows], bias[rows], units[rows], True)
 
     def head(self, network: str, name: str, head: Head, inputs: Inputs, unit: float | None = None) -> None:
         """A head, with its conditions. unit: of all its outputs; None: those of means, log scales and shapes."""
@@ -187,16 +250,18 @@ class Rounding:
             # a head's outputs are parameters, places, channels; here those of one group after those of another
             parts = np.split(order.reshape(3, head.places, -1), np.cumsum(head.channels)[:-1], 2)
             order = np.concatenate([part.ravel() for part in parts])
-        self.leave(network, head.leave, scale, units, order.tolist())
+        leave = Source.of(f"{name}.leave", head.leave, [Given(scale)], order)
+        self.fill(f"{network}.{LEAVE}", leave, units[order], True)
         if isinstance(head, ChannelConditionalHead):
             decoded: list[LookUps] = []
             for k, module in enumerate(head.conditionals):
                 decoded.append(LookUps(head.places * head.channels[k]))
                 own = condition(network, k + 1)
-                top = self._largest(f"{name}.conditionals.{k}.enter", module.enter.out_features) / TOP
-                inner = self.dense(f"{own}.{ENTER}", module.enter, [Given(scale), *decoded], top)
-                count = module.leave.out_features
-                self.leave(own, module.leave, inner, parameter_units(count), range(count))
+                enter = Source.of(f"{name}.conditionals.{k}.enter", module.enter, [Given(scale), *decoded])
+                top = self.top(enter.name, module.enter.out_features) / TOP
+                inner = self.dense(f"{own}.{ENTER}", enter, top)
+                last = Source.of(f"{name}.conditionals.{k}.leave", module.leave, [Given(inner)])
+                self.fill(f"{own}.{LEAVE}", last, parameter_units(module.leave.out_features), True)
 
     def phases(
         self, network: str, name: str, phases: FourPhaseContext, scale: Tensor, other: Inputs, flags: Inputs
@@ -214,15 +279,15 @@ def parameter_units(outputs: int) -> Tensor:
 
 
 @torch.no_grad()
-def round_context(context: ContextModel, largest: Largest) -> tuple[dict[str, Layer], np.ndarray]:
+def round_context(context: ContextModel, measured: Measured) -> tuple[dict[str, Layer], np.ndarray]:
     """The integer layers of a float context model, and its input for each quality: (100, 16) uint8.
 
-    largest: from `measure`. Raises WeightsError where weights are too large.
+    measured: by `measure`. Raises WeightsError where weights are too large.
     """
     steps = torch.tensor([step_of(q) for q in QUALITIES])
     features = context.step_features(steps).double()
     scale = features.amax(0).clamp_min(1e-6) / TOP
-    out = Rounding(largest)
+    out = Rounding(measured)
     first = Given(scale)
     for part in ("luma", "chroma"):
         for s, heads in enumerate(getattr(context.low, part)):
@@ -238,7 +303,7 @@ def _round_level(out: Rounding, level: nn.Module, name: str, scale: Tensor) -> T
     """One level's networks. scale: of the inherited features; returns that of those for the next level."""
     network = f"level{level.level}"
     inherited: list[Given | LookUps | Flags] = [Given(scale)]
-    parent = [LookUps(9, 9)] if level.parent else []
+    parent = [LookUps(9, 9)] if level.level < LEVELS else []
     flags: list[Flags] = []
     if level.flags is not None:
         flags = [Flags(2 * 9)]
@@ -257,8 +322,7 @@ def _round_level(out: Rounding, level: nn.Module, name: str, scale: Tensor) -> T
     if level.up is None:
         return scale
     # a site becomes four of the next level, which share a channel's scale
-    weight, bias = _in_units(level.up.weight, [Given(scale)]), level.up.bias.double()
-    need = torch.maximum(out._largest(f"{name}.up", len(bias)) / TOP, _finest(weight, bias))
-    shared = need.view(4, -1).amax(0)
-    out.fill(f"{network}.up.{ENTER}", weight, bias, shared.repeat(4), False)
+    up = Source.of(f"{name}.up", level.up, [Given(scale)])
+    shared = torch.maximum(out.top(up.name, len(up.bias)) / TOP, up.finest()).view(4, -1).amax(0)
+    out.fill(f"{network}.up.{ENTER}", up, shared.repeat(4), False)
     return shared

@@ -1,0 +1,171 @@
+"""A .vitc file of format 1 to a picture: the plan of what is needed -> payloads of tiles -> tokens -> pixels.
+
+A Plan says once which sites are shown and which are needed for them, and so which tiles. The file's reader takes the
+tiles from it, so that no others are read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..bitstream.container import Contents
+from ..bitstream.header import Header
+from ..bitstream.metadata import site_qualities, tile_qualities, unpack_erasures, unpack_picture
+from ..coding.entropy import EntropyModel
+from ..engines import Engine
+from ..images import Picture
+from ..options import DecodeOptions
+from ..parallel import each
+from ..progress import report
+from ..reconstruction import MARGIN, MIDDLE, Dequantiser, Reconstruction, features_needed, seen
+from ..subbands import CODING_ORDER, LEVELS, Subbands
+from ..tiles import SITE, Area, Region, TileGrid, assemble
+from .filling import fill
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is decoded."""
+
+    grid: TileGrid
+    region: Region  # in pixels of the whole picture, within it
+    reduce: int
+    shown: Area  # the sites under the region
+    needed: Area  # the sites whose tokens its pixels depend on
+
+    @property
+    def finest(self) -> int:
+        """The finest level that is read; above LEVELS: the low band alone."""
+        return self.reduce + 1
+
+    @property
+    def tiles(self) -> set[int]:
+        """All tiles that are read."""
+        return set(self.grid.under(self.needed))
+
+
+@dataclass
+class TileTokens:
+    """The tokens of a file, tile by tile, decoded when they are asked for and kept until `forget`."""
+
+    contents: Contents
+    entropy: EntropyModel
+    finest: int
+    threads: int
+    _tiles: dict[int, Subbands] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.erasures = unpack_erasures(self.contents)
+        self.qualities = tile_qualities(self.contents)
+
+    def __call__(self, area: Area) -> Subbands:
+        """int32 (1, h, w, C); erased tokens filled in. Raises FormatError."""
+        grid = self.contents.header.grid
+        wanted = grid.under(area)
+        missing = [tile for tile in wanted if tile not in self._tiles]
+        self._tiles |= dict(zip(missing, each(self._read, missing, self.threads), strict=True))
+        parts = {tile: self._tiles[tile] for tile in wanted}
+        bands = assemble(parts, grid, area)
+        if self.erasures.to_fill is None:
+            return bands
+        mask = self.erasures.to_fill[area.y : area.y + area.h, area.x : area.x + area.w]
+        return fill(bands, mask) if mask.any() else bands
+
+    def forget(self, above: int) -> None:
+        """Drop the tiles that end above a row of sites."""
+        grid = self.contents.header.grid
+        for tile in list(self._tiles):
+            area = grid.area(tile)
+            if area.y + area.h <= above:
+                del self._tiles[tile]
+
+    def _read(self, tile: int) -> Subbands:
+        area = self.contents.header.grid.area(tile)
+        levels = [level for level in CODING_ORDER if level == 0 or level >= self.finest]
+        # a level is predicted from the coarser ones: without one of them it cannot be read
+        received = list(itertools.takewhile(lambda level: (level, tile) not in self.contents.erased, levels))
+        if received:
+            mask = self.erasures.by_encoder
+            erased = None if mask is None else mask[None, area.y : area.y + area.h, area.x : area.x + area.w]
+            read = self.entropy.decode(
+                {level: self.contents.payloads[level, tile] for level in received},
+                self.entropy.point(int(self.qualities[tile % len(self.qualities)])),
+                area.h,
+                area.w,
+                received[-1] or LEVELS + 1,
+                erased,
+            )
+        else:
+            read = Subbands(np.zeros((1, area.h, area.w, 3), np.int32), (), LEVELS + 1)
+        shifts = (LEVELS - level for level in range(self.finest, read.finest))
+        zeros = [np.zeros((1, area.h << s, area.w << s, 9), np.int32) for s in shifts]
+        return Subbands(read.low, (*zeros, *read.details), self.finest)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A model, ready to decode."""
+
+    engine: Engine
+    entropy: EntropyModel
+    dequantiser: Dequantiser
+    threads: int = 1
+
+    def plan(self, header: Header, options: DecodeOptions) -> Plan:
+        """What is decoded of a file. Raises UsageError."""
+        grid = header.grid
+        region = (options.region or Region(0, 0, header.width, header.height)).clipped(header.width, header.height)
+        shown = grid.touched(region)
+        needed = shown.grown(MARGIN, grid.whole) if options.reduce else seen(shown, grid.whole)
+        return Plan(grid, region, options.reduce, shown, needed)
+
+    def decode(self, contents: Contents, options: DecodeOptions) -> Picture:
+        """The picture of a file's contents. Payloads that contents.erased lists are filled in.
+
+        Raises FormatError, UsageError.
+        """
+        header = contents.header
+        plan = self.plan(header, options)
+        tokens = TileTokens(contents, self.entropy, plan.finest, self.threads)
+        picture = Reconstruction(
+            self.engine,
+            self.dequantiser,
+            plan.grid.whole,
+            site_qualities(contents),
+            tokens,
+            self.threads,
+            features_needed(plan.shown, plan.grid.whole),
+        )
+        shown = plan.region.reduced(plan.reduce)
+        rgb = np.empty((shown.height, shown.width, 3), np.uint8)
+        size, blocks = SITE >> plan.reduce, plan.shown.blocks(MIDDLE)
+        pixels = plan.region.width * plan.region.height
+        for done, block in enumerate(blocks):
+            report(done / len(blocks), pixels)
+            picture.forget(block.y)
+            tokens.forget(block.y - MIDDLE)
+            part = (
+                picture.reduced(block, plan.reduce, header.gray) if plan.reduce else picture.pixels(block, header.gray)
+            )
+            _paste(part, rgb, block.y * size - shown.y, block.x * size - shown.x)
+        report(1, pixels)
+        return unpack_picture(contents, rgb, plan.region, plan.reduce)
+
+    def tokens(self, contents: Contents, reduce: int) -> Subbands:
+        """The tokens of the whole picture, int32 (1, h, w, C); levels finer than reduce + 1 are not there.
+
+        Raises FormatError.
+        """
+        tokens = TileTokens(contents, self.entropy, reduce + 1, self.threads)
+        grid = contents.header.grid
+        return assemble({tile: tokens._read(tile) for tile in range(grid.count)}, grid, grid.whole)
+
+
+def _paste(part: np.ndarray, rgb: np.ndarray, y: int, x: int) -> None:
+    """Copy pixels to where they belong, (y, x), as far as rgb reaches."""
+    part = part[max(-y, 0) :, max(-x, 0) :]
+    target = rgb[max(y, 0) :, max(x, 0) :][: part.shape[0], : part.shape[1]]
+    target[:] = part[: target.shape[0], : target.shape[1]]

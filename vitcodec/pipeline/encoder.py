@@ -1,0 +1,142 @@
+"""A picture to the contents of a .vitc file of format 1: blocks -> latents -> tokens -> RDO search -> payloads of tiles.
+
+Geometry is planned once: the picture is analysed in blocks, each with a halo of surroundings, and each block holds
+whole tiles, which are entropy-coded by themselves. Memory beyond the picture itself depends on the size of a block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import lossless
+from ..analysis import Analysis, round_tokens
+from ..bitstream.container import Contents
+from ..bitstream.header import Header, check_limits
+from ..bitstream.metadata import QUALITY_OF_TILES, pack_metadata
+from ..coding.entropy import EntropyModel
+from ..errors import UsageError
+from ..imageio.transparency import fill_hidden
+from ..images import Picture
+from ..options import EncodeOptions
+from ..parallel import each
+from ..pretrained.config import PretrainedConfig
+from ..progress import report
+from ..subbands import Subbands
+from ..tiles import SITE, assemble, crop
+
+VERSION = 1
+BLOCK = 1024  # pixels along a side of what is analysed at once
+_SEARCH_LEAVES = 0.6  # of the size of rounded tokens; on patterns 0.75 was seen, on photographs 0.85
+
+
+@dataclass(frozen=True)
+class EncodedTile:
+    """What the encoder made of one tile."""
+
+    index: int
+    payloads: dict[int, bytes]  # by level
+    tokens: Subbands  # as the decoder will read them, int32
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model, ready to encode."""
+
+    config: PretrainedConfig
+    analysis: Analysis
+    entropy: EntropyModel
+    threads: int = 1
+
+    def encode(self, picture: Picture, options: EncodeOptions) -> Contents:
+        """The contents of a file: tokens, or pixels where these are asked for or smaller.
+
+        Raises UsageError, LimitError.
+        """
+        if options.coding == "lossless":
+            return lossless.pack(picture, options.tile)
+        picture = _without_hidden(picture)
+        if options.coding == "tokens":
+            return self._encode_tokens(picture, options)
+        stored = None
+        if options.effort > 1 and lossless.may_be_smaller(picture.rgb, picture.rgb.size // 24):
+            # a screenshot or drawing, by one bit a pixel: perhaps the search need not be waited for
+            stored = lossless.pack(picture, options.tile)
+            rounded = self._encode_tokens(picture, replace(options, effort=1))
+            if stored.size < _SEARCH_LEAVES * rounded.size:
+                return stored
+        contents = self._encode_tokens(picture, options)
+        if stored is None and lossless.may_be_smaller(picture.rgb, contents.size):
+            stored = lossless.pack(picture, options.tile)
+        return stored if stored and stored.size <= contents.size else contents
+
+    def _encode_tokens(self, picture: Picture, options: EncodeOptions, qualities: np.ndarray | None = None) -> Contents:
+        """qualities: (tiles,), of every tile; None: options.quality everywhere."""
+        header = self.header(picture, options)
+        payloads: dict[tuple[int, int], bytes] = {}
+        for tile in self.tiles(picture.rgb, header, options, qualities):
+            payloads |= {(level, tile.index): data for level, data in tile.payloads.items()}
+        metadata = pack_metadata(picture, None)
+        if qualities is not None:
+            metadata[QUALITY_OF_TILES] = qualities.astype(np.uint8).tobytes()
+        return Contents(header, metadata, payloads)
+
+    def tokens(self, picture: Picture, options: EncodeOptions) -> Subbands:
+        """The tokens that `encode` codes, int32 (1, h, w, C): what a decoder reads back.
+
+        Raises UsageError, LimitError.
+        """
+        picture, header = _without_hidden(picture), self.header(picture, options)
+        parts = {tile.index: tile.tokens for tile in self.tiles(picture.rgb, header, options)}
+        return assemble(parts, header.grid, header.grid.whole)
+
+    def header(self, picture: Picture, options: EncodeOptions) -> Header:
+        """The file's header. Raises UsageError where the model cannot do what the options ask, LimitError."""
+        if options.keep_tokens < 1:
+            raise UsageError(
+                f"model '{self.config.name}' cannot fill in erased tokens; "
+                "give one that can, as -m beit, or keep all tokens"
+            )
+        height, width = picture.rgb.shape[:2]
+        config, tile = self.config, options.tile or BLOCK
+        header = Header(
+            width, height, options.quality, picture.gray, config.name, config.identity, tile, version=VERSION
+        )
+        check_limits(header, "the image")
+        return header
+
+    def tiles(
+        self, rgb: np.ndarray, header: Header, options: EncodeOptions, qualities: np.ndarray | None = None
+    ) -> Iterator[EncodedTile]:
+        """(H, W, 3) uint8 -> every tile of the header's grid, encoded, block by block."""
+        grid = header.grid
+        # a block is at least one tile, and exactly one where tiles have qualities of their own
+        side = header.tile if qualities is not None else max(BLOCK // header.tile, 1) * header.tile
+        blocks, area = grid.whole.blocks(side // SITE), header.width * header.height
+        dead_zone = self._dead_zone(options)
+
+        def code(work: tuple[int, int, Subbands]) -> EncodedTile:
+            index, quality, tokens = work
+            payloads, coded = self.entropy.encode(tokens, self.entropy.point(quality), None, options.effort > 1)
+            return EncodedTile(index, payloads, coded)
+
+        for done, block in enumerate(blocks):
+            report(done / len(blocks), area)
+            tiles = grid.under(block)
+            quality = options.quality if qualities is None else int(qualities[tiles[0]])
+            tokens = round_tokens(self.analysis.latents(rgb, block, grid.whole, quality), dead_zone)
+            work = [(index, quality, crop(tokens, grid.area(index).within(block))) for index in tiles]
+            yield from each(code, work, self.threads)
+        report(1, area)
+
+    def _dead_zone(self, options: EncodeOptions) -> float:
+        """Of rounding: the model's, wider where distortion weighs less, so that effort 1 follows the weight too."""
+        return min(max(self.config.dead_zone - 0.15 * math.log2(options.distortion_weight), -0.15), 0.4)
+
+
+def _without_hidden(picture: Picture) -> Picture:
+    """The picture with colours that cost next to nothing where it is transparent."""
+    return picture if picture.alpha is None else replace(picture, rgb=fill_hidden(picture.rgb, picture.alpha))

@@ -1,0 +1,41 @@
+"""Tokens that were not received, filled in: no details, and a low band interpolated from the tokens around.
+
+NumPy's twin of models.erasure.interpolated. Source: S. Gortler et al., "The Lumigraph", 1996.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..subbands import LEVELS, Subbands
+
+
+def fill(tokens: Subbands, erased: np.ndarray) -> Subbands:
+    """tokens: int32 (1, h, w, C); erased: (h, w) bool. Where nothing was received at all, the result is zero."""
+    low = tokens.low.copy()
+    low[0][erased] = np.rint(_pull_push(np.where(erased[..., None], 0.0, tokens.low[0]), ~erased))[erased]
+    details = []
+    for level, band in zip(tokens.levels, tokens.details, strict=True):
+        scale = 1 << LEVELS - level
+        details.append(band * ~erased.repeat(scale, 0).repeat(scale, 1)[None, ..., None])
+    return Subbands(low, tuple(details), tokens.finest)
+
+
+def _pull_push(x: np.ndarray, received: np.ndarray) -> np.ndarray:
+    """x (h, w, C), zero where `received` (h, w) is not. Coarser means are filled in first, then used for the finer."""
+    h, w = received.shape
+    if h == w == 1 or received.all():
+        return x
+    padding = ((0, h % 2), (0, w % 2))
+    weight = np.pad(received.astype(float), padding)
+    total = np.pad(x, (*padding, (0, 0)))
+    count = sum(weight[i::2, j::2] for i in (0, 1) for j in (0, 1))
+    means = sum(total[i::2, j::2] for i in (0, 1) for j in (0, 1)) / np.maximum(count, 1)[..., None]
+    coarse = _pull_push(means, count > 0)
+    return np.where(received[..., None], x, _doubled(_doubled(coarse).swapaxes(0, 1)).swapaxes(0, 1)[:h, :w])
+
+
+def _doubled(x: np.ndarray) -> np.ndarray:
+    """Linear interpolation to twice the rows."""
+    before, after = np.concatenate((x[:1], x[:-1])), np.concatenate((x[1:], x[-1:]))
+    return np.stack((0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after), 1).reshape(-1, *x.shape[1:])

@@ -1,0 +1,73 @@
+"""A model folder of format 1 to an encoder and a decoder, on the engine that fits the device."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..analysis import Analysis
+from ..coding.context_pass import Networks
+from ..coding.entropy import EntropyModel
+from ..engines import Engine
+from ..errors import WeightsError
+from ..parallel import cores
+from ..pretrained import integer_model
+from ..pretrained.config import PretrainedConfig
+from ..pretrained.integer_model import IntegerModel
+from ..pretrained.registry import verify
+from .decoder import Decoder
+from .encoder import Encoder
+
+ANALYSIS_HALO = 8  # sites; of the `swin` family
+log = logging.getLogger("vitcodec")
+
+
+@dataclass(frozen=True)
+class Coder:
+    """A model on an engine."""
+
+    encoder: Encoder
+    decoder: Decoder
+    engine: str  # "onnxruntime" or "torch"
+
+
+def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = None) -> Coder:
+    """device: "cpu" or what torch takes. Raises WeightsError."""
+    verify(config)
+    model = integer_model.load(config.files[0], config.synthesis, config.context)
+    threads = threads or cores()
+    engine, name = engine_for(model, config, device, threads)
+    coding = model.coding
+    networks = Networks(engine, config.context, coding.look_up())
+    entropy = EntropyModel(networks, coding.features, coding.base_scales, coding.tables())
+    numbers = model.encoder
+
+    def analyse(*maps: np.ndarray) -> list[np.ndarray]:
+        return engine.run("analysis", *maps)
+
+    analysis = Analysis(analyse, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO, threads)
+    return Coder(
+        Encoder(config, analysis, entropy, threads), Decoder(engine, entropy, model.dequantiser, threads), name
+    )
+
+
+def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threads: int) -> tuple[Engine, str]:
+    """ONNX Runtime on CPUs, where it and the graphs can be used; else torch. Raises WeightsError."""
+    problem = f"device {device}"
+    if device == "cpu":
+        try:
+            from ..engines.onnx import GRAPHS, OnnxEngine, read_graphs
+
+            return OnnxEngine(read_graphs(config.folder / GRAPHS), threads), "onnxruntime"
+        except ImportError as error:
+            problem = f"onnxruntime cannot be used ({error})"
+        except WeightsError as error:
+            problem = str(error)
+    try:
+        from ..engines.torch import TorchEngine
+    except ImportError as error:
+        raise WeightsError(f"{problem}, and torch is not installed; pip install onnxruntime, or torch") from error
+    log.info("%s: running on torch", problem)
+    return TorchEngine(model.networks(), device), "torch"

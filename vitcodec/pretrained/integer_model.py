@@ -1,0 +1,138 @@
+"""A model of format 1 as a folder: integers in model.safetensors, ONNX graphs beside them. No torch.
+
+model.safetensors holds all that a decoder needs, so that its hash is what files state. The graphs are made from it;
+that of the analysis, in floating point, is the encoder's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from ..coding.maps import LookUp
+from ..coding.tables import CodingTables
+from ..context.config import ContextConfig
+from ..errors import WeightsError
+from ..integer.catalogue import Network, synthesis_networks
+from ..integer.context import context_networks
+from ..integer.layers import Layers, from_tensors, to_tensors, under
+from ..integer.synthesis import SynthesisShape
+from ..reconstruction import LOG_LIMIT, Dequantiser
+
+SYNTHESIS, CONTEXT = "synthesis", "context"  # prefixes of layers
+QUALITY_COUNT = 100
+
+
+@dataclass(frozen=True)
+class CodingNumbers:
+    """What entropy coding needs beside networks."""
+
+    features: np.ndarray  # (100, 16) uint8, the context model's input, by quality
+    base_scales: np.ndarray  # (100, 5, 9) int16, where log scales start
+    thresholds: np.ndarray  # (255,) int32, of look-ups
+    narrow: np.ndarray  # probability tables, uint16
+    wide: np.ndarray
+    flags: np.ndarray
+
+    def tables(self) -> CodingTables:
+        return CodingTables(self.narrow, self.wide, self.flags)
+
+    def look_up(self) -> LookUp:
+        return LookUp(self.thresholds)
+
+
+@dataclass(frozen=True)
+class EncoderNumbers:
+    """What the encoder needs beside the analysis."""
+
+    gains: np.ndarray  # (100, 5, 9) float32, its factor on each band
+    steps: np.ndarray  # (100,) float32, 8-bit levels
+    positions: np.ndarray  # (100,) float32, the analysis' input for the quality
+
+
+@dataclass(frozen=True)
+class IntegerModel:
+    """All numbers of a model of format 1."""
+
+    synthesis: Layers
+    shape: SynthesisShape
+    context: Layers
+    context_config: ContextConfig
+    coding: CodingNumbers
+    dequantiser: Dequantiser
+    encoder: EncoderNumbers
+
+    def networks(self) -> dict[str, Network]:
+        """Every network of integers, by name."""
+        return synthesis_networks(self.synthesis, self.shape) | context_networks(self.context)
+
+
+_GROUPS = {"coding": CodingNumbers, "dequantiser": Dequantiser, "encoder": EncoderNumbers}
+
+
+def to_bytes(model: IntegerModel) -> bytes:
+    """model.safetensors; what else config.json has to say of it: shape_settings."""
+    tensors = {f"{SYNTHESIS}.{name}": t for name, t in to_tensors(model.synthesis).items()}
+    tensors |= {f"{CONTEXT}.{name}": t for name, t in to_tensors(model.context).items()}
+    for group in _GROUPS:
+        tensors |= {f"{group}.{name}": np.ascontiguousarray(t) for name, t in vars(getattr(model, group)).items()}
+    return save(tensors)
+
+
+def shape_settings(shape: SynthesisShape) -> dict[str, Any]:
+    """The synthesis' shape as config.json holds it."""
+    return asdict(shape)
+
+
+def load(path: Path, shape: Mapping[str, Any], context: ContextConfig) -> IntegerModel:
+    """path: model.safetensors; shape: as shape_settings. Every layer is checked. Raises WeightsError."""
+    try:
+        tensors = load_file(path)
+        layers = from_tensors({k: v for k, v in tensors.items() if k.split(".")[0] in (SYNTHESIS, CONTEXT)})
+        groups = {
+            group: kind(**{name: tensors[f"{group}.{name}"] for name in kind.__dataclass_fields__})
+            for group, kind in _GROUPS.items()
+        }
+        model = IntegerModel(
+            under(layers, SYNTHESIS),
+            SynthesisShape(**{k: tuple(v) if isinstance(v, list) else v for k, v in shape.items()}),
+            under(layers, CONTEXT),
+            context,
+            **groups,  # type: ignore[arg-type]
+        )
+        _check_sizes(model)
+    except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:
+        summary = str(error).splitlines()[0]
+        raise WeightsError(
+            f"{path}: it and config.json do not fit together ({summary}); reinstall the weights"
+        ) from error
+    return model
+
+
+def _check_sizes(model: IntegerModel) -> None:
+    """Raises ValueError where a table has not the size that code relies on."""
+    numbers, bands = (QUALITY_COUNT,), (QUALITY_COUNT, 5, 9)
+    coding, dequantiser, encoder = model.coding, model.dequantiser, model.encoder
+    sizes = [
+        (coding.features, (QUALITY_COUNT, coding.features.shape[-1])),
+        (coding.base_scales, bands),
+        (coding.thresholds, (255,)),
+        (dequantiser.gains, bands),
+        (dequantiser.steps, numbers),
+        (dequantiser.positions, numbers),
+        (dequantiser.logs, (LOG_LIMIT,)),
+        (encoder.gains, bands),
+        (encoder.steps, numbers),
+        (encoder.positions, numbers),
+    ]
+    for array, size in sizes:
+        if array.shape != size:
+            raise ValueError(f"a table of {array.shape} has to be {size}")
+    if dequantiser.steps.min() < 1:
+        raise ValueError("a quantisation step is zero")

@@ -1,0 +1,110 @@
+"""A model of format 1 out of trained parts: integers, graphs and config.json in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..analysis import step_position
+from ..engines.onnx import GRAPHS, graphs_to_bytes
+from ..integer.catalogue import Network
+from ..integer.onnx_ops import build
+from ..models.autoencoder import Autoencoder
+from ..models.blocks import RMSNorm
+from ..options import QUALITIES
+from ..pretrained.integer_model import EncoderNumbers, IntegerModel, shape_settings, to_bytes
+from ..quality import step_of
+from ..reconstruction import GAIN_BITS, STEP_FACTOR_BITS, Dequantiser, log_table
+from ..subbands import LEVELS, Subbands
+from .rounding import MIDDLE_POSITION, POSITION
+
+ANALYSIS = "analysis"  # the name of its graph
+BANDS = ("low", *(f"details{level}" for level in range(1, LEVELS + 1)))
+
+
+def integer_graphs(networks: Mapping[str, Network]) -> dict[str, bytes]:
+    """The ONNX graph of every network of integers."""
+    return {name: build(n.function, dict(n.inputs), list(n.outputs)) for name, n in networks.items()}
+
+
+@torch.no_grad()
+def dequantiser(autoencoder: Autoencoder) -> Dequantiser:
+    """What the decoder needs of each quality."""
+    steps = torch.tensor([step_of(q) for q in QUALITIES])
+    gains = torch.round(autoencoder.error_gains(steps) * (1 << GAIN_BITS)).int().numpy()
+    positions = np.array([step_position(s) for s in steps.tolist()])
+    places = np.clip(np.rint((positions - MIDDLE_POSITION) / POSITION), -128, 127) + 128
+    fixed = np.rint(steps.double().numpy() * (1 << STEP_FACTOR_BITS)).astype(np.int32)
+    return Dequantiser(gains, fixed, places.astype(np.uint8), log_table())
+
+
+@torch.no_grad()
+def encoder_numbers(autoencoder: Autoencoder) -> EncoderNumbers:
+    """What the encoder needs of each quality."""
+    steps = torch.tensor([step_of(q) for q in QUALITIES])
+    ones = Subbands(torch.ones(100, 1, 1, 3), tuple(torch.ones(100, 1, 1, 9) for _ in range(LEVELS)))
+    positions = torch.tensor([step_position(s) for s in steps.tolist()])
+    low, *details = autoencoder._scale(ones, autoencoder.gain, positions)
+    gains = torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)
+    return EncoderNumbers(gains.numpy(), steps.numpy(), positions.numpy().astype(np.float32))
+
+
+class _Analysis(nn.Module):
+    """The analysis as the graph computes it: bands and position in, bands out."""
+
+    def __init__(self, analysis: nn.Module):
+        super().__init__()
+        self.analysis = analysis
+
+    def forward(self, low: Tensor, d1: Tensor, d2: Tensor, d3: Tensor, d4: Tensor, position: Tensor) -> tuple:
+        return tuple(self.analysis(Subbands(low, (d1, d2, d3, d4)), position))
+
+
+def analysis_graph(analysis: nn.Module) -> bytes:
+    """The analysis as an ONNX graph in float32, for pictures of any size."""
+    sample = Subbands(torch.zeros(1, 16, 24, 3), tuple(torch.zeros(1, 256 >> l, 384 >> l, 9) for l in range(1, 5)))
+    before = RMSNorm.forward
+    RMSNorm.forward = lambda self, x: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight  # type: ignore[method-assign]
+    out = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                _Analysis(analysis).eval(),
+                (*sample, torch.zeros(1)),
+                out,
+                input_names=[*BANDS, "position"],
+                output_names=[f"out_{name}" for name in BANDS],
+                dynamic_axes={name: {1: f"h_{name}", 2: f"w_{name}"} for name in BANDS},
+                opset_version=17,
+                dynamo=False,
+            )
+    finally:
+        RMSNorm.forward = before  # type: ignore[method-assign]
+    return out.getvalue()
+
+
+def write_folder(folder: Path, model: IntegerModel, analysis: bytes | None, config: Mapping[str, Any]) -> None:
+    """Write model.safetensors, the graphs and config.json. config: its other fields; analysis: its graph."""
+    import json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    data = to_bytes(model)
+    (folder / "model.safetensors").write_bytes(data)
+    graphs = integer_graphs(model.networks()) | ({ANALYSIS: analysis} if analysis else {})
+    (folder / GRAPHS).write_bytes(graphs_to_bytes(graphs))
+    fields = {
+        **config,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "format": 1,
+        "synthesis": shape_settings(model.shape),
+    }
+    (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
