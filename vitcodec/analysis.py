@@ -42,9 +42,7 @@ class Analysis:
         """rgb: (H, W, 3) uint8, the whole picture -> latents of an area in steps, not rounded, float32 (1, h, w, C)."""
         return self.with_coefficients(rgb, area, whole, quality)[0]
 
-    def with_coefficients(
-        self, rgb: np.ndarray, area: Area, whole: Area, quality: int
-    ) -> tuple[Subbands, Subbands]:
+    def with_coefficients(self, rgb: np.ndarray, area: Area, whole: Area, quality: int) -> tuple[Subbands, Subbands]:
         """As latents -> the latents, and the wavelet coefficients in steps that they were made of."""
         around = area.grown(self.halo, whole)
         bands = forward(pixels(rgb, around), self.threads)

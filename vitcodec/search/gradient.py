@@ -14,16 +14,15 @@ import torch
 from torch import Tensor
 
 from ..bitstream.tables import LOG_SCALE_UNIT, SCALE_LOW
-from ..context.config import ContextConfig
 from ..context.density import bits, flag_bits
 from ..context.groups import CodingGroup, FlagGroup, block_flags
 from ..integer import synthesis
-from ..integer.layers import ZERO_POINT, Layers
-from ..integer.synthesis import SynthesisShape
+from ..integer.layers import ZERO_POINT
 from ..integer.torch_ops import Round, TorchOps
 from ..layers import depth_to_space, signed_log
 from ..models.unet import by_stride
-from ..reconstruction import GAIN_BITS, LINEAR_BITS, LOG_UNIT, STEP_BITS, Dequantiser
+from ..pretrained.integer_model import IntegerModel
+from ..reconstruction import GAIN_BITS, LINEAR_BITS, LOG_UNIT, STEP_BITS
 from ..subbands import Subbands
 from ..tiles import Area, crop
 from .smooth import SlopedArithmetic, smooth_context
@@ -67,27 +66,13 @@ class RateCollector:
 
 
 class Gradient:
-    """A source of slopes for rounds of updates: those of the true J.
+    """A source of slopes for rounds of updates: those of the true J."""
 
-    context, config, features (100, 16), base_scales (100, 5, 9): the context model's layers, and what belongs to its
-    qualities. layers, shape: the synthesis.
-    """
-
-    def __init__(
-        self,
-        context: Layers,
-        config: ContextConfig,
-        features: np.ndarray,
-        base_scales: np.ndarray,
-        layers: Layers,
-        shape: SynthesisShape,
-        dequantiser: Dequantiser,
-        device: torch.device | str = "cpu",
-    ):
+    def __init__(self, model: IntegerModel, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        self.context = smooth_context(context, config).to(self.device)
-        self.features, self.base_scales = features, base_scales
-        self.layers, self.shape, self.dequantiser = layers, shape, dequantiser
+        self.context = smooth_context(model.context, model.context_config).to(self.device)
+        self.features, self.base_scales = model.coding.features, model.coding.base_scales
+        self.layers, self.shape, self.dequantiser = model.synthesis, model.shape, model.dequantiser
         self.ops, self.arithmetic = TorchOps(self.device), SlopedArithmetic(self.device)
 
     def __call__(self, target: Target, state: State, weights: Weights) -> Subbands:

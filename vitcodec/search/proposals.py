@@ -7,12 +7,13 @@ so that it may change at any time. Its layers: training/proposals.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..coding.groups import FLAGGED_LEVELS
 from ..parallel import each
+from ..reconstruction import space_to_depth
 from ..subbands import LEVELS, Subbands
 from .costs import MEAN, SHAPE, signed_log
 from .state import State, Target, Weights
@@ -23,7 +24,8 @@ CUT_LIMIT, ERROR_LIMIT = 1.0, 2.0  # steps
 QUALITIES_UNIT = 50.0  # the quality enters as (quality - 50) / 50
 LOG_TOP = 64  # tokens up to this magnitude are looked up
 INPUTS = ("d1", "d2", "d3", "d4", "low", "f1", "f2", "position")
-OUTPUTS = ("g4", "g8", "g16")  # at strides 4, 8 and 16: levels 1 (by blocks) and 2; level 3; level 4 and the low band
+# at strides 4, 8 and 16: levels 1 (by blocks) and 2; level 3; level 4 and the low band. Then factors on the known part
+OUTPUTS = ("g4", "g8", "g16", "factors")
 ROWS = 2  # of sites that are prepared at a time
 
 # inputs, as `inputs` makes them, in the order of INPUTS -> outputs, (1, h, w, C) float32 each
@@ -81,17 +83,27 @@ def inputs(target: Target, state: State, threads: int = 1) -> list[np.ndarray]:
     return [*maps, *flags, position]
 
 
-def by_level(outputs: list[np.ndarray]) -> Subbands:
-    """The network's outputs -> a number for each token."""
-    g4, g8, g16 = outputs
+def by_level(maps: Sequence[np.ndarray]) -> Subbands:
+    """Maps at strides 4, 8 and 16, as OUTPUTS -> a number for each token."""
+    g4, g8, g16 = maps
     _, h, w, _ = g4.shape
     finest = g4[..., :36].reshape(1, h, w, 2, 2, 9).transpose(0, 1, 3, 2, 4, 5).reshape(1, 2 * h, 2 * w, 9)
     return Subbands(g16[..., 9:], (finest, g4[..., 36:], g8, g16[..., :9]))
 
 
-def known_slopes(state: State, weights: Weights) -> Subbands:
-    """The part of the slopes that one decoding tells, were the decoder linear and coding free."""
-    low, *details = (e * weights.slope[level, : e.shape[-1]] for level, e in enumerate(state.errors))
+def by_stride(bands: Subbands) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The inverse of by_level."""
+    low, d1, d2, d3, d4 = bands
+    return np.concatenate((space_to_depth(d1), d2), -1), d3, np.concatenate((d4, low), -1)
+
+
+def known_slopes(state: State, weights: Weights, factors: np.ndarray | None = None) -> Subbands:
+    """The part of the slopes that one decoding tells, were the decoder linear and coding free.
+
+    factors: (5, 9), on each level and channel.
+    """
+    each_step = weights.slope if factors is None else weights.slope * factors
+    low, *details = (e * each_step[level, : e.shape[-1]] for level, e in enumerate(state.errors))
     return Subbands(low, tuple(details))
 
 
@@ -104,8 +116,7 @@ class Proposals:
 
     def __call__(self, target: Target, state: State, weights: Weights) -> Subbands:
         """The slopes of all tokens, float32."""
-        known = known_slopes(state, weights)
         if self.network is None:
-            return known
-        rest = by_level(self.network(*inputs(target, state, self.threads)))
-        return known.combine(np.add, rest)
+            return known_slopes(state, weights)
+        *maps, factors = self.network(*inputs(target, state, self.threads))
+        return known_slopes(state, weights, factors.reshape(LEVELS + 1, 9)).combine(np.add, by_level(maps))
