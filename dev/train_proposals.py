@@ -94,9 +94,9 @@ def matters(state: State, found: Subbands, curvature: np.ndarray) -> Subbands:
     """How much the slope of each token counts: 1 where it may decide, REST elsewhere, 0 where nothing is coded."""
 
     def weight(level: int) -> np.ndarray:
-        facts, slope = state.facts[level], found[level]
-        least = np.minimum(facts[..., UP] + slope, facts[..., DOWN] - slope) + curvature[level, : slope.shape[-1]]
-        return np.where(least < MARGIN, 1.0, REST) * (facts[..., UP] != 0)
+        changes, slope = state.changes[level], found[level]
+        least = np.minimum(changes[..., UP] + slope, changes[..., DOWN] - slope) + curvature[level, : slope.shape[-1]]
+        return np.where(least < MARGIN, 1.0, REST) * (changes[..., UP] != 0)
 
     return Subbands(weight(0), tuple(weight(level) for level in range(1, 5)))
 

@@ -11,10 +11,10 @@ from ..coding.tables import CodingTables, flag_class
 from ..subbands import Subbands
 
 REACH = 32  # residuals up to this magnitude are looked up; there are few others
-# what is noted for each value: its bits, the bits that one more and one less would add, and what is predicted: mean and
-# scale as signed and natural logarithms, shape as the mixture logit
-BITS, UP, DOWN, MEAN, SCALE, SHAPE = range(6)
-FACTS = 6
+# what is noted for each value: its bits, and the bits that one more and one less would add; and what is predicted for
+# it: the mean as a signed logarithm, the scale as a natural one, the shape as the mixture logit
+BITS, UP, DOWN = range(3)
+MEAN, SCALE, SHAPE = range(3)
 
 
 class StepCosts:
@@ -27,15 +27,22 @@ class StepCosts:
         keys = np.repeat(np.arange(count), len(residuals))
         bits = tables.bits(keys, np.tile(residuals, count)).reshape(count, -1)
         middle = bits[:, 1:-1]
-        self._rows = np.stack((middle, bits[:, 2:] - middle, bits[:, :-2] - middle), -1).reshape(-1, 3)
+        more, less = bits[:, 2:] - middle, bits[:, :-2] - middle
+        # where the mean is negative, values are mirrored: one more is one less of the residual
+        self._rows = np.stack([np.stack((middle, *pair), -1) for pair in ((more, less), (less, more))]).reshape(-1, 3)
+        self._mirrored = middle.size
 
-    def __call__(self, keys: np.ndarray, residuals: np.ndarray) -> np.ndarray:
-        """keys: tables of values (N,); residuals (N,) int32 -> (N, 3): bits, and what +1 and -1 add to them."""
+    def __call__(self, keys: np.ndarray, residuals: np.ndarray, negative: np.ndarray) -> np.ndarray:
+        """keys: tables of values (N,); residuals (N,) int32; negative (N,) bool, as Prediction.
+
+        Returns (N, 3): bits, and what one more and one less of the value add to them.
+        """
         place = np.clip(residuals, -REACH, REACH)
-        out = self._rows[keys * (2 * REACH + 1) + (place + REACH)]
+        out = self._rows[keys * (2 * REACH + 1) + (place + REACH) + negative * np.int32(self._mirrored)]
         far = np.flatnonzero(place != residuals)
         if len(far):
-            bits, up, down = (self.tables.bits(keys[far], residuals[far] + step) for step in (0, 1, -1))
+            sign = np.where(negative[far], -1, 1)
+            bits, up, down = (self.tables.bits(keys[far], residuals[far] + step * sign) for step in (0, 1, -1))
             out[far] = np.stack((bits, up - bits, down - bits), -1)
         return out
 
@@ -43,14 +50,15 @@ class StepCosts:
 class CostCoder:
     """The coder of known tokens, int32 (1, h, w, C) in C order, that notes what they cost.
 
-    facts: of each value, (1, h, w, C, FACTS) float32, zero where nothing is coded. logits: of each flagged level, of
-    its blocks, (h * w, 3) int32, as FlagGroup. flags: of each flagged level, (h * w, 2) bool. rate: all bits.
+    changes, predicted: of each value, (1, h, w, C, 3) float32, zero where nothing is coded. logits: of each flagged
+    level, of its blocks, (h * w, 3) int32, as FlagGroup. flags_of: of each flagged level, (h * w, 2) bool. rate: all
+    bits.
     """
 
     def __init__(self, tokens: Subbands, base_scales: np.ndarray, costs: StepCosts):
         self.tokens, self.costs, self.rate = tokens, costs, 0.0
         self.base_scales = base_scales
-        self.facts = tokens.map(lambda t: np.zeros((*t.shape, FACTS), np.float32))
+        self.changes, self.predicted = (tokens.map(lambda t: np.zeros((*t.shape, 3), np.float32)) for _ in range(2))
         self.logits: dict[int, np.ndarray] = {}
         self.flags_of: dict[int, np.ndarray] = {}
 
@@ -59,20 +67,18 @@ class CostCoder:
         base = group.per_channel(self.base_scales)
         prediction, values = predict(parameters, base), group.gather(self.tokens)
         keys = prediction.tables(np.zeros(1, np.int32))
-        found = np.empty((*values.shape, FACTS), np.float32)
-        changes = self.costs(keys.ravel(), prediction.residuals(values).ravel()).reshape(*values.shape, 3)
-        # where the mean is negative, values are mirrored: one more is one less of the residual
-        found[..., BITS] = changes[..., 0]
-        found[..., UP] = np.where(prediction.negative, changes[..., 2], changes[..., 1])
-        found[..., DOWN] = np.where(prediction.negative, changes[..., 1], changes[..., 2])
+        known = (keys, prediction.residuals(values), prediction.negative)
+        changes = self.costs(*(x.ravel() for x in known)).reshape(*values.shape, 3)
+        self.rate += float(changes[..., BITS].sum(dtype=np.float64))
         mean, _, shape = np.split(parameters, 3, 1)
-        found[..., MEAN] = signed_log(mean.astype(np.float32) / MEAN_UNIT)
-        found[..., SCALE] = SCALE_LOW + LOG_SCALE_UNIT * prediction.scale
-        found[..., SHAPE] = np.clip(shape, -2, 2) * SHAPE_UNIT
-        self.rate += float(found[..., BITS].sum(dtype=np.float64))
-        facts = self.facts[group.level]
-        facts = facts.reshape(-1, *facts.shape[3:])[:, group.channels]
-        facts[group.places] = found.reshape(*group.places.shape, -1, FACTS)
+        predicted = np.empty((*values.shape, 3), np.float32)
+        predicted[..., MEAN] = signed_log(mean.astype(np.float32) / MEAN_UNIT)
+        predicted[..., SCALE] = SCALE_LOW + LOG_SCALE_UNIT * prediction.scale
+        predicted[..., SHAPE] = np.clip(shape, -2, 2) * SHAPE_UNIT
+        for bands, found in ((self.changes, changes), (self.predicted, predicted)):
+            band = bands[group.level]
+            band = band.reshape(-1, *band.shape[3:])[:, group.channels]
+            band[group.places] = found.reshape(*group.places.shape, -1, 3)
         return values
 
     def flags(self, group: FlagGroup, logits: np.ndarray) -> np.ndarray:

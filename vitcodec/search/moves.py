@@ -50,56 +50,67 @@ def _update_level(
     flag_bits: np.ndarray,
     neighbourhood: tuple[int, float],
 ) -> np.ndarray:
-    tokens, facts = state.tokens[level], state.facts[level]
-    curved = curvature[: tokens.shape[-1]]
-    up, down = facts[..., UP] + slope, facts[..., DOWN] - slope
-    change = np.minimum(up, down)
-    change += curved
-    emptied, flags = None, state.flags.get(level)
-    if flags is not None:
-        emptied = _gains_of_emptying(state, level, slope, curved, flag_bits)
-        for k, channels in enumerate(PARTS):  # what is not coded cannot change
-            change[0, ..., channels] *= _by_place(flags[..., k])[..., None]
-    out = tokens.copy()
+    out = state.tokens[level].copy()
+    flags = state.flags.get(level)
     for k, channels in enumerate(LOW_PARTS if level == 0 else PARTS):
-        own = change[0, ..., channels]
-        gain = -own.min(-1)
-        best = gain if emptied is None else np.maximum(gain, _by_place(emptied[..., k]))
-        limit = best_near(np.maximum(best, 0), *neighbourhood)
-        chosen = (own < 0) & (-own >= limit[..., None])
-        place = out[0, ..., channels]
-        place[chosen] += np.where(up[0, ..., channels][chosen] < down[0, ..., channels][chosen], 1, -1).astype(np.int32)
-        if emptied is not None:
-            h, w = emptied.shape[:2]
-            most = limit.reshape(h, 2, w, 2).max((1, 3))
-            empty = (emptied[..., k] > 0) & (emptied[..., k] >= most)
-            place[_by_place(empty)] = 0
+        if flags is None:
+            place = (0, slice(None), slice(None), channels)
+            own, up = _changes(state.changes[level][place], slope[place], curvature[channels])
+            limit = best_near(np.maximum(_best(own), 0), *neighbourhood)
+            out[place] += _steps(own, up, limit)
+            continue
+        # only values of flagged blocks can change: blocks are gathered, (n, 2, 2, c)
+        y, x = np.nonzero(flags[..., k])
+        if not len(y):
+            continue
+        h, w = flags.shape[:2]
+        block = (y, slice(None), x, slice(None), channels)
+        changes, slopes = (m.reshape(h, 2, w, 2, *m.shape[3:])[block] for m in (state.changes[level], slope))
+        tokens = out.reshape(h, 2, w, 2, -1)
+        q = tokens[block]
+        own, up = _changes(changes, slopes, curvature[channels])
+        gain = np.zeros((h, 2, w, 2), np.float32)
+        # what the values' removal costs elsewhere, less their own bits
+        loss = (curvature[channels] * q - slopes) * q - changes[..., BITS]
+        emptying = _saved_by_flags(state, level, flag_bits)[y, x, k] - loss.reshape(len(q), -1).sum(1)
+        gain[y, :, x] = np.maximum(np.maximum(_best(own), 0), emptying[:, None, None])
+        limit = best_near(gain.reshape(2 * h, 2 * w), *neighbourhood).reshape(h, 2, w, 2)[y, :, x]
+        q += _steps(own, up, limit)
+        q[(emptying > 0) & (emptying >= limit.max((1, 2)))] = 0
+        tokens[block] = q
     return out
 
 
-def _gains_of_emptying(
-    state: State, level: int, slope: np.ndarray, curvature: np.ndarray, flag_bits: np.ndarray
-) -> np.ndarray:
-    """By how many bits J falls where a block's luma, or its chroma, becomes zero: (h, w, 2); 0 where it is."""
-    q, flags = state.tokens[level][0].astype(np.float32), state.flags[level]
-    # what the values' removal costs elsewhere, less their own bits
-    loss = (curvature * q - slope[0]) * q - state.facts[level][0, ..., BITS]
-    h, w = flags.shape[:2]
-    blocks = loss.reshape(h, 2, w, 2, -1).sum((1, 3))
-    values = np.stack([blocks[..., channels].sum(-1) for channels in PARTS], -1)
-    # flags: with the luma's, what predicts the chroma's changes
+def _changes(changes: np.ndarray, slope: np.ndarray, curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the better update of each value adds to J, and whether that is one more."""
+    up, down = changes[..., UP] + slope, changes[..., DOWN] - slope
+    best = np.minimum(up, down)
+    best += curvature
+    return best, up < down
+
+
+def _best(change: np.ndarray) -> np.ndarray:
+    """(..., c) -> the largest gain of a place's channels, (...)."""
+    least = change[..., 0]
+    for k in range(1, change.shape[-1]):
+        least = np.minimum(least, change[..., k])
+    return -least
+
+
+def _steps(change: np.ndarray, up: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """The updates that are made, -1, 0 or 1: those that lower J, by at least the limit of their place."""
+    chosen = (change < 0) & (-change >= limit[..., None])
+    return np.where(chosen, np.where(up, 1, -1), 0).astype(np.int32)
+
+
+def _saved_by_flags(state: State, level: int, flag_bits: np.ndarray) -> np.ndarray:
+    """Bits that a block's luma flag, and its chroma flag, save where they are set no longer: (h, w, 2)."""
+    # with the luma's flag changes what predicts the chroma's
     costs = flag_bits[flag_class(state.logits[level])]  # (h, w, 3, 2)
-    luma, chroma = flags[..., 0], flags[..., 1]
-    saved = costs[..., 1] - costs[..., 0]  # by a flag that is no longer set
-    of_chroma = np.where(luma, saved[..., 2], saved[..., 1])
+    luma, chroma = state.flags[level][..., 0], state.flags[level][..., 1]
+    saved = costs[..., 1] - costs[..., 0]
     alone, beside = (np.where(chroma, costs[..., k, 1], costs[..., k, 0]) for k in (1, 2))
-    of_luma = saved[..., 0] + beside - alone
-    return (np.stack((of_luma, of_chroma), -1) - values) * flags
-
-
-def _by_place(blocks: np.ndarray) -> np.ndarray:
-    """(h, w) of blocks -> (2h, 2w), of the places in them."""
-    return blocks.repeat(2, 0).repeat(2, 1)
+    return np.stack((saved[..., 0] + beside - alone, np.where(luma, saved[..., 2], saved[..., 1])), -1)
 
 
 def best_near(gain: np.ndarray, side: int, outer: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..coding.groups import FLAGGED_LEVELS
 from ..parallel import each
 from ..reconstruction import space_to_depth
 from ..subbands import LEVELS, Subbands
-from .costs import MEAN, SHAPE, signed_log
+from .costs import MEAN, signed_log
 from .state import State, Target, Weights
 
 NETWORK = "proposals"  # its name among a model's graphs
@@ -37,38 +37,23 @@ _LOGS = signed_log(np.arange(-LOG_TOP, LOG_TOP + 1).astype(np.float32))
 def inputs(target: Target, state: State, threads: int = 1) -> list[np.ndarray]:
     """What the network sees of a state, float32, in the order of INPUTS.
 
-    d1: (1, h, w, 4 * 9 * SEEN), of blocks of level 1; d2 to d4: (1, h, w, 9 * SEEN); low: (1, h, w, 3 * SEEN). f1, f2:
+    d1: (1, h, w, SEEN * 4 * 9), of blocks of level 1; d2 to d4: (1, h, w, SEEN * 9); low: (1, h, w, SEEN * 3). f1, f2:
     block flags, (1, h, w, 2). position: (1, 1).
     """
     rows, columns = state.tokens.grid
-    d1 = np.empty((1, 4 * rows, 4 * columns, 2, 2, 9, SEEN), np.float32)
-    others = [np.empty((1, rows << (LEVELS - l), columns << (LEVELS - l), 9, SEEN), np.float32) for l in (2, 3, 4)]
-    low = np.empty((1, rows, columns, 3, SEEN), np.float32)
-
-    def fill(out: np.ndarray, level: int, place: tuple[slice, slice]) -> None:
-        q = state.tokens[level][0][place]
-        facts = state.facts[level][0][place]
-        if level == 0:
-            relative = q - np.copysign(np.expm1(np.abs(facts[..., MEAN])), facts[..., MEAN])
-            out[..., 1], out[..., 2] = signed_log(relative), np.clip(np.abs(relative), 0, 1)
-        else:
-            out[..., 1] = _LOGS.take(q + LOG_TOP, mode="clip")
-            out[..., 2] = q != 0
-        out[..., 0] = np.clip(target.latents[level][0][place] - q, -CUT_LIMIT, CUT_LIMIT)
-        out[..., 3:6] = facts[..., MEAN : SHAPE + 1]
-        if level == 0:
-            out[..., 3] = 0  # the brightness tells nothing
-        out[..., 6] = np.clip(state.errors[level][0][place], -ERROR_LIMIT, ERROR_LIMIT)
+    d1 = np.empty((1, 4 * rows, 4 * columns, SEEN, 2, 2, 9), np.float32)
+    others = [np.empty((1, rows << (LEVELS - l), columns << (LEVELS - l), SEEN, 9), np.float32) for l in (2, 3, 4)]
+    low = np.empty((1, rows, columns, SEEN, 3), np.float32)
 
     def strip(start: int) -> None:
         end = min(start + ROWS, rows)
-        for i in (0, 1):
-            for j in (0, 1):
-                fill(d1[0, 4 * start : 4 * end, :, i, j], 1, (slice(8 * start + i, 8 * end, 2), slice(j, None, 2)))
-        for level, out in zip((2, 3, 4), others, strict=True):
-            k = 1 << (LEVELS - level)
-            fill(out[0, k * start : k * end], level, (slice(k * start, k * end), slice(None)))
-        fill(low[0, start:end], 0, (slice(start, end), slice(None)))
+        fine = _seen(target, state, 1, slice(8 * start, 8 * end))
+        blocks = fine.reshape(SEEN, 4 * (end - start), 2, 4 * columns, 2, 9)
+        d1[0, 4 * start : 4 * end] = blocks.transpose(1, 3, 0, 2, 4, 5)
+        for level, out in ((2, others[0]), (3, others[1]), (4, others[2]), (0, low)):
+            k = 1 << (LEVELS - level if level else 0)
+            place = slice(k * start, k * end)
+            out[0, place] = _seen(target, state, level, place).transpose(1, 2, 0, 3)
 
     each(strip, range(0, rows, ROWS), threads)
     maps = [m.reshape(*m.shape[:3], -1) for m in (d1, *others, low)]
@@ -81,6 +66,25 @@ def inputs(target: Target, state: State, threads: int = 1) -> list[np.ndarray]:
     ]
     position = np.array([[(target.quality - 50) / QUALITIES_UNIT]], np.float32)
     return [*maps, *flags, position]
+
+
+def _seen(target: Target, state: State, level: int, place: slice) -> np.ndarray:
+    """What is seen of some rows of a level: (SEEN, h, w, C)."""
+    q, latents, errors = (m[level][0, place] for m in (state.tokens, target.latents, state.errors))
+    predicted = state.predicted[level][0, place]
+    out = np.empty((SEEN, *q.shape), np.float32)
+    np.subtract(latents, q, out=out[0], casting="same_kind")
+    np.clip(out[0], -CUT_LIMIT, CUT_LIMIT, out=out[0])
+    out[3:6] = predicted.transpose(3, 0, 1, 2)
+    if level == 0:  # the brightness tells nothing
+        mean = predicted[..., MEAN]
+        relative = q - np.copysign(np.expm1(np.abs(mean)), mean)
+        out[1], out[2], out[3] = signed_log(relative), np.minimum(np.abs(relative), 1), 0
+    else:
+        out[1] = _LOGS.take(q + LOG_TOP, mode="clip")
+        out[2] = q != 0
+    np.clip(errors, -ERROR_LIMIT, ERROR_LIMIT, out=out[6])
+    return out
 
 
 def by_level(maps: Sequence[np.ndarray]) -> Subbands:

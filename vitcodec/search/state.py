@@ -49,14 +49,15 @@ class Weights:
 
 @dataclass(frozen=True)
 class State:
-    """tokens: int32; errors: float32, in steps; facts, logits, flags: as CostCoder notes them, of the whole area.
+    """tokens: int32; errors: float32, in steps; the others: as CostCoder notes them, of the whole area.
 
     distortion, rate: bits.
     """
 
     tokens: Subbands
     errors: Subbands
-    facts: Subbands
+    changes: Subbands
+    predicted: Subbands
     logits: dict[int, np.ndarray]  # (h, w, 3), on the grid of blocks
     flags: dict[int, np.ndarray]  # (h, w, 2)
     distortion: float
@@ -113,8 +114,16 @@ class Evaluator:
             own = tokens if tile == whole else crop(tokens, tile).map(np.ascontiguousarray)
             coders.append(CostCoder(own, point.base_scales, self.costs))
             self.entropy.run(point, tile.h, tile.w, coders[-1])
-        facts, logits, flags = _joined(whole, target.tiles, coders)
-        return State(tokens, errors, facts, logits, flags, distortion, sum(coder.rate for coder in coders))
+        changes, predicted = (
+            _joined(whole, target.tiles, parts)
+            for parts in ([c.changes for c in coders], [c.predicted for c in coders])
+        )
+        logits, flags = (
+            _joined_blocks(whole, target.tiles, parts)
+            for parts in ([c.logits for c in coders], [c.flags_of for c in coders])
+        )
+        rate = sum(coder.rate for coder in coders)
+        return State(tokens, errors, changes, predicted, logits, flags, distortion, rate)
 
     def _errors(self, target: Target, tokens: Subbands) -> Subbands:
         whole = Area(0, 0, *tokens.grid)
@@ -129,30 +138,29 @@ class Evaluator:
         return Subbands(low, tuple(details))
 
 
-def _joined(
-    whole: Area, tiles: Sequence[Area], coders: Sequence[CostCoder]
-) -> tuple[Subbands, dict[int, np.ndarray], dict[int, np.ndarray]]:
-    """What the coders of tiles noted, facts, logits and flags, as maps of the whole area."""
-    first = coders[0]
+def _joined(whole: Area, tiles: Sequence[Area], parts: Sequence[Subbands]) -> Subbands:
+    """Subbands of tiles as those of the whole area."""
     if len(tiles) == 1 and tiles[0] == whole:
-        facts = first.facts
-    else:
-        facts = first.facts.map(
-            lambda t: np.zeros(
-                (1, whole.h * t.shape[1] // tiles[0].h, whole.w * t.shape[2] // tiles[0].w, *t.shape[3:]), np.float32
-            )
-        )
-        for tile, coder in zip(tiles, coders, strict=True):
-            for band, part in crop(facts, tile).zip(coder.facts):
-                band[...] = part
-    maps = []
-    for parts in ([c.logits for c in coders], [c.flags_of for c in coders]):
-        joined = {}
-        for level, own in parts[0].items():
-            k = 1 << (LEVELS - level - 1)  # blocks along a side of a site
-            joined[level] = np.zeros((whole.h * k, whole.w * k, own.shape[-1]), own.dtype)
-            for tile, part in zip(tiles, parts, strict=True):
-                place = joined[level][tile.y * k : (tile.y + tile.h) * k, tile.x * k : (tile.x + tile.w) * k]
-                place[...] = part[level].reshape(place.shape)
-        maps.append(joined)
-    return facts, maps[0], maps[1]
+        return parts[0]
+
+    def empty(t: np.ndarray) -> np.ndarray:
+        k = t.shape[1] // tiles[0].h
+        return np.empty((1, k * whole.h, k * whole.w, *t.shape[3:]), t.dtype)
+
+    out = parts[0].map(empty)
+    for tile, part in zip(tiles, parts, strict=True):
+        for target, source in crop(out, tile).zip(part):
+            target[...] = source
+    return out
+
+
+def _joined_blocks(whole: Area, tiles: Sequence[Area], parts: Sequence[dict[int, np.ndarray]]) -> dict[int, np.ndarray]:
+    """Maps of the blocks of tiles, (h * w, C) for each level, as those of the whole area, (h, w, C)."""
+    out = {}
+    for level, first in parts[0].items():
+        k = 1 << (LEVELS - level - 1)  # blocks along a side of a site
+        out[level] = np.empty((whole.h * k, whole.w * k, first.shape[-1]), first.dtype)
+        for tile, part in zip(tiles, parts, strict=True):
+            place = out[level][tile.y * k : (tile.y + tile.h) * k, tile.x * k : (tile.x + tile.w) * k]
+            place[...] = part[level].reshape(place.shape)
+    return out
