@@ -30,6 +30,12 @@ def load_codec(model: str | None, device: str, threads: int | None) -> Codec:
 
 def describe_device(name: str) -> tuple[str, str]:
     """The device that `name` stands for, and why it is that one: what -v says. Raises DeviceError."""
+    from ..parallel import may_have_gpu
+
+    if name == "auto" and not may_have_gpu():
+        return "cpu", "no GPU was found"
+    if name == "cpu":
+        return "cpu", "asked for"
     from ..devices import choose
 
     device, reason = choose(name)

@@ -77,7 +77,7 @@ def analysis_graph(analysis: nn.Module) -> bytes:
     RMSNorm.forward = lambda self, x: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight  # type: ignore[method-assign]
     out = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.enable_grad():  # without a gradient, layers.by_rows takes maps apart
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 _Analysis(analysis).eval(),

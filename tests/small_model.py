@@ -1,0 +1,74 @@
+"""A model of format 1 with few channels and random weights, in a folder: encodes and decodes in milliseconds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from test_integer import small_synthesis
+from torch import nn
+
+from vitcodec.coding.maps import log_thresholds
+from vitcodec.coding.tables import logistic_flags
+from vitcodec.context.config import ContextConfig
+from vitcodec.context.model import ContextModel
+from vitcodec.models.autoencoder import Autoencoder
+from vitcodec.pretrained.integer_model import CodingNumbers, IntegerModel
+from vitcodec.subbands import Subbands
+from vitcodec.training.assemble import analysis_graph, dequantiser, encoder_numbers, write_folder
+from vitcodec.training.export import base_scales
+from vitcodec.training.round_context import measure, round_context
+from vitcodec.training.tables import KINDS, frequencies, parametric
+
+CONFIG = ContextConfig((8, 8, 8, 8), (8, 8, 8, 8), 8, 3, 3, 8, (0, 1, 0, 0), flags=True, flag_head=8)
+
+
+class Unchanged(nn.Module):
+    """An analysis that corrects nothing."""
+
+    def forward(self, bands: Subbands, position: torch.Tensor) -> Subbands:
+        return bands.map(lambda t: t + 0 * position)
+
+
+def small_context() -> tuple[ContextModel, dict, np.ndarray]:
+    torch.manual_seed(0)
+    context = ContextModel(CONFIG)
+    for module in context.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight, std=0.05)
+    context.base[:] = 1.5
+    bands = [torch.randint(-3, 4, (1, 4 << max(4 - l, 0), 4 << max(4 - l, 0), 9 if l else 3)).float() for l in range(5)]
+    bands[0] = torch.randint(-3, 4, (1, 4, 4, 3)).float()
+    tokens = Subbands(bands[0], tuple(bands[1:]))
+    layers, features = round_context(context, measure(context, iter([(tokens, torch.tensor([20.0]))])))
+    return context, layers, features
+
+
+def small_model() -> IntegerModel:
+    context, layers, features = small_context()
+    synthesis, shape = small_synthesis(np.random.default_rng(4))
+    quiet = {
+        name: layer
+        if not name.startswith("output")
+        else type(layer)(layer.weight // 32, layer.bias // 99, layer.shift, True, True)
+        for name, layer in synthesis.items()
+    }
+    narrow, wide = (frequencies(parametric(scales, largest)) for scales, largest in KINDS)
+    coding = CodingNumbers(features, base_scales(context), log_thresholds(), narrow, wide, logistic_flags())
+    plain = Autoencoder()
+    return IntegerModel(quiet, shape, layers, CONFIG, coding, dequantiser(plain), encoder_numbers(plain))
+
+
+def write_small_model(folder: Path) -> None:
+    config = {
+        "schema_version": 1,
+        "name": "small",
+        "family": "swin",
+        "transform": {},
+        "context": asdict(CONFIG),
+        "dead_zone": 0.1,
+    }
+    write_folder(folder, small_model(), analysis_graph(Unchanged()), json.loads(json.dumps(config)))

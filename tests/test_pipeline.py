@@ -1,0 +1,139 @@
+"""Format 1 end to end on a small random model: files, regions, tiles, tiles of their own quality, damage, no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import make_rgb
+from small_model import write_small_model
+
+from vitcodec.bitstream import container
+from vitcodec.codec import Codec
+from vitcodec.errors import FormatError, WeightsError
+from vitcodec.images import Picture
+from vitcodec.options import EncodeOptions
+from vitcodec.tiles import Region
+
+TOKENS = {"coding": "tokens", "effort": 1}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "small"
+    write_small_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(folder):
+    return Codec.load(f"local-dir:{folder}", "cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    return Picture(make_rgb(200, 136))
+
+
+def test_tokens_come_back(small, drawn):
+    data = small.encode(drawn, quality=60, **TOKENS)
+    header = Codec.info(data).header
+    assert header.version == 1 and not header.lossless
+    written, read = small.encoded_tokens(drawn, quality=60, **TOKENS), small.tokens(data)
+    for a, b in written.zip(read):
+        np.testing.assert_array_equal(a, b)
+    rgb = small.decode(data).rgb
+    assert rgb.shape == drawn.rgb.shape and np.corrcoef(rgb.ravel(), drawn.rgb.ravel())[0, 1] > 0.9
+
+
+def test_tiles_threads_and_regions_do_not_change_pixels(folder, small, drawn):
+    data = small.encode(drawn, quality=70, tile=128, **TOKENS)
+    whole = small.decode(data).rgb
+    np.testing.assert_array_equal(Codec.load(f"local-dir:{folder}", "cpu", threads=3).decode(data).rgb, whole)
+    for region in (Region(0, 0, 40, 30), Region(100, 90, 70, 46), Region(199, 135, 1, 1)):
+        part = small.decode(data, region=region).rgb
+        np.testing.assert_array_equal(
+            part, whole[region.y : region.y + region.height, region.x : region.x + region.width]
+        )
+
+
+def test_torch_and_onnxruntime_make_the_same_files_and_pixels(folder, small, drawn, monkeypatch):
+    data = small.encode(drawn, quality=40, **TOKENS)
+    from vitcodec.engines.torch import TorchEngine
+    from vitcodec.pipeline import loading
+
+    monkeypatch.setattr(loading, "engine_for", lambda model, *_: (TorchEngine(model.networks()), "torch"))
+    other = Codec.load(f"local-dir:{folder}", "cpu")
+    np.testing.assert_array_equal(other.decode(data).rgb, small.decode(data).rgb)
+
+
+def test_tiles_may_have_qualities_of_their_own(small):
+    picture = Picture(make_rgb(256, 128))
+    contents = small._encoder._encode_tokens(picture, EncodeOptions(50, tile=128, **TOKENS), np.array([30, 70]))
+    data = container.pack(contents)
+    rgb = small.decode(data).rgb.astype(int)
+    error = np.abs(rgb - picture.rgb)
+    one, other = (small.decode(small.encode(picture, quality=q, tile=128, **TOKENS)).rgb.astype(int) for q in (30, 70))
+    assert error[:, :64].mean() > error[:, 192:].mean()
+    # away from the seam each half is as in a file of its quality, but for what the network sees from afar
+    assert np.abs(rgb[:, 192:] - other[:, 192:]).mean() < 0.5 > np.abs(rgb[:, :64] - one[:, :64]).mean()
+    # no column at the seam is worse than the coarser half is anyway
+    columns = error.mean((0, 2))
+    assert columns[126:130].max() < 2 * columns[:112].max()
+    contents.metadata["QUAL"] = bytes([30])
+    with pytest.raises(FormatError, match="qualities"):
+        small.decode(container.pack(contents))
+    contents.metadata["QUAL"] = bytes([30, 101])
+    with pytest.raises(FormatError, match="qualities"):
+        small.decode(container.pack(contents))
+
+
+def test_reduced_sizes(small, drawn):
+    data = small.encode(drawn, quality=80, **TOKENS)
+    for reduce in range(1, 5):
+        rgb = small.decode(data, reduce=reduce).rgb
+        assert rgb.shape == (-(-136 // 2**reduce), -(-200 // 2**reduce), 3)
+
+
+def test_damaged_tiles_are_filled_in(small):
+    from dataclasses import replace
+
+    picture = Picture(make_rgb(384, 128))
+    contents = small.read(small.encode(picture, quality=50, tile=128, **TOKENS))
+    lost = frozenset((level, 1) for level in range(5))
+    kept = {key: data for key, data in contents.payloads.items() if key not in lost}
+    rgb = small.decode(replace(contents, payloads=kept, erased=lost)).rgb
+    whole = small.decode(contents).rgb
+    assert np.abs(rgb[:, :64].astype(int) - whole[:, :64]).max() <= 4
+    middle = rgb[:, 160:224].astype(int)
+    assert middle.std() < whole[:, 160:224].astype(int).std() and abs(middle.mean() - whole.mean()) < 60
+
+
+def test_other_weights_and_damaged_ones_are_refused(folder, small, drawn, tmp_path):
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "broken")
+    file = tmp_path / "broken" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        Codec.load(f"local-dir:{tmp_path / 'broken'}", "cpu")
+    shutil.copytree(folder, tmp_path / "nographs")
+    (tmp_path / "nographs" / "graphs.safetensors").unlink()
+    data = small.encode(drawn, quality=40, **TOKENS)
+    other = Codec.load(f"local-dir:{tmp_path / 'nographs'}", "cpu")  # torch takes over
+    np.testing.assert_array_equal(other.decode(data).rgb, small.decode(data).rgb)
+
+
+def test_torch_is_not_imported(folder):
+    program = (
+        "import sys, numpy as np\n"
+        "from vitcodec.codec import Codec\n"
+        "from vitcodec.images import Picture\n"
+        f"codec = Codec.load('local-dir:{folder}')\n"
+        "data = codec.encode(Picture(np.zeros((40, 40, 3), np.uint8)), coding='tokens', effort=1)\n"
+        "codec.decode(data); codec.tokens(data); codec.info(data)\n"
+        "assert 'torch' not in sys.modules and 'scipy' not in sys.modules, 'imported'\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
