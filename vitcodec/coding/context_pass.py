@@ -15,7 +15,7 @@ from ..engines import Engine
 from ..integer.context import condition
 from ..subbands import LEVELS, Subbands
 from .groups import Group, level_grid
-from .maps import LookUp
+from .maps import LookUp, as_rows
 
 Channels = Sequence[int]  # of each group of channels that are coded together
 ValueCoder = Callable[[Group, np.ndarray], np.ndarray]  # Coder.values
@@ -56,23 +56,23 @@ class Networks:
         """Run a head, and code its groups of channels one after another.
 
         rows: (n, c), its inputs at n sites. first: the level's channel that it begins with; places: (n, P), as Group.
-        Returns the values, (n, P, sum of the channels).
+        Returns the values, (P, sum of the channels, n).
         """
         count, each = len(rows), places.shape[1]
-        values = np.empty((count, each, sum(channels)), np.int32)
+        values = np.empty((each, sum(channels), count), np.int32)
         if not count:
             return values
-        sums, *hidden = self.run(head, rows)
-        predicted = np.split(sums, np.cumsum([3 * each * c for c in channels])[:-1], 1)
-        inputs, start = hidden, 0
-        for k, (c, parameters) in enumerate(zip(channels, predicted, strict=True)):
+        sums, *inputs = self.run(head, rows)
+        start, coded = 0, values[:0]
+        for k, c in enumerate(channels):
+            parameters = sums[:, 3 * each * start : 3 * each * (start + c)]
             if k:
-                decoded = np.empty((count, 2 * each * channels[k - 1]), np.uint8)
-                self.look_up.values(values[..., start - channels[k - 1] : start].reshape(count, -1), decoded)
-                inputs = [np.concatenate((*inputs, decoded), 1)]
+                decoded = self.look_up.values(coded)
+                inputs = [np.concatenate((*inputs, as_rows(decoded)), 1)]
                 parameters = parameters + self.run(condition(head, k), inputs[0])[0]
             group = Group(level, slice(first + start, first + start + c), places)
-            values[..., start : start + c] = coder(group, parameters.astype(np.int32)).reshape(count, each, c)
+            coded = coder(group, parameters.T.astype(np.int32, order="C"))
+            values[:, start : start + c] = coded.reshape(each, c, count)
             start += c
         return values
 

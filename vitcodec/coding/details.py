@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .context_pass import Networks, chroma_channels, luma_channels
 from .groups import CHROMA, FLAGGED_LEVELS, LUMA, PHASES, Coder, FlagGroup
-from .maps import FLAG_INPUT, PaddedMap, difference, space_to_depth
+from .maps import FLAG_INPUT, PaddedMap, difference, put_rows, space_to_depth
 
 DENSE_LEVELS = 3, 4  # where chroma has four phases of its own
-_FLAGS = 9 * 2  # inputs that the flags around a block make
+
+Places = tuple[np.ndarray, np.ndarray]  # rows and columns, (n,) each
+Source = tuple[PaddedMap, int, np.ndarray, np.ndarray]  # a map, the size of its neighbourhoods, and where they are
+
+
+def gathered(features: np.ndarray, sources: Sequence[Source]) -> np.ndarray:
+    """A network's inputs: rows of features (n, c), and after them neighbourhoods."""
+    counts = [size * size * source.data.shape[2] for source, size, _, _ in sources]
+    start = features.shape[1]
+    rows = np.empty((len(features), start + sum(counts)), np.uint8)
+    rows[:, :start] = features
+    for (source, size, y, x), count in zip(sources, counts, strict=True):
+        source.neighbourhoods(y, x, size, rows[:, start : start + count])
+        start += count
+    return rows
 
 
 class DetailPass:
@@ -34,20 +50,21 @@ class DetailPass:
         self.out = out.reshape(-1, out.shape[-1])
         h, w = self.size = low.shape[1] // 2, low.shape[2] // 2
         self.contrast = PaddedMap(h, w, 24, 1)
-        contrast = np.empty((2 * h, 2 * w, 6), np.uint8)
-        nets.look_up.sixteenths(difference(low).transpose(1, 2, 0), contrast)
-        self.contrast.inner[...] = space_to_depth(contrast).reshape(h, w, 24)
+        contrast = nets.look_up.sixteenths(difference(low)).transpose(1, 2, 0)
+        self.contrast.pairs.reshape(h, w, 2, 2, 3, copy=False)[...] = space_to_depth(contrast)
         self.parent = None
         if parent is not None:
             self.parent = PaddedMap(h, w, 18, 1)
-            nets.look_up.values(parent[0], self.parent.inner)
+            self.parent.pairs[...] = nets.look_up.values(parent[0])
         self.flags = PaddedMap(h, w, 2, 2) if nets.config.flags and level in FLAGGED_LEVELS else None
         self.luma = PaddedMap(2 * h, 2 * w, 6, 2)
 
     def run(self, inherited: bool) -> np.ndarray | None:
         """Code all values. Returns what the next level inherits, (2h * 2w, c), if that is asked for."""
         everywhere = np.arange(self.size[0] * self.size[1])
-        chosen, luma, chroma = everywhere, slice(None), slice(None)
+        chosen = everywhere
+        luma: slice | np.ndarray = slice(None)
+        chroma: slice | np.ndarray = slice(None)
         if self.flags is not None:
             self._code_flags()
             known = self.flags.inner.reshape(-1, 2) > 0
@@ -64,67 +81,42 @@ class DetailPass:
             self._code_chroma(chosen[chroma], features[chroma])
         return self._inherit(features) if inherited else None
 
-    def _at(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _at(self, blocks: np.ndarray) -> Places:
         return np.divmod(blocks, self.size[1])
-
-    def _places(self, blocks: np.ndarray, phase: tuple[int, int]) -> np.ndarray:
-        """Where a phase's values are, in the flattened rows and columns of the level: (n,)."""
-        y, x = self._at(blocks)
-        return (2 * y + phase[0]) * (2 * self.size[1]) + 2 * x + phase[1]
 
     def _code_flags(self) -> None:
         assert self.flags is not None
         h, w = self.size
         place = np.arange(h * w).reshape(h, w)
-        inherited, parent = self.inherited.shape[1], 0 if self.parent is None else 9 * 18
         for k, (i, j) in enumerate(PHASES):
             blocks = place[i::2, j::2].ravel()
-            y, x = self._at(blocks)
-            rows = np.empty((len(blocks), inherited + parent + (25 * 2 if k else 0)), np.uint8)
-            rows[:, :inherited] = self.inherited[blocks]
-            if self.parent is not None:
-                self.parent.neighbourhoods(y, x, 3, rows[:, inherited : inherited + parent])
-            if k:
-                self.flags.neighbourhoods(y, x, 5, rows[:, inherited + parent :])
+            at = self._at(blocks)
+            known = [(self.flags, 5, *at)] if k else []
+            rows = gathered(self.inherited[blocks], [*self._parent_at(at), *known])
             logits = self.nets.run(f"level{self.level}.flags.{k}", rows)[0].astype(np.int32)
             flags = self.coder.flags(FlagGroup(self.level, blocks), logits)
             self.flags.inner[i::2, j::2] = (flags * np.uint8(FLAG_INPUT)).reshape(h // 2, w // 2, 2)
 
+    def _parent_at(self, at: Places) -> list[Source]:
+        return [] if self.parent is None else [(self.parent, 3, *at)]
+
+    def _flags_at(self, at: Places) -> list[Source]:
+        return [] if self.flags is None else [(self.flags, 3, *at)]
+
     def _features(self, blocks: np.ndarray) -> np.ndarray:
-        y, x = self._at(blocks)
-        parts = [(self.contrast, 3)]
-        if self.parent is not None:
-            parts.append((self.parent, 3))
-        if self.flags is not None:
-            parts.append((self.flags, 3))
-        return self.nets.run(f"level{self.level}.features", self._rows(self.inherited[blocks], parts, y, x))[0]
-
-    @staticmethod
-    def _rows(features: np.ndarray, maps: list[tuple[PaddedMap, int]], y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Features and neighbourhoods, of some sizes, of maps on the same grid."""
-        sizes = [size * size * source.data.shape[2] for source, size in maps]
-        start = features.shape[1]
-        rows = np.empty((len(features), start + sum(sizes)), np.uint8)
-        rows[:, :start] = features
-        for (source, size), count in zip(maps, sizes, strict=True):
-            source.neighbourhoods(y, x, size, rows[:, start : start + count])
-            start += count
-        return rows
-
-    def _flag_rows(self, blocks: np.ndarray) -> np.ndarray:
-        rows = np.empty((len(blocks), _FLAGS if self.flags is not None else 0), np.uint8)
-        if self.flags is not None:
-            self.flags.neighbourhoods(*self._at(blocks), 3, rows)
-        return rows
+        at = self._at(blocks)
+        inherited = self.inherited if len(blocks) == len(self.inherited) else self.inherited[blocks]
+        rows = gathered(inherited, [(self.contrast, 3, *at), *self._parent_at(at), *self._flags_at(at)])
+        return self.nets.run(f"level{self.level}.features", rows)[0]
 
     def _code_luma(self, blocks: np.ndarray, features: np.ndarray) -> None:
-        self._phases("luma", LUMA, blocks, features, self.luma, 5, [])
+        self._code_phases("luma", LUMA, blocks, features, self.luma, 5)
 
     def _code_dense_chroma(self, blocks: np.ndarray, features: np.ndarray) -> None:
         decoded = PaddedMap(2 * self.size[0], 2 * self.size[1], 12, 1)
-        self._phases("chroma", CHROMA, blocks, features, decoded, 3, [(self.luma, 3)])
+        self._code_phases("chroma", CHROMA, blocks, features, decoded, 3, self.luma)
 
-    def _phases(
+    def _code_phases(
         self,
         part: str,
         channels: slice,
@@ -132,41 +124,35 @@ class DetailPass:
         features: np.ndarray,
         decoded: PaddedMap,
         size: int,
-        others: list[tuple[PaddedMap, int]],
+        other: PaddedMap | None = None,
     ) -> None:
-        """Four phases of one part's values. decoded: their map, to be filled; others: what is decoded already."""
-        flags, (by, bx) = self._flag_rows(blocks), self._at(blocks)
+        """Four phases of one part's values. decoded: their map, to be filled; other: what is decoded already."""
         groups = luma_channels(self.nets.config) if part == "luma" else chroma_channels(self.nets.config)
-        for k, phase in enumerate(PHASES):
-            y, x = 2 * by + phase[0], 2 * bx + phase[1]
-            maps = [*([(decoded, size)] if k else []), *others]
-            rows = np.concatenate((self._rows(features, maps, y, x), flags), 1)
-            places = self._places(blocks, phase)
-            values = self.nets.code(
-                f"level{self.level}.{part}.{k}",
-                rows,
-                self.coder.values,
-                self.level,
-                channels.start,
-                groups,
-                places[:, None],
-            )[:, 0]
-            self.out[places, channels] = values
-            inputs = np.empty((len(values), decoded.data.shape[2]), np.uint8)
-            self.nets.look_up.values(values, inputs)
-            decoded.inner[y, x] = inputs
+        block_y, block_x = self._at(blocks)
+        for k, (i, j) in enumerate(PHASES):
+            y, x = 2 * block_y + i, 2 * block_x + j
+            known = [
+                (source, size, y, x) for source in ([decoded] if k else []) + ([other] if other is not None else [])
+            ]
+            rows = gathered(features, [*known, *self._flags_at((block_y, block_x))])
+            places = y * (2 * self.size[1]) + x
+            head, code = f"level{self.level}.{part}.{k}", self.coder.values
+            values = self.nets.code(head, rows, code, self.level, channels.start, groups, places[:, None])[0]
+            put_rows(self.out[:, channels], places, values)
+            decoded.put(y, x, self.nets.look_up.values(values))
 
     def _code_chroma(self, blocks: np.ndarray, features: np.ndarray) -> None:
+        """All four positions of each block at once."""
         h, w = self.size
         luma = PaddedMap(h, w, 24, 1)
         luma.inner[...] = space_to_depth(self.luma.inner).reshape(h, w, 24)
-        rows = np.concatenate((self._rows(features, [(luma, 3)], *self._at(blocks)), self._flag_rows(blocks)), 1)
-        places = np.stack([self._places(blocks, phase) for phase in ((0, 0), (0, 1), (1, 0), (1, 1))], 1)
-        groups = chroma_channels(self.nets.config)
-        values = self.nets.code(
-            f"level{self.level}.chroma", rows, self.coder.values, self.level, CHROMA.start, groups, places
-        )
-        self.out[places, CHROMA] = values
+        at = self._at(blocks)
+        rows = gathered(features, [(luma, 3, *at), *self._flags_at(at)])
+        corner = (2 * at[0]) * (2 * w) + 2 * at[1]
+        places = corner[:, None] + np.array([0, 1, 2 * w, 2 * w + 1])
+        groups, head = chroma_channels(self.nets.config), f"level{self.level}.chroma"
+        values = self.nets.code(head, rows, self.coder.values, self.level, CHROMA.start, groups, places)
+        self.out[places.T, CHROMA] = values.transpose(0, 2, 1)
 
     def _inherit(self, features: np.ndarray) -> np.ndarray:
         h, w = self.size

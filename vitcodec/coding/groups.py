@@ -22,31 +22,30 @@ FLAGGED_LEVELS = 1, 2  # levels whose blocks have flags
 class Group:
     """Values of one level that are coded together, at N sites: P places of each, with the same C channels.
 
-    places: (N, P), indices into the flattened rows and columns of the level.
+    Their order is that of places, then channels, then sites. places: (N, P), indices into the level's flattened rows
+    and columns.
     """
 
     level: int  # 0: the low band; 1 (finest) to 4: details
     channels: slice
     places: np.ndarray
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Of the values: (N, P * C)."""
-        return len(self.places), self.places.shape[1] * (self.channels.stop - self.channels.start)
-
     def gather(self, bands: Subbands) -> np.ndarray:
-        """The group's values, (N, P * C), out of whole subbands (1, h, w, c)."""
+        """The group's values, (P * C, N), out of whole subbands (1, h, w, c)."""
         x = bands[self.level]
-        return x.reshape(-1, x.shape[-1])[:, self.channels][self.places].reshape(self.shape)
+        return (
+            x.reshape(-1, x.shape[-1])[:, self.channels][self.places.T].transpose(0, 2, 1).reshape(-1, len(self.places))
+        )
 
     def scatter(self, bands: Subbands, values: np.ndarray) -> None:
-        """The inverse: write values (N, P * C) into whole subbands (1, h, w, c), in C order."""
+        """The inverse: write values (P * C, N) into whole subbands (1, h, w, c), in C order."""
         x = bands[self.level]
-        x.reshape(-1, x.shape[-1])[:, self.channels][self.places] = values.reshape(*self.places.shape, -1)
+        count, each = self.places.shape
+        x.reshape(-1, x.shape[-1])[:, self.channels][self.places.T] = values.reshape(each, -1, count).transpose(0, 2, 1)
 
     def per_channel(self, table: np.ndarray) -> np.ndarray:
-        """(5, 9), a number for each level and channel -> those of the P * C values of a site."""
-        return np.tile(table[self.level, self.channels], self.places.shape[1])
+        """(5, 9), a number for each level and channel -> those of the values of a site, (P * C, 1)."""
+        return np.tile(table[self.level, self.channels], self.places.shape[1])[:, None]
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Coder(Protocol):
     """What the pass calls for each group."""
 
     def values(self, group: Group, parameters: np.ndarray) -> np.ndarray:
-        """parameters: (N, 3 * P * C) int32, all means, all scales, all shapes -> values (N, P * C) int32."""
+        """parameters: (3 * P * C, N) int32, all means, all scales, all shapes -> values (P * C, N) int32."""
         ...
 
     def flags(self, group: FlagGroup, logits: np.ndarray) -> np.ndarray:

@@ -7,17 +7,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .context_pass import Networks, ValueCoder
 from .groups import PHASES, Coder, Group
-from .maps import FRACTION_BITS
+from .maps import FRACTION_BITS, as_rows
 
 SIZE = 5  # sites along a side of the neighbourhoods
 _NEAREST = np.pad(np.ones((3, 3), np.int32), 1).ravel()[:, None]  # 1 for the middle 3x3 of them
 
 
 def _moved(coder: Coder, centre: np.ndarray) -> ValueCoder:
-    """A coder for which predicted means are relative to those of the known neighbours, (n, c) in sixteenths."""
+    """A coder for which predicted means are relative to those of the known neighbours, (c, n) in sixteenths."""
 
     def code(group: Group, parameters: np.ndarray) -> np.ndarray:
-        parameters[:, : centre.shape[1]] += centre >> 1  # means come in eighths
+        parameters[: len(centre)] += centre >> 1  # means come in eighths
         return coder.values(group, parameters)
 
     return code
@@ -40,17 +40,15 @@ def code_low_band(nets: Networks, features: np.ndarray, rows: int, columns: int,
             near = mask * _NEAREST
             count = np.maximum(near.sum(1), 1)
             centre = ((q * near).sum(1, dtype=np.int32) << FRACTION_BITS) // count.astype(np.int32)  # (n, 3)
-            context = np.empty((len(q), SIZE**2, 6), np.uint8)
-            nets.look_up.sixteenths((q << FRACTION_BITS) - centre[:, None], context)
-            context *= mask.astype(np.uint8)
-            inputs = np.concatenate((np.tile(features, (len(q), 1)), context.reshape(len(q), -1)), 1)
+            context = nets.look_up.sixteenths((q << FRACTION_BITS) - centre[:, None]) * mask.astype(np.uint16)
+            inputs = np.concatenate((np.tile(features, (len(q), 1)), context.reshape(len(q), -1).view(np.uint8)), 1)
+            centre = centre.T
             luma, chroma = (f"low.{part}.{scale}.{k}" for part in ("luma", "chroma"))
-            y = nets.code(luma, inputs, _moved(coder, centre[:, :1]), 0, 0, (1,), places)[:, 0]
-            relative = np.empty((len(q), 2), np.uint8)
-            nets.look_up.sixteenths((y << FRACTION_BITS) - centre[:, :1], relative)
-            inputs = np.concatenate((inputs, relative), 1)
-            c = nets.code(chroma, inputs, _moved(coder, centre[:, 1:]), 0, 1, (2,), places)[:, 0]
-            values[here] = np.concatenate((y, c), 1).reshape(*values[here].shape)
+            y = nets.code(luma, inputs, _moved(coder, centre[:1]), 0, 0, (1,), places)[0]
+            relative = nets.look_up.sixteenths((y << FRACTION_BITS) - centre[:1])
+            inputs = np.concatenate((inputs, as_rows(relative)), 1)
+            c = nets.code(chroma, inputs, _moved(coder, centre[1:]), 0, 1, (2,), places)[0]
+            values[here] = np.concatenate((y, c)).T.reshape(*values[here].shape)
             known[here] = 1
     return values[None]
 

@@ -21,36 +21,38 @@ def log_thresholds() -> np.ndarray:
 
 
 class LookUp:
-    """The logarithms of the positive and of the negative part of whole numbers, 0..255.
+    """The logarithms of the positive and of the negative part of whole numbers, 0..255, as a pair of bytes.
 
     thresholds: as log_thresholds.
     """
 
     def __init__(self, thresholds: np.ndarray):
-        self._sixteenths = self._tables(thresholds, 1)
-        self._whole = self._tables(thresholds, 1 << FRACTION_BITS)
+        self._sixteenths = self._table(thresholds, 1)
+        self._whole = self._table(thresholds, 1 << FRACTION_BITS)
 
     @staticmethod
-    def _tables(thresholds: np.ndarray, unit: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """Where zero is, the positive parts, the negative parts, for numbers in such a unit."""
+    def _table(thresholds: np.ndarray, unit: int) -> tuple[np.int32, np.ndarray]:
+        """Where zero is in the table of numbers in such a unit, and the pairs."""
         limit = -(-int(thresholds[-1]) // unit)
         magnitude = np.searchsorted(thresholds, np.arange(limit + 1) * unit, side="right").astype(np.uint8)
         positive = np.concatenate((np.zeros(limit, np.uint8), magnitude))
-        return limit, positive, positive[::-1].copy()
+        pairs = np.stack((positive, positive[::-1]), 1)
+        return np.int32(limit), np.ascontiguousarray(pairs).view(np.uint16)[:, 0]
 
-    def values(self, q: np.ndarray, out: np.ndarray) -> None:
-        """Decoded integers (..., n) int32 -> out (..., 2n): all positive parts, then all negative ones."""
-        self._write(q, out, *self._whole)
+    def values(self, q: np.ndarray) -> np.ndarray:
+        """Decoded integers, int32 of any shape -> pairs, uint16."""
+        zero, pairs = self._whole
+        return pairs.take(q + zero, mode="clip")
 
-    def sixteenths(self, x: np.ndarray, out: np.ndarray) -> None:
+    def sixteenths(self, x: np.ndarray) -> np.ndarray:
         """The same for numbers in sixteenths."""
-        self._write(x, out, *self._sixteenths)
+        zero, pairs = self._sixteenths
+        return pairs.take(x + zero, mode="clip")
 
-    @staticmethod
-    def _write(q: np.ndarray, out: np.ndarray, limit: int, positive: np.ndarray, negative: np.ndarray) -> None:
-        n, place = q.shape[-1], q + np.int32(limit)
-        out[..., :n] = positive.take(place, mode="clip")
-        out[..., n:] = negative.take(place, mode="clip")
+
+def as_rows(pairs: np.ndarray) -> np.ndarray:
+    """Pairs of bytes (c, n) -> rows (n, 2c) uint8."""
+    return np.ascontiguousarray(pairs.T).view(np.uint8)
 
 
 class PaddedMap:
@@ -60,6 +62,17 @@ class PaddedMap:
         self.data = np.zeros((height + 2 * border, width + 2 * border, channels), np.uint8)
         self.border = border
         self.inner = self.data[border : border + height, border : border + width]
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """The grid without its border as pairs of bytes, (height, width, channels / 2) uint16. A view."""
+        return self.inner.view(np.uint16)
+
+    def put(self, y: np.ndarray, x: np.ndarray, pairs: np.ndarray) -> None:
+        """Write pairs (channels / 2, n) at the places (y, x)."""
+        put_rows(
+            self.data.reshape(-1, self.data.shape[2]), (y + self.border) * self.data.shape[1] + x + self.border, pairs
+        )
 
     def neighbourhoods(self, y: np.ndarray, x: np.ndarray, size: int, out: np.ndarray) -> None:
         """The size x size neighbourhoods of the places (y, x), both (n,) -> out (n, size * size * channels).
@@ -79,6 +92,13 @@ class PaddedMap:
         items = out.view(f"V{line}")
         for k in range(size):
             items[:, k] = windows[first + k * width]
+
+
+def put_rows(rows: np.ndarray, places: np.ndarray, columns: np.ndarray) -> None:
+    """Write columns (c, n) of any type as rows of an array, or of some of its columns, at the places (n,)."""
+    values = np.ascontiguousarray(columns.T)
+    size = values.shape[1] * values.itemsize  # bytes; a row is copied as one item
+    rows.view(f"V{size}")[places, 0] = values.view(f"V{size}")[:, 0]
 
 
 def space_to_depth(x: np.ndarray) -> np.ndarray:

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..bitstream.range_coder import table_model
+from ..bitstream.range_coder import Models, table_model
 from ..subbands import CHANNELS, LEVELS
-from .prediction import NO_OFFSETS, FlagRecord, ValueRecord
+from .prediction import NO_OFFSETS, FlagRecord, ValueRecord, scale_index
 from .tables import CodingTables
 
 OFFSETS = np.arange(-4, 5, dtype=np.int32)
 OFFSET_UNIT = 2  # quarters of an index
 OFFSET_TABLE = 3 ** (4 - np.abs(OFFSETS))  # 1, 3, 9, 27, 81, 27, 9, 3, 1
-OFFSET_MODEL = table_model(OFFSET_TABLE)
+OFFSET_MODELS = Models(1, lambda _: table_model(OFFSET_TABLE))
 _OFFSET_BITS = -np.log2(OFFSET_TABLE / OFFSET_TABLE.sum())
 SAMPLE = 8192  # about how many values of a group are looked at
 
@@ -29,12 +29,12 @@ def fit_offsets(records: Iterable[ValueRecord | FlagRecord], tables: CodingTable
         channels = group.channels.stop - group.channels.start
         every = max(1, record.residuals.size // SAMPLE)
         some = slice(None, None, every)
-        channel = record.only(np.tile(np.arange(record.residuals.shape[1]) % channels, (len(record.residuals), 1)))
+        channel = np.arange(len(record.residuals)) % channels
+        channel = record.only(np.repeat(channel[:, None], record.residuals.shape[1], 1))
         residuals, channel = record.only(record.residuals)[some], channel[some]
         classes, scale = (record.only(x)[some] for x in (record.prediction.classes, record.prediction.scale))
         for k, offset in enumerate(OFFSETS):
-            index = np.clip((scale + OFFSET_UNIT * offset + 2) >> 2, 0, 63)
-            cost = tables.bits(classes + index, residuals)
+            cost = tables.bits(classes + scale_index(scale + OFFSET_UNIT * offset), residuals)
             bits[group.level, group.channels, k] += every * np.bincount(channel, cost, channels)
     out = NO_OFFSETS.copy()
     for level, channels in CHANNELS.items():

@@ -15,19 +15,25 @@ from .tables import flag_class
 NO_OFFSETS = np.zeros((LEVELS + 1, 9), np.int32)
 
 
+# by scale index: means are rounded to 1 << COARSE eighths, since a finer one tells little of values that spread widely,
+# and the fewer tables there are in a group, the faster it is coded
+COARSE = np.searchsorted((16, 21, 25), np.arange(SCALES), side="right").astype(np.int32)
+_HALF, _MASK = (1 << COARSE) >> 1, -(1 << COARSE)
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """How values are coded, all (N, M): M values of each of N sites."""
+    """How values are coded, all (M, N): M values of each of N sites."""
 
     classes: np.ndarray  # shape and mean: the table of scale index 0
+    index: np.ndarray  # of the scale, before offsets
     scale: np.ndarray  # quarters of an index, before offsets
     negative: np.ndarray  # bool: values are mirrored where the mean is negative
     shift: np.ndarray  # whole part of the mean that is taken off, after mirroring
 
     def tables(self, offsets: np.ndarray) -> np.ndarray:
-        """The values' tables. offsets: (M,), added to the scales."""
-        index = (self.scale + (offsets + SCALE_UNIT // 2).astype(np.int32)) >> 2
-        return self.classes + np.clip(index, 0, SCALES - 1, out=index)
+        """The values' tables. offsets: (M, 1), added to the scales."""
+        return self.classes + (scale_index(self.scale + offsets.astype(np.int32)) if offsets.any() else self.index)
 
     def residuals(self, values: np.ndarray) -> np.ndarray:
         """Integers -> what the tables describe: mirrored and less the whole part of the mean."""
@@ -37,17 +43,36 @@ class Prediction:
         """The inverse, within what a file can hold."""
         values = residuals + self.shift
         np.negative(values, out=values, where=self.negative)
-        return np.clip(values, -COEFFICIENT_LIMIT, COEFFICIENT_LIMIT, out=values)
+        return np.minimum(np.maximum(values, -COEFFICIENT_LIMIT, out=values), COEFFICIENT_LIMIT, out=values)
+
+
+def scale_index(scale: np.ndarray) -> np.ndarray:
+    """Quarters of an index, int32 -> 0..SCALES - 1."""
+    index = (scale + SCALE_UNIT // 2) >> 2
+    return np.minimum(np.maximum(index, 0, out=index), SCALES - 1, out=index)
 
 
 def predict(parameters: np.ndarray, base: np.ndarray) -> Prediction:
-    """parameters: (N, 3M) int32, as Coder.values; base: (M,), where the scales start."""
-    mean, scale, shape = np.split(parameters, 3, 1)
-    a = np.minimum(np.abs(mean), MEAN_LIMIT)
-    shift = np.maximum((a >> 3) - 1, 0)  # a mean below NEAR has a table of its own
-    mean_class = a - MEAN_UNIT * np.maximum(shift - (NEAR // MEAN_UNIT - 1), 0)
-    classes = (np.clip(shape + 1, 0, SHAPES - 1) * MEANS + mean_class) * SCALES
-    return Prediction(classes, scale + base.astype(np.int32), mean < 0, shift)
+    """parameters: (3M, N) int32, as Coder.values; base: (M, 1), where the scales start."""
+    count = len(parameters) // 3
+    mean, shape = parameters[:count], parameters[2 * count :]
+    scale = parameters[count : 2 * count] + base.astype(np.int32)
+    index = scale_index(scale)
+    a = np.abs(mean)
+    np.minimum(a, MEAN_LIMIT, out=a)
+    a += _HALF.take(index)
+    a &= _MASK.take(index)
+    shift = (a >> 3) - 1  # a mean below NEAR has a table of its own
+    np.maximum(shift, 0, out=shift)
+    whole = shift - (NEAR // MEAN_UNIT - 1)
+    np.maximum(whole, 0, out=whole)
+    whole <<= 3
+    a -= whole  # the class of the mean
+    classes = np.minimum(np.maximum(shape + 1, 0), SHAPES - 1)
+    classes *= MEANS
+    classes += a
+    classes *= SCALES
+    return Prediction(classes, index, scale, mean < 0, shift)
 
 
 @dataclass(frozen=True)
@@ -57,9 +82,9 @@ class Received:
     received: np.ndarray
 
     def at(self, group: Group) -> np.ndarray:
-        """Which of a group's values belong to such tokens: (N, M) bool."""
-        mask = self._on(level_grid(group.level, *self.received.shape))[group.places]
-        return np.repeat(mask, group.channels.stop - group.channels.start, 1)
+        """Which of a group's values belong to such tokens: (M, N) bool."""
+        mask = self._on(level_grid(group.level, *self.received.shape))[group.places.T]
+        return np.repeat(mask, group.channels.stop - group.channels.start, 0)
 
     def of_blocks(self, group: FlagGroup) -> np.ndarray:
         """Which of a group's blocks do: (N,) bool."""
@@ -76,16 +101,16 @@ class ValueRecord:
     """A group's values and what was predicted for them; the arrays hold those that are coded alone."""
 
     group: Group
-    prediction: Prediction  # (N, M)
-    residuals: np.ndarray  # (N, M) int32
-    mask: np.ndarray | None  # (N, M) bool: which are coded; None: all
+    prediction: Prediction  # (M, N)
+    residuals: np.ndarray  # (M, N) int32
+    mask: np.ndarray | None  # (M, N) bool: which are coded; None: all
 
     def tables(self, offsets: np.ndarray) -> np.ndarray:
         """(K,): those of the values that are coded. offsets: (5, 9)."""
         return self.only(self.prediction.tables(self.group.per_channel(offsets)))
 
     def only(self, x: np.ndarray) -> np.ndarray:
-        """(N, M) -> those that are coded, (K,)."""
+        """(M, N) -> those that are coded, (K,)."""
         return x.ravel() if self.mask is None else x[self.mask]
 
 
@@ -157,7 +182,7 @@ class PredictionMaps:
 
     def values(self, group: Group, parameters: np.ndarray) -> np.ndarray:
         """Coder.values."""
-        mean, scale, shape = np.split(parameters, 3, 1)
+        mean, scale, shape = np.split(parameters, 3)
         group.scatter(self.mean, mean)
         group.scatter(self.scale, scale + group.per_channel(self.base_scales).astype(np.int32))
         group.scatter(self.shape, shape)

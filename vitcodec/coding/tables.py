@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..bitstream.range_coder import Model, table_model
+from ..bitstream.range_coder import Model, Models, table_model
 from ..bitstream.tables import (
     BYPASS_BITS,
     ESCAPE_SIGN_BITS,
@@ -59,25 +59,15 @@ class CodingTables:
         self.frequencies = padded.reshape(-1, padded.shape[-1])
         top = (1 << PRECISION) - 1
         self.flag_frequencies = np.stack((top - flags.astype(np.int32), flags), 1).astype(np.uint16)
-        self._values: dict[int, Model] = {}
-        self._flags: dict[int, Model] = {}
+        self.value_models = Models(len(LARGEST), self._value_model)
+        self.flag_models = Models(FLAG_CLASSES, lambda index: table_model(self.flag_frequencies[index]))
         with np.errstate(divide="ignore"):
             cost = PRECISION - np.log2(self.frequencies.astype(np.float32))
             self.flag_bits = PRECISION - np.log2(self.flag_frequencies.astype(np.float32))
         self._cost = (cost + BYPASS[:, None]).astype(np.float32)
 
-    def value_model(self, table: int) -> Model:
-        """The range coder's model of a table."""
-        if table not in self._values:
-            row = self.frequencies[table]
-            self._values[table] = table_model(row[: 2 * LARGEST[table] + 2])
-        return self._values[table]
-
-    def flag_model(self, index: int) -> Model:
-        """The range coder's model of a class of logits."""
-        if index not in self._flags:
-            self._flags[index] = table_model(self.flag_frequencies[index])
-        return self._flags[index]
+    def _value_model(self, table: int) -> Model:
+        return table_model(self.frequencies[table][: 2 * LARGEST[table] + 2])
 
     def bits(self, tables: np.ndarray, residuals: np.ndarray) -> np.ndarray:
         """About what coding each value takes, (N,)."""

@@ -30,12 +30,16 @@ def synthesis_networks(layers: Layers, shape: SynthesisShape) -> dict[str, Netwo
     features = {f"h{stride}": (len(layers[f"input{stride}"].weight), True) for stride in (4, 8, 16)}
     return {
         "synthesis.down": Network(
-            lambda ops, *x: synthesis.down(ops, *x, layers, shape), inputs, dict.fromkeys(features, True)
+            lambda ops, x4, x8, x16: synthesis.down(ops, x4, x8, x16, layers, shape),
+            inputs,
+            dict.fromkeys(features, True),
         ),
         "synthesis.middle": Network(
             lambda ops, x: [synthesis.middle(ops, x, layers, shape)], {"h16": features["h16"]}, {"y16": True}
         ),
         "synthesis.up": Network(
-            lambda ops, *h: synthesis.up(ops, *h, layers, shape), features, dict.fromkeys(("c4", "c8", "c16"))
+            lambda ops, h4, h8, h16: synthesis.up(ops, h4, h8, h16, layers, shape),
+            features,
+            dict.fromkeys(("c4", "c8", "c16")),
         ),
     }

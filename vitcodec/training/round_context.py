@@ -34,6 +34,8 @@ from ..subbands import LEVELS, Subbands
 SAMPLED = 4096  # rows of a layer's inputs whose moments are taken, of every sample
 TOP = LARGEST[False]
 ADDED = 127  # the largest magnitude of what a residual block adds
+# of the largest that was measured of that, what is not clipped: a finer scale of the map is better than the rare clip
+ADDED_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,10 @@ class Given:
 
 @dataclass(frozen=True)
 class LookUps:
-    """Inputs that are decoded integers: at each place the channels' positive parts, then their negative ones."""
+    """Inputs that are decoded integers: at each place the positive and the negative part of each channel.
+
+    In the float model all signed logarithms of a place come first, then all magnitudes.
+    """
 
     channels: int
     places: int = 1
@@ -105,11 +110,11 @@ class LookUps:
 
     def units(self, weight: Tensor) -> Tensor:
         signed, magnitude = weight.view(len(weight), self.places, 2, self.channels).unbind(2)
-        return torch.stack((magnitude + signed, magnitude - signed), 2).flatten(1) / LOG_UNIT
+        return torch.stack((magnitude + signed, magnitude - signed), -1).flatten(1) / LOG_UNIT
 
     def whole(self, x: Tensor) -> Tensor:
         signed, magnitude = x.view(len(x), self.places, 2, self.channels).unbind(2)
-        return torch.stack((magnitude + signed, magnitude - signed), 2).flatten(1) * (LOG_UNIT / 2)
+        return torch.stack((magnitude + signed, magnitude - signed), -1).flatten(1) * (LOG_UNIT / 2)
 
 
 @dataclass(frozen=True)
@@ -227,7 +232,7 @@ class Rounding:
         need = self.top(name, width) / TOP
         for block, module in blocks:
             top = self.top(f"{block}.expand", 2 * width) / TOP
-            added = self.top(f"{block}.reduce", width) / ADDED
+            added = self.top(f"{block}.reduce", width) * (ADDED_SHARE / ADDED)
             reduce = Source.of(f"{block}.reduce", module.reduce, [Given(top)])
             for least in (self.top(block, width) / TOP, added, reduce.finest()):
                 need = torch.maximum(need, least)
