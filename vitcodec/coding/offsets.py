@@ -16,7 +16,7 @@ OFFSET_UNIT = 2  # quarters of an index
 OFFSET_TABLE = 3 ** (4 - np.abs(OFFSETS))  # 1, 3, 9, 27, 81, 27, 9, 3, 1
 OFFSET_MODELS = Models(1, lambda _: table_model(OFFSET_TABLE))
 _OFFSET_BITS = -np.log2(OFFSET_TABLE / OFFSET_TABLE.sum())
-SAMPLE = 8192  # about how many values of a group are looked at
+SAMPLE = 2048  # about how many values of a group are looked at
 
 
 def fit_offsets(records: Iterable[ValueRecord | FlagRecord], tables: CodingTables) -> np.ndarray:
