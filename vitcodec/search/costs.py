@@ -10,6 +10,7 @@ from ..coding.prediction import flag_logits, predict
 from ..coding.tables import CodingTables, flag_class
 from ..subbands import Subbands
 
+NO_OFFSETS = np.zeros((1, 1), np.int32)
 REACH = 32  # residuals up to this magnitude are looked up; there are few others
 # what is noted for each value: its bits, and the bits that one more and one less would add; and what is predicted for
 # it: the mean as a signed logarithm, the scale as a natural one, the shape as the mixture logit
@@ -64,21 +65,17 @@ class CostCoder:
 
     def values(self, group: Group, parameters: np.ndarray) -> np.ndarray:
         """Coder.values."""
-        base = group.per_channel(self.base_scales)
-        prediction, values = predict(parameters, base), group.gather(self.tokens)
-        keys = prediction.tables(np.zeros(1, np.int32))
-        known = (keys, prediction.residuals(values), prediction.negative)
-        changes = self.costs(*(x.ravel() for x in known)).reshape(*values.shape, 3)
-        self.rate += float(changes[..., BITS].sum(dtype=np.float64))
-        mean, _, shape = np.split(parameters, 3, 1)
+        prediction, values = predict(parameters, group.per_channel(self.base_scales)), group.gather(self.tokens)
+        known = prediction.tables(NO_OFFSETS), prediction.residuals(values), prediction.negative
+        changes = self.costs(*(x.ravel() for x in known))
+        self.rate += float(changes[:, BITS].sum(dtype=np.float64))
+        mean, _, shape = np.split(parameters, 3)
         predicted = np.empty((*values.shape, 3), np.float32)
         predicted[..., MEAN] = signed_log(mean.astype(np.float32) / MEAN_UNIT)
         predicted[..., SCALE] = SCALE_LOW + LOG_SCALE_UNIT * prediction.scale
         predicted[..., SHAPE] = np.clip(shape, -2, 2) * SHAPE_UNIT
-        for bands, found in ((self.changes, changes), (self.predicted, predicted)):
-            band = bands[group.level]
-            band = band.reshape(-1, *band.shape[3:])[:, group.channels]
-            band[group.places] = found.reshape(*group.places.shape, -1, 3)
+        _put(self.changes, group, changes)
+        _put(self.predicted, group, predicted)
         return values
 
     def flags(self, group: FlagGroup, logits: np.ndarray) -> np.ndarray:
@@ -92,6 +89,16 @@ class CostCoder:
         for part, logit in enumerate(flag_logits(logits, flags[:, 0])):
             self.rate += float(bits[flag_class(logit), flags[:, part].astype(int)].sum(dtype=np.float64))
         return flags
+
+
+def _put(bands: Subbands[np.ndarray], group: Group, found: np.ndarray) -> None:
+    """Write three numbers of each of a group's values, float32, in the group's order, into whole subbands."""
+    band, (sites, places) = bands[group.level], group.places.shape
+    first, end = 3 * group.channels.start, 3 * group.channels.stop
+    rows = band.reshape(-1, 3 * band.shape[3])[:, first:end]
+    values = np.ascontiguousarray(found.reshape(places, -1, sites, 3).transpose(0, 2, 1, 3)).reshape(places, sites, -1)
+    item = f"V{values.shape[2] * values.itemsize}"  # a row is copied as one item
+    rows.view(item)[group.places.T, 0] = values.view(item)[..., 0]
 
 
 def signed_log(x: np.ndarray) -> np.ndarray:

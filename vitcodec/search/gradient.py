@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,8 +120,8 @@ class Gradient:
     def corrected(self, bands: Subbands, quality: int) -> Subbands:
         """Coefficients in steps, (1, h, w, C) -> corrected by the synthesis, with a gradient."""
         position = float(self.dequantiser.positions[quality - 1]) - ZERO_POINT
-        inputs = [_features(c, position) for c in by_stride(bands)]
-        h4, h8, h16 = synthesis.down(self.ops, *inputs, self.layers, self.shape)
+        x4, x8, x16 = (_features(c, position) for c in by_stride(bands))
+        h4, h8, h16 = synthesis.down(self.ops, x4, x8, x16, self.layers, self.shape)
         h16 = synthesis.middle(self.ops, h16, self.layers, self.shape)
         o4, o8, o16 = (y / (1 << STEP_BITS) for y in synthesis.up(self.ops, h4, h8, h16, self.layers, self.shape))
         low, d1, d2, d3, d4 = bands
@@ -139,10 +140,10 @@ def _features(c: Tensor, position: float) -> Tensor:
 def _half_products(device: torch.device) -> Iterator[None]:
     """Let matrix products and convolutions run in bfloat16 where the processor has instructions for it."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    backends = [getattr(torch.backends.mkldnn, name, None) for name in ("matmul", "conv")]  # torch 2.9 and later
-    if device.type != "cpu" or None in backends or not supported():
-        yield
-        return
+    names = ("matmul", "conv")  # torch 2.9 and later
+    backends: list[Any] = [getattr(torch.backends.mkldnn, n) for n in names if hasattr(torch.backends.mkldnn, n)]
+    if device.type != "cpu" or not supported():
+        backends = []
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:

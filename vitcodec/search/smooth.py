@@ -92,8 +92,7 @@ class _Filling:
         weight[:, end:] *= FLAG_INPUT
         for channels, places in reversed(looked_up):
             start = end - 2 * channels * places
-            parts = weight[:, start:end].reshape(-1, places, 2, channels)
-            positive, negative = parts[:, :, 0], parts[:, :, 1]
+            positive, negative = weight[:, start:end].reshape(-1, places, channels, 2).unbind(3)
             # p and n, logarithms of positive and negative part, are (magnitude +- signed) / 2
             both = torch.stack(((positive - negative) / 2, (positive + negative) / 2), 2)
             weight[:, start:end] = LOG_UNIT * both.reshape(len(weight), -1)

@@ -72,7 +72,8 @@ class State:
 class Evaluator:
     """Makes states: the decoder's networks, forward, and the tables.
 
-    engine: runs the synthesis. weight: multiplier on distortion, beside that of the tuning.
+    engine: runs the synthesis. weight: multiplier on distortion, beside that of the tuning. costs: of the entropy
+    model's tables, where they were made before.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class Evaluator:
         tuning: SearchTuning,
         weight: float = 1.0,
         threads: int = 1,
+        costs: StepCosts | None = None,
     ):
         self.entropy, self.engine, self.dequantiser = entropy, engine, dequantiser
         self.tuning, self.weight, self.threads = tuning, weight, threads
-        self.costs = StepCosts(entropy.tables)
+        self.costs = costs or StepCosts(entropy.tables)
 
     def step(self, quality: int) -> float:
         """In 8-bit levels."""
