@@ -320,11 +320,12 @@ def add(arguments: argparse.Namespace) -> None:
 
 
 def until(text: str) -> datetime:
-    """'18:05' today, or '90m' from now."""
+    """The next '18:05', or '90m' from now."""
     if text.endswith("m"):
         return datetime.now() + timedelta(minutes=float(text[:-1]))
     hour, minute = map(int, text.split(":"))
-    return datetime.now().replace(hour=hour, minute=minute, second=0)
+    then = datetime.now().replace(hour=hour, minute=minute, second=0)
+    return then if then > datetime.now() else then + timedelta(days=1)
 
 
 def main() -> None:
@@ -345,7 +346,7 @@ def main() -> None:
     training.add_argument("samples", type=Path, help="the folder of a cache; new files are taken up on the way")
     training.add_argument("-o", "--output", type=Path, required=True)
     training.add_argument(
-        "--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rate falls to that moment"
+        "--until", type=until, required=True, help="HH:MM, or 9m from now: the learning rate falls to that moment"
     )
     training.add_argument("--widths", type=lambda text: [int(n) for n in text.split(",")], default=[64, 64, 96])
     training.add_argument("--lr", type=float, default=2e-3)

@@ -169,14 +169,14 @@ def test_emptying_a_block_changes_the_cost_as_predicted(plain, target, tokens):
     evaluate, state, found, weights = known(plain, target, tokens)
     bits, tried = evaluate.entropy.tables.flag_bits, 0
     for level in (1, 2):
-        h, w = state.flags[level].shape[:2]
-        q, slope, own = tokens[level][0], found[level][0], state.changes[level][0, ..., BITS]
-        loss = ((weights.curvature[level] * q - slope) * q - own).reshape(h, 2, w, 2, 9).sum((1, 3))
         saved = moves._saved_by_flags(state, level, bits)
         for y, x, part in np.argwhere(state.flags[level])[:: 40 // level]:
+            block = (0, slice(2 * y, 2 * y + 2), slice(2 * x, 2 * x + 2), moves.PARTS[part])
             changed = tokens.map(np.copy)
-            changed[level][0, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2, moves.PARTS[part]] = 0
-            gain = saved[y, x, part] - loss[y, x, moves.PARTS[part]].sum()
+            changed[level][block] = 0
+            parts = tokens[level][block], found[level][block], state.changes[level][block][..., BITS]
+            curvature = weights.curvature[level, moves.PARTS[part]]
+            gain = saved[y, x, part] + moves.gains_of_emptying(*(m[None] for m in parts), curvature)[0]
             assert gain == pytest.approx(state.cost - evaluate(target, changed).cost, abs=0.02)
             tried += 1
     assert tried > 3

@@ -17,6 +17,9 @@ from .costs import BITS, DOWN, UP
 from .state import State
 
 PARTS = LUMA, CHROMA
+# Of what emptying a block promises, this much counts. In full it made J fall less, since neighbours rely on the block:
+# in the first round at quality 25 by 4.17 %, by half 4.58 %, without emptying 4.53 %
+EMPTYING = 0.5
 LOW_PARTS = slice(0, 1), slice(1, 3)  # of the low band
 
 
@@ -70,15 +73,25 @@ def _update_level(
         q = tokens[block]
         own, up = _changes(changes, slopes, curvature[channels])
         gain = np.zeros((h, 2, w, 2), np.float32)
-        # what the values' removal costs elsewhere, less their own bits
-        loss = (curvature[channels] * q - slopes) * q - changes[..., BITS]
-        emptying = _saved_by_flags(state, level, flag_bits)[y, x, k] - loss.reshape(len(q), -1).sum(1)
+        emptying = gains_of_emptying(q, slopes, changes[..., BITS], curvature[channels])
+        emptying += _saved_by_flags(state, level, flag_bits)[y, x, k]
+        emptying *= EMPTYING * (np.abs(q).reshape(len(q), -1).sum(1) > 1)  # a last 1 is an update like others
         gain[y, :, x] = np.maximum(np.maximum(_best(own), 0), emptying[:, None, None])
         limit = best_near(gain.reshape(2 * h, 2 * w), *neighbourhood).reshape(h, 2, w, 2)[y, :, x]
         q += _steps(own, up, limit)
         q[(emptying > 0) & (emptying >= limit.max((1, 2)))] = 0
         tokens[block] = q
     return out
+
+
+def gains_of_emptying(q: np.ndarray, slope: np.ndarray, bits: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    """By how many bits J falls where all values of a block become zero, flags apart: of blocks (n, 2, 2, c) -> (n,).
+
+    bits: of the values themselves, which are saved.
+    """
+    # what their removal costs elsewhere: the slope times -q, and the curvature times q^2
+    gain = bits - (curvature * q - slope) * q
+    return gain.reshape(len(q), -1).sum(1)
 
 
 def _changes(changes: np.ndarray, slope: np.ndarray, curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
