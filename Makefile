@@ -1,9 +1,11 @@
 # make demo: set up and try it on the example photographs. make test: what continuous integration runs.
+# WORKERS processes share its tests, with one thread each: most tests are too small to use two threads well.
 # make docs: every table and plot of the documents, from benchmarks/results.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUALITY ?= 50
+WORKERS ?= 2
 
 .PHONY: demo test docs wheel clean
 
@@ -22,7 +24,7 @@ test: $(VENV)/developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) wheel
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 docs: $(VENV)/developed
 	$(BIN)/python -m benchmarks docs

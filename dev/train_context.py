@@ -11,6 +11,7 @@ Shards (NNNN.npz) are added until there are that many crops; a stopped run goes 
 trains the context model on them; nothing else changes, so the loss is bits alone. It starts from the weights that ship,
 grown by the flags, and goes on from its checkpoint if there is one, by the clock. It writes log.jsonl, checkpoint.pt
 (weights, their average, the optimisers' state) and average.safetensors (the averaged weights in half precision).
+With --flags-only nothing but the flags' heads is trained, at a tenth of the cost of a step: the first stage.
 Validation compares values + flags with the shipped model without flags on the same tokens, in %.
 """
 
@@ -19,7 +20,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,114 +28,89 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from token_cache import CROP, MODEL, STEPS, VALIDATION, cache, load_tokens
 from torch import Tensor, nn
 
-from vitcodec import Codec
 from vitcodec.context.arithmetic import FloatArithmetic
 from vitcodec.context.density import RateEstimator
+from vitcodec.context.groups import FLAGGED_LEVELS, block_flags
+from vitcodec.context.heads import neighbourhood
 from vitcodec.context.model import ContextModel
-from vitcodec.distortion import TUNINGS
-from vitcodec.options import QUALITIES
+from vitcodec.layers import depth_to_space
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.loading import own_name, stored_name
-from vitcodec.quality import round_tokens, step_of
-from vitcodec.rdo import EFFORTS, RDOSearch
 from vitcodec.subbands import LEVELS, Subbands
-from vitcodec.training.data import Crops, read_images, validation_crops
-from vitcodec.training.model import Average, load_grown
+from vitcodec.training.model import Average, dedicate_units, load_grown
 from vitcodec.training.optimiser import optimisers
 from vitcodec.training.package import FLOAT_CONTEXT
 
-MODEL = "swin"
-STEPS = 120.0, 64.0, 32.0, 12.0  # quantisation steps in 8-bit levels that are validated
-CROP = 256  # pixels along a side
-SHARD, PAIR = 40, 2  # crops in a file; crops that are searched at once
-KINDS = 1, 1, 2, 3  # efforts of a shard's pairs, equally often
-VALIDATION, VALIDATION_CROPS, VALIDATION_EFFORT = "val.npz", 16, 2
 
-
-def save_tokens(path: Path, tokens: list[Subbands], steps: list[float]) -> None:
-    """Tokens of batches, and the step of each crop, into one file; it is there at once or not at all."""
-    bands = {"low": [t.low for t in tokens]} | {f"level{k}": [t[k] for t in tokens] for k in range(1, LEVELS + 1)}
-    arrays = {k: torch.cat(v).to(torch.int16).cpu().numpy() for k, v in bands.items()}
-    temporary = path.with_suffix(".partial.npz")
-    np.savez_compressed(temporary, steps=np.array(steps, np.float32), **arrays)
-    temporary.replace(path)
-
-
-def load_tokens(paths: list[Path]) -> tuple[Subbands, Tensor]:
-    """The crops of files: int16 tokens of one batch, steps (N,) in 8-bit levels."""
-    parts = [dict(np.load(path)) for path in paths]
-
-    def joined(key: str) -> Tensor:
-        return torch.from_numpy(np.concatenate([part[key] for part in parts]))
-
-    return Subbands(joined("low"), tuple(joined(f"level{k}") for k in range(1, LEVELS + 1))), joined("steps")
-
-
-class Tokeniser:
-    """What the shipped encoder makes of crops."""
-
-    def __init__(self, device: str):
-        self.codec = Codec.load(MODEL, device=device)
-        self.distortion = TUNINGS[self.codec.config.tune]
-
-    def __call__(self, images: Tensor, quality: int, effort: int) -> Subbands:
-        """Images (B, H, W, 3) in 0..255 -> int32 tokens as `effort` chooses them."""
-        autoencoder, entropy = self.codec.autoencoder, self.codec.entropy
-        point = entropy.point(quality, autoencoder.steps)
-        with torch.no_grad():
-            tokens = round_tokens(autoencoder.encode(images, point.step), self.codec.config.dead_zone)
-        config = EFFORTS[effort]
-        if not config.rounds:
-            return tokens
-        return RDOSearch(autoencoder, entropy, point, self.distortion, config).search(images, tokens)
-
-
-def cache(arguments: argparse.Namespace) -> None:
-    folder: Path = arguments.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenise = Tokeniser(arguments.device)
-    if not (folder / VALIDATION).exists():
-        images = validation_crops(read_images([arguments.val]), CROP, VALIDATION_CROPS).to(arguments.device)
-        tokens, steps = [], []
-        for step in STEPS:
-            quality = min(QUALITIES, key=lambda q: abs(math.log(step_of(q) / step)))
-            for pair in images.split(PAIR):
-                tokens.append(tokenise(pair, quality, VALIDATION_EFFORT))
-                steps += [step_of(quality)] * len(pair)
-        save_tokens(folder / VALIDATION, tokens, steps)
-    images = list(read_images(arguments.data))
-    for number in range(-(-arguments.count // SHARD)):
-        path = folder / f"{number:04}.npz"
-        if path.exists():
-            continue
-        start, rng, crops = time.time(), np.random.default_rng(number), Crops(images, number, arguments.device)
-        pairs, tokens, steps = SHARD // PAIR, [], []
-        kinds = rng.permutation(np.resize(KINDS, pairs))
-        for k, effort in enumerate(kinds):  # a stratum of the qualities for each pair
-            quality = QUALITIES[int((k + rng.random()) * len(QUALITIES) / pairs)]
-            tokens.append(tokenise(crops.batch(PAIR, CROP), quality, int(effort)))
-            steps += [step_of(quality)] * PAIR
-        save_tokens(path, tokens, steps)
-        print(f"{datetime.now():%H:%M:%S} {path.name}: {SHARD} crops in {time.time() - start:.0f} s", flush=True)
+@torch.no_grad()
+def inherited_features(context: ContextModel, tokens: Subbands, step: Tensor) -> list[Tensor]:
+    """What the flags' heads of levels 1 and 2 see of the coarser levels' features, (B, h, w, C)."""
+    num, low, parent, found = FloatArithmetic(step.device), tokens.low, None, {}
+    h, w = tokens.grid
+    inherited = context.step_features(step)[:, None, None].expand(-1, h // 2, w // 2, -1)
+    for level in context.levels:
+        low = low if parent is None else num.merge(low, parent)
+        found[level.level] = inherited
+        if level.up is None:
+            break
+        parts = level.known(num, inherited, low, parent)
+        if level.flags is not None:
+            parts.append(neighbourhood(block_flags(tokens[level.level]).float(), 3))
+        inherited = depth_to_space(level.up(level.features(parts)))
+        parent = tokens[level.level]
+    return [found[level] for level in FLAGGED_LEVELS]
 
 
 class FixedTokens:
-    """The crops of a cache, sorted by step, on a device."""
+    """The crops of a cache on a device.
 
-    def __init__(self, folder: Path, device: torch.device):
-        paths = sorted(p for p in folder.glob("[0-9]*.npz") if p.stem.isdigit())
-        if not paths:
-            raise SystemExit(f"{folder}: no tokens; run `cache` first")
-        tokens, steps = load_tokens(paths)
-        order = torch.argsort(steps)
-        self.tokens, self.steps = tokens.map(lambda t: t[order].to(device)), steps[order].to(device)
+    context: makes `inherited`, the inputs of the flags' heads that stay the same if only these learn.
+    """
 
-    def batch(self, count: int) -> tuple[Subbands, Tensor]:
-        """Tokens as floats and steps (count,): a random crop of each stratum of the steps."""
-        chosen = ((torch.arange(count) + torch.rand(count)) / count * len(self.steps)).long().to(self.steps.device)
-        return self.tokens.map(lambda t: t[chosen].float()), self.steps[chosen]
+    def __init__(self, folder: Path, device: torch.device, context: ContextModel | None = None):
+        self.folder, self.device, self.context = folder, device, context
+        self.shards: dict[Path, tuple[list[Tensor], list[Tensor]]] = {}
+        self.update()
+
+    def update(self) -> None:
+        """Load shards that are new."""
+        for path in sorted(p for p in self.folder.glob("*.npz") if p.stem.isdigit()):
+            if path not in self.shards:
+                tokens, steps = load_tokens([path])
+                tokens, steps = tokens.map(lambda t: t.to(self.device)), steps.to(self.device)
+                made = []
+                if self.context is not None:
+                    pairs = zip(tokens.map(Tensor.float).split_batch(), steps.split(1), strict=True)
+                    crops = [[x.half() for x in inherited_features(self.context, *pair)] for pair in pairs]
+                    made = [torch.cat(parts) for parts in zip(*crops, strict=True)]
+                self.shards[path] = [*tokens, steps], made
+        if not self.shards:
+            raise SystemExit(f"{self.folder}: no tokens; run `cache` first")
+        low, *details, self.steps = (torch.cat(t) for t in zip(*(t for t, _ in self.shards.values()), strict=True))
+        self.tokens = Subbands(low, tuple(details))
+        self.inherited = [torch.cat(t) for t in zip(*(made for _, made in self.shards.values()), strict=True)]
+        self.order = torch.argsort(self.steps)
+
+    def batch(self, count: int) -> tuple[Subbands, Tensor, list[Tensor]]:
+        """Tokens as floats, steps (count,) and inherited features: a random crop of each stratum of the steps."""
+        chosen = self.order[((torch.arange(count) + torch.rand(count)) / count * len(self.steps)).long()]
+        return (
+            self.tokens.map(lambda t: t[chosen].float()),
+            self.steps[chosen],
+            [x[chosen].float() for x in self.inherited],
+        )
+
+
+def measured_flags(context: ContextModel, tokens: Subbands, step: Tensor, inherited: list[Tensor]) -> RateEstimator:
+    """As `measured`, of the flags alone."""
+    meter, num = RateEstimator(tokens, tokens, context.base, step), FloatArithmetic(step.device)
+    for level, features in zip(FLAGGED_LEVELS, inherited, strict=True):
+        flags = context.levels[LEVELS - level].flags
+        flags(num, (features, neighbourhood(num.embed(tokens[level + 1]), 3)), meter, level)
+    return meter
 
 
 def measured(context: ContextModel, tokens: Subbands, step: Tensor) -> RateEstimator:
@@ -148,7 +123,7 @@ def measured(context: ContextModel, tokens: Subbands, step: Tensor) -> RateEstim
 
 @torch.no_grad()
 def validated(context: ContextModel, tokens: Subbands, steps: Tensor) -> dict[str, list[float]]:
-    """Means at each of STEPS: bits per pixel, those of flags alone, and shares of flagged blocks in %."""
+    """Means over crops at each of STEPS: bits per pixel, those of flags alone, and shares of flagged blocks in %."""
     found: dict[str, list[float]] = {}
     for at in STEPS:
         rows: list[dict[str, float]] = []
@@ -176,14 +151,14 @@ def train(arguments: argparse.Namespace) -> None:
     config = registry.find(MODEL)
     shipped = {own_name(k): v.float() for k, v in load_file(config.folder / FLOAT_CONTEXT).items()}
     context = ContextModel(replace(config.context, flags=True)).to(device)
-    load_grown(context, shipped)
+    start_from = shipped
+    if arguments.init:
+        start_from = {own_name(k): v.float() for k, v in load_file(arguments.init).items()}
+    load_grown(context, start_from)
+    if arguments.dedicate:
+        dedicate_units(context)
     held = load_tokens([arguments.tokens / VALIDATION])
     held = held[0].map(lambda t: t.to(device)), held[1].to(device)
-    plain = ContextModel(config.context).to(device)
-    plain.load_state_dict(shipped)
-    reference = np.array(validated(plain, *held)["bpp"])
-    del plain
-
     if arguments.levels:
         context.requires_grad_(False)
         for level in arguments.levels:
@@ -195,19 +170,23 @@ def train(arguments: argparse.Namespace) -> None:
     fresh.requires_grad_(True)
     trained = [p for p in context.parameters() if p.requires_grad]
     average, k = Average(context, arguments.average), 0
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = folder / "checkpoint.pt"  # holds `reference` too, the bits of the shipped model
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         context.load_state_dict(state["context"])
-        average.mean, k = state["average"], state["k"]
+        average.mean, k, reference = state["average"], state["k"], np.array(state["reference"])
         for (optimiser, _), saved in zip(rates, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
     else:
+        plain = ContextModel(config.context).to(device)
+        plain.load_state_dict(shipped)
+        reference = np.array(validated(plain, *held)["bpp"])
         log(shipped_bpp=reference.tolist(), steps=STEPS)
 
     def save() -> None:
         states = [o.state_dict() for o, _ in rates]
         state = {"context": context.state_dict(), "average": average.mean, "k": k, "optimisers": states}
+        state["reference"] = reference.tolist()
         torch.save(state, checkpoint.with_suffix(".tmp"))
         checkpoint.with_suffix(".tmp").replace(checkpoint)
         halves = {stored_name(n): v.half().contiguous() for n, v in average.mean.items()}
@@ -223,16 +202,22 @@ def train(arguments: argparse.Namespace) -> None:
 
     start, end = time.time(), arguments.until.timestamp()
     saved = checked = loaded = start
-    data, losses = FixedTokens(arguments.tokens, device), []
+    data, losses = FixedTokens(arguments.tokens, device, context if arguments.flags_only else None), []
+    start = checked = time.time()
     log(k=k, crops=len(data.steps), until=f"{arguments.until:%H:%M}", lr=arguments.lr, flag_lr=arguments.flag_lr)
     while (done := (time.time() - start) / (end - start)) < 1:
         for optimiser, rate in rates:
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1, (k + 1) / 20) * (1 - done) ** 0.8
-        tokens, step = data.batch(arguments.batch)
+        tokens, step, inherited = data.batch(arguments.batch)
         with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
-            meter = measured(context, tokens, step)
-        loss = (meter.bits() * step / 26).mean() / CROP**2
+            if arguments.flags_only:
+                meter = measured_flags(context, tokens, step, inherited)
+                bits = meter.flag_bits()
+            else:
+                meter = measured(context, tokens, step)
+                bits = meter.bits()
+        loss = (bits * step / 26).mean() / CROP**2
         for optimiser, _ in rates:
             optimiser.zero_grad()
         loss.backward()
@@ -251,7 +236,8 @@ def train(arguments: argparse.Namespace) -> None:
             save()
             saved = now
         if now - loaded > 600:
-            data, loaded = FixedTokens(arguments.tokens, device), now
+            data.update()
+            loaded = now
             log(k=k, crops=len(data.steps))
         if now - checked > 60 * arguments.validate:
             validate()
@@ -261,11 +247,12 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def until(text: str) -> datetime:
-    """'18:05' today, or '90m' from now."""
+    """The next '18:05', or '90m' from now."""
     if text.endswith("m"):
         return datetime.now() + timedelta(minutes=float(text[:-1]))
     hour, minute = map(int, text.split(":"))
-    return datetime.now().replace(hour=hour, minute=minute, second=0)
+    moment = datetime.now().replace(hour=hour, minute=minute, second=0)
+    return moment if moment > datetime.now() else moment + timedelta(days=1)
 
 
 def main() -> None:
@@ -282,9 +269,14 @@ def main() -> None:
     training.add_argument("tokens", type=Path, help="the folder of a cache; new shards are taken up on the way")
     training.add_argument("-o", "--output", type=Path, required=True)
     training.add_argument(
-        "--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rates fall to that moment"
+        "--until", type=until, required=True, help="HH:MM, or 9m from now: the learning rates fall to that moment"
     )
+    training.add_argument(
+        "--init", type=Path, help="average.safetensors of an earlier run, in place of shipped weights"
+    )
+    training.add_argument("--dedicate", action="store_true", help="first let a unit of each luma head see empty blocks")
     training.add_argument("--levels", type=lambda text: [int(n) for n in text.split(",")], help="1,2; otherwise all")
+    training.add_argument("--flags-only", action="store_true", help="train the flags' heads alone")
     training.add_argument("--lr", type=float, default=3e-4, help="of weights that were trained before")
     training.add_argument("--flag-lr", type=float, default=2e-3, help="of the flags' heads")
     training.add_argument("--batch", type=int, default=4)

@@ -8,6 +8,9 @@ model. The loss is the squared error against a mix of the picture and what the s
 tokens (--distil: the share of the latter), which is a target with less noise. Of each batch, a part is new (--fresh);
 the rest comes from a pool of recent samples, which saves the passes of analysis and teacher.
 
+With --rounded the network computes as its integers do (training/rounding.py), and learns with that: the second phase.
+Its scales are measured at the start and kept in gauge.safetensors.
+
 A run goes on from its checkpoint if there is one, by the clock, on a CPU or a GPU. It writes log.jsonl, checkpoint.pt
 (weights, their average, the optimisers' state) and average.safetensors (the averaged weights in half precision: what a
 new machine goes on from).
@@ -20,6 +23,7 @@ import copy
 import json
 import time
 from collections import deque
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -31,13 +35,15 @@ from torch import Tensor, nn
 from vitcodec import Codec
 from vitcodec.models.blocks import RMSNorm
 from vitcodec.models.synthesis import ConvSynthesis, start_from
-from vitcodec.quality import lagrangian, round_tokens
+from vitcodec.quality import lagrangian, round_tokens, step_position
 from vitcodec.subbands import Subbands
 from vitcodec.training.data import Crops, read_images
 from vitcodec.training.optimiser import optimisers
+from vitcodec.training.rounding import Gauge, RoundedSynthesis, measure
 
 STEPS = 120.0, 64.0, 32.0, 12.0  # quantisation steps in 8-bit levels that are validated
 DEAD_ZONE = 0.09
+QUANTILE = 0.999  # of the magnitudes that a map's scale leaves room for
 POOL = 200  # samples to draw again, 1.2 MB each
 
 
@@ -65,6 +71,27 @@ def warm(model: nn.Module, image: Tensor) -> ConvSynthesis:
     return start_from(model.synthesis, {n: torch.stack(v).mean().item() for n, v in inverse.items()})
 
 
+def rounded(model: nn.Module, net: ConvSynthesis, crops: Crops, file: Path) -> RoundedSynthesis:
+    """The network with its rounding; the magnitudes of its maps are measured once."""
+    if file.exists():
+        return RoundedSynthesis(net, Gauge(QUANTILE, load_file(file)))
+
+    def samples() -> Iterator[tuple[Subbands, Tensor]]:
+        for value in (160.0, 80.0, 40.0, 20.0, 10.0, 4.0):
+            image, step = crops.batch(3, 256), torch.full((3,), value, device=crops.pixels.device)
+            latents = model._scale(tokens(model, image, step), model.inverse_gain - model.gain, step_position(step))
+            yield latents, step_position(step)
+
+    gauge = measure(net, samples(), QUANTILE)
+    save_file({name: t.contiguous() for name, t in gauge.largest.items()}, file)
+    return RoundedSynthesis(net, gauge)
+
+
+def stored(name: str, value: Tensor) -> Tensor:
+    """In half precision, but for what the integers are computed with."""
+    return value.float() if "scale_" in name or "shift_" in name else value.half()
+
+
 def until(text: str) -> datetime:
     """'18:05' today, or '90m' from now."""
     if text.endswith("m"):
@@ -81,6 +108,7 @@ def main() -> None:
     parser.add_argument(
         "--until", type=until, required=True, help="HH:MM today, or 9m from now: the learning rate falls to that moment"
     )
+    parser.add_argument("--rounded", action="store_true", help="train with the integers' rounding in the loop")
     parser.add_argument("--init", type=Path, help="average.safetensors of an earlier run")
     parser.add_argument(
         "--distil", type=float, default=0.7, metavar="SHARE", help="of the shipped synthesis in the target"
@@ -106,6 +134,9 @@ def main() -> None:
     net = warm(model, start_crops.batch(4, 256)).to(device)
     if arguments.init:
         net.load_state_dict({k: v.float() for k, v in load_file(arguments.init).items()})
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.rounded:
+        net = rounded(model, net, start_crops, arguments.output / "gauge.safetensors").to(device)
     crops = [a for a in read_images([arguments.val]) if min(a.shape[:2]) >= 256][:16]
     centre = [a[(a.shape[0] - 256) // 2 :][:256, (a.shape[1] - 256) // 2 :][:, :256] for a in crops]
     held = torch.from_numpy(np.stack(centre)).float().to(device)
@@ -152,7 +183,7 @@ def main() -> None:
             checkpoint.with_suffix(".tmp"),
         )
         checkpoint.with_suffix(".tmp").replace(checkpoint)
-        save_file({n: v.half().contiguous() for n, v in average.items()}, folder / "average.safetensors")
+        save_file({n: stored(n, v).contiguous() for n, v in average.items()}, folder / "average.safetensors")
 
     def validate() -> None:
         current = copy.deepcopy(net.state_dict())

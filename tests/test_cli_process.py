@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +37,10 @@ def photos(tmp_path, monkeypatch):
 def run_python(*args, **kwargs):
     """Python with this checkout's vitcodec, installed or not."""
     environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
+    # a shell's background jobs ignore Ctrl-C, and so would their children
+    defaults = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     return subprocess.run(
-        [sys.executable, *args], **{"capture_output": True, "timeout": 60, "env": environment} | kwargs
+        [sys.executable, *args], **{"capture_output": True, "timeout": 60, "env": environment} | defaults | kwargs
     )
 
 

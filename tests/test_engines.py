@@ -25,7 +25,8 @@ def graphs(networks):
 def check(networks, height, width):
     """Every network, on random maps of its sizes; those at strides 4 and 8 of the synthesis are larger."""
     rng = np.random.default_rng(0)
-    engines = [TorchEngine(networks), OnnxEngine(graphs(networks))]
+    made = graphs(networks)
+    engines = [TorchEngine(networks), OnnxEngine(made), OnnxEngine(made, threads=3)]
     reference = ReferenceEngine(networks)
     for name, network in networks.items():
         maps = []
@@ -40,7 +41,8 @@ def check(networks, height, width):
                 np.testing.assert_array_equal(got, expected, err_msg=name)
 
 
-def test_networks_of_the_context_model_are_the_same_everywhere():
+def test_networks_of_the_context_model_are_the_same_everywhere(monkeypatch):
+    monkeypatch.setattr("vitcodec.engines.onnx.LEAST_ROWS", 9)  # shared among threads
     networks, _ = rounded()
     assert {"low.luma.1.3", "level4.chroma.2.condition.1", "level2.flags.0", "level1.features"} < set(networks)
     check(networks, 1, 50)

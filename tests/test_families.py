@@ -54,7 +54,7 @@ def stir(module: torch.nn.Module) -> None:
             torch.nn.init.normal_(p, std=0.02)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "vit-l16"])  # vit-b16 three times as large
 def test_starts_as_the_wavelet_passes_gradients_is_saved_and_loaded(name):
     model, image = untrained(name), picture(64, 32)
     latents = model.encode(image, STEP)
@@ -215,6 +215,7 @@ def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
 def test_a_models_own_config_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(package, "COUNTING_BATCHES", 1)
     monkeypatch.setattr(package, "CALIBRATION_BATCHES", 1)
+    monkeypatch.setattr(package, "BATCH", 1)
     small = {"width": 64, "blocks": 1, "decoder_width": 64, "decoder_blocks": 1, "memory_blocks": 1, "window": 8}
     model = TrainingModel(build_autoencoder("beit", small), ContextModel())
     stir(model.autoencoder.synthesis)
@@ -226,7 +227,7 @@ def test_a_models_own_config_is_written(tmp_path, monkeypatch):
     assert all((a == b).all() for a, b in pairs)
     codec = vitcodec.Codec.load(f"local-dir:{tmp_path}", "cpu")
     rgb = make_rgb(70, 50)
-    data = codec.encode(vitcodec.Picture(rgb), quality=80)
+    data = codec.encode(vitcodec.Picture(rgb), quality=80, effort=1)
     assert codec.decode(data).rgb.shape == rgb.shape
 
 
@@ -249,13 +250,15 @@ def test_pretrained_patch_embeddings_work_on_the_pixels():
         assert found.shape == wanted.shape and (found - wanted).abs().max() < 1e-3
 
 
-def test_timm_weights_without_a_network():
+def test_timm_is_imported_for_presets_alone_and_works_without_a_network():
     script = """
 import sys
-from vitcodec.training import package
-from vitcodec.training.optimiser import optimisers
+import vitcodec.codec
 from vitcodec.errors import WeightsError
-from vitcodec.models import build_autoencoder
+from vitcodec.models import build_autoencoder, untrained
+for family in ("vit", "beit", "swin", "cnn"):
+    untrained(family)
+assert "timm" not in sys.modules
 from vitcodec.models.backbone import load_pretrained
 model = build_autoencoder("vit", {"width": 192, "decoder_blocks": 1, "backbone": "vit_tiny_patch16_224"})
 try:
@@ -282,22 +285,6 @@ def test_only_presets_start_from_timm():
         package.new_model("resnet")
     with pytest.raises(WeightsError, match="has no model 'no_such_model'"):
         build_autoencoder("vit", {"backbone": "no_such_model"})
-
-
-def test_timm_is_imported_for_presets_alone():
-    script = """
-import sys
-import vitcodec.codec, vitcodec.models
-vitcodec.models.untrained("vit"), vitcodec.models.untrained("beit"), vitcodec.models.untrained("swin")
-print("timm" in sys.modules)
-"""
-    environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120
-        ).stdout
-        == "False\n"
-    )
 
 
 # the command line

@@ -10,13 +10,13 @@ import torch
 from vitcodec.context.arithmetic import FloatArithmetic
 from vitcodec.context.config import ContextConfig
 from vitcodec.context.density import RateEstimator, flag_bits
-from vitcodec.context.groups import FLAGGED_LEVELS, CodingGroup, FlagGroup, block_flags
+from vitcodec.context.groups import FLAGGED_LEVELS, PHASES, CodingGroup, FlagGroup, block_flags
 from vitcodec.context.model import ContextModel
 from vitcodec.models.summary import table_of
 from vitcodec.pretrained.config import context_config
 from vitcodec.pretrained.presets import PRESETS
 from vitcodec.subbands import Subbands
-from vitcodec.training.model import load_grown
+from vitcodec.training.model import dedicate_units, load_grown
 
 SMALL = ContextConfig(
     features=(8, 8, 8, 8), heads=(8, 8, 8, 8), low_head=8, conditional=8, extra_blocks=(0, 1, 1, 1), flags=True
@@ -196,6 +196,26 @@ def test_weights_without_flags_grow():
     assert after.flag_bits().item() == pytest.approx(blocks)  # one bit each: nothing is known of them yet
     with pytest.raises(RuntimeError):
         load_grown(grown, model(replace(SMALL, heads=(9, 8, 8, 8))).state_dict())
+
+
+@pytest.mark.parametrize("index", [2, 3])
+def test_a_dedicated_unit_says_that_a_flagged_block_is_empty_so_far(index):
+    tokens, context = sparse_tokens(density=0.1), model()
+    dedicate_units(context)
+    level = context.levels[index]
+    hidden = []
+    for head in level.luma.heads:
+        head.enter.register_forward_hook(lambda module, inputs, output: hidden.append(output[0, :, 0]))
+    run(context, tokens, lambda group, parameters: group.gather(tokens))
+    luma = tokens[level.level][..., :3]
+    flagged = block_flags(tokens[level.level])[..., 0]
+    empty = torch.ones_like(flagged)
+    for k, ((i, j), head) in enumerate(zip(PHASES, level.luma.heads, strict=True)):
+        if k:
+            (unit,) = torch.nonzero((head.leave.weight == 0).all(0)).flatten()
+            assert torch.equal(hidden[k][:, unit], empty[flagged].float())
+        empty &= (luma[:, i::2, j::2] == 0).all(-1)
+    assert not empty[flagged].any()
 
 
 def test_everything_that_codes_flags_learns():

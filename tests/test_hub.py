@@ -159,7 +159,7 @@ def test_models_on_the_hub(tmp_path, server, other):
             ["models", "download", "hf-hub:someone/other@v1"],
             ["models", "list", "--json"],
             # main is not in the cache: to name it is to ask for it
-            ["encode", "a.png", "-o", "a.vitc", "-m", "hf-hub:someone/other"],
+            ["encode", "a.png", "-o", "a.vitc", "--effort", "1", "-m", "hf-hub:someone/other"],
             ["decode", "a.vitc", "-o", "b.png"],
             ["models", "download", "hf-hub:someone/nothing"],
             ["models", "download", "hf-hub:someone/other@v9"],
@@ -184,7 +184,7 @@ def test_models_on_the_hub(tmp_path, server, other):
     again, absent = run(
         tmp_path,
         [
-            ["encode", "a.png", "-o", "c.vitc", "-m", "hf-hub:someone/other@v1"],
+            ["encode", "a.png", "-o", "c.vitc", "--effort", "1", "-m", "hf-hub:someone/other@v1"],
             ["encode", "a.png", "-o", "d.vitc", "-m", "hf-hub:someone/new"],
         ],
         HF_HUB_OFFLINE="1",

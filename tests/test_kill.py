@@ -54,7 +54,7 @@ def outputs(folder: Path) -> list[Path]:
 def test_killed_and_resumed(photos: Path, number: signal.Signals) -> None:
     out, rng, kills = photos / "out", random.Random(number), 0
     command = ("encode", str(photos / "photos"), "-r", "-o", str(out), "--skip-existing", "-j", "2")
-    while kills < 12:
+    while kills < 8:
         before = len(outputs(out))
         process = start(*command)
         # strike while files are being written: after the first new one
@@ -65,11 +65,12 @@ def test_killed_and_resumed(photos: Path, number: signal.Signals) -> None:
         process.communicate(timeout=60)
         kills += 1
         found = outputs(out)
-        # with all work done, Ctrl-C can meet a Python that is shutting down, which then dies of the signal
-        died = number == signal.SIGKILL or len(found) == IMAGES
-        assert process.returncode in ((-number,) if died else ()) + (() if number == signal.SIGKILL else (130, 0)), (
-            process.returncode
-        )
+        expected = {-number} if number == signal.SIGKILL else {130, 0}
+        if len(found) == IMAGES:
+            # the process may have ended before the signal came; and Ctrl-C can meet a Python that is shutting down,
+            # which then dies of the signal
+            expected |= {0, -number}
+        assert process.returncode in expected
         for path in found:
             assert path.suffix == ".vitc", path  # no temporary file is left
             container.unpack(path.read_bytes())  # and every file is whole

@@ -91,7 +91,7 @@ def test_gradients_reach_every_subband(codec, integers, small):
 
 def test_rounds_of_updates_lower_the_cost(codec, integers, small):
     image = torch.from_numpy(small.rgb.copy())[None].float()
-    before, few, many = costs(codec, QUALITY, image, integers, (0, 2, 6))
+    before, few, many = costs(codec, QUALITY, image, integers, (0, 1, 4))
     assert few < before and many <= few
 
 
@@ -135,7 +135,7 @@ def test_a_share_of_the_updates_is_skipped_at_random():
 @pytest.mark.parametrize("quality", [3, 30, 60])
 def test_updates_never_raise_the_cost_of_what_costs_little(codec, quality):
     """Where a round is most likely to do harm, in flat pictures and at coarse steps, its result is checked."""
-    image = torch.full((1, 128, 128, 3), 77.0)
+    image = torch.full((1, 64, 64, 3), 77.0)
     before, after = costs(codec, quality, image, rounded(codec, quality, image), (0, 2))
     assert after <= before
 
@@ -146,7 +146,7 @@ def test_rounds_of_updates_lower_the_cost_in_ms_ssim():
     with Image.open(Path(__file__).parent.parent / "examples" / "chelsea.png") as picture:
         image = torch.from_numpy(np.array(picture.convert("RGB").crop((150, 80, 342, 272)))).float()[None]
     tokens = rounded(tuned, QUALITY, image)
-    before, after = costs(tuned, QUALITY, image, tokens, (0, 2), "ms-ssim")
+    before, after = costs(tuned, QUALITY, image, tokens, (0, 1), "ms-ssim")
     assert after < before
     # what is too small for five scales keeps its tokens
     part = crop(tokens, Area(0, 0, 10, 12))
@@ -155,7 +155,7 @@ def test_rounds_of_updates_lower_the_cost_in_ms_ssim():
 
 def test_every_effort_decodes_to_what_was_coded(codec, small):
     sizes = {}
-    for effort in (1, 2, max(EFFORTS)):
+    for effort in (1, 2, 4):  # those above differ in the number of rounds alone
         options = EncodeOptions(quality=QUALITY, effort=effort)
         data, coded = codec.encode(small, options), codec.encoded_tokens(small, options)
         assert all(torch.equal(a, b) for a, b in codec.tokens(data).zip(coded))
@@ -179,5 +179,6 @@ def test_no_such_effort(codec, small, effort):
 def test_low_bands_of_any_size(codec, size):
     """The sparse grids of the smallest low bands have groups without a value."""
     picture = Picture(make_rgb(*size))
-    tokens, coded = codec.tokens(codec.encode(picture, quality=60)), codec.encoded_tokens(picture, quality=60)
+    options = EncodeOptions(quality=60, effort=2)
+    tokens, coded = codec.tokens(codec.encode(picture, options)), codec.encoded_tokens(picture, options)
     assert torch.equal(tokens.low, coded.low)

@@ -8,17 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
-from .parallel import each
 from .subbands import LEVELS, Subbands
 from .tiles import SITE, Area, crop
 
 LIFTING = np.float32(-1.586134342), np.float32(-0.05298011854), np.float32(0.8829110762), np.float32(0.4435068522)
 GAIN = np.float32(1.149604398)
 COLOUR = (np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]]) / np.sqrt([[3], [2], [6]])).astype(np.float32)
-PART = 1 << 16  # values that are lifted at a time: what lies between the steps stays in the cache
+PART = 1 << 15  # values that are lifted at a time: what lies between the steps stays in the cache
 
 # low band, details of levels 1 to 4 (channels-last, in quantisation steps) and the step position -> the same, corrected
 Network = Callable[..., list[np.ndarray]]
@@ -36,7 +36,6 @@ class Analysis:
     steps: np.ndarray
     positions: np.ndarray  # (100,) float32, the step positions
     halo: int
-    threads: int = 1
 
     def latents(self, rgb: np.ndarray, area: Area, whole: Area, quality: int) -> Subbands:
         """rgb: (H, W, 3) uint8, the whole picture -> latents of an area in steps, not rounded, float32 (1, h, w, C)."""
@@ -45,7 +44,7 @@ class Analysis:
     def with_coefficients(self, rgb: np.ndarray, area: Area, whole: Area, quality: int) -> tuple[Subbands, Subbands]:
         """As latents -> the latents, and the wavelet coefficients in steps that they were made of."""
         around = area.grown(self.halo, whole)
-        bands = forward(pixels(rgb, around), self.threads)
+        bands = forward(pixels(rgb, around))
         step = np.float32(1 / self.steps[quality - 1])
         bands = bands.map(lambda t: t * step)
         corrected = self.network(*bands, self.positions[quality - 1 : quality])
@@ -62,59 +61,52 @@ def pixels(rgb: np.ndarray, area: Area) -> np.ndarray:
     return np.pad(part, padding, mode="edge")
 
 
-def forward(rgb: np.ndarray, threads: int = 1) -> Subbands:
+def forward(rgb: np.ndarray) -> Subbands:
     """(H, W, 3), 0..255, sides multiples of 16 -> subbands in 8-bit levels, float32 (1, h, w, C)."""
     low = np.ascontiguousarray(((rgb.astype(np.float32) - 128) @ COLOUR.T).transpose(2, 0, 1))
     details = []
     for _ in range(LEVELS):
-        low, d = split(low, threads)
+        low, d = split(low)
         details.append(np.ascontiguousarray(d.transpose(1, 2, 0))[None])
     return Subbands(np.ascontiguousarray(low.transpose(1, 2, 0))[None], tuple(details))
 
 
-def split(x: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One level: planes (C, H, W) -> the low band (C, H/2, W/2) and the details (3 C, H/2, W/2)."""
     planes, H, W = x.shape
     rows = np.empty((planes, 2, H, W // 2), np.float32)  # each line's low and high half
     low, details = np.empty((planes, H // 2, W // 2), np.float32), np.empty((3 * planes, H // 2, W // 2), np.float32)
     lines, columns = max(1, PART // W), max(16, PART // H)
-
-    def horizontal(work: tuple[int, int]) -> None:
-        plane, a = work
-        place = slice(a, a + lines)
-        turned = np.ascontiguousarray(x[plane, place].T)
-        for side, half in enumerate(_lift(turned)):
-            rows[plane, side, place] = half.T
-
-    def vertical(work: tuple[int, int, int]) -> None:
-        plane, side, a = work
+    for plane, a in product(range(planes), range(0, H, lines)):
+        left, right = (x[plane, a : a + lines, side::2].copy() for side in (0, 1))
+        _lift(left.T, right.T)
+        rows[plane, 0, a : a + lines], rows[plane, 1, a : a + lines] = left, right
+    for plane, a in product(range(planes), range(0, W // 2, columns)):
         place = slice(a, a + columns)
-        left, right = _lift(rows[plane, side, :, place])
-        if side == 0:
-            low[plane, :, place], details[3 * plane + 1, :, place] = left, right
-        else:
-            details[3 * plane, :, place], details[3 * plane + 2, :, place] = left, right
-
-    each(horizontal, [(p, a) for p in range(planes) for a in range(0, H, lines)], threads)
-    each(vertical, [(p, s, a) for p in range(planes) for s in (0, 1) for a in range(0, W // 2, columns)], threads)
+        (top, vertical), (horizontal, diagonal) = (
+            tuple(rows[plane, side, half::2, place].copy() for half in (0, 1)) for side in (0, 1)
+        )
+        _lift(top, vertical)
+        _lift(horizontal, diagonal)
+        low[plane, :, place] = top * GAIN**2  # of one low and one high half it is 1
+        details[3 * plane, :, place], details[3 * plane + 1, :, place] = horizontal, vertical
+        details[3 * plane + 2, :, place] = diagonal / GAIN**2
     return low, details
 
 
-def _lift(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One level along the first axis, of even length: (low, high) halves, borders extended symmetrically."""
-    low, high = x[0::2].copy(), x[1::2].copy()
+def _lift(low: np.ndarray, high: np.ndarray) -> None:
+    """Lifting along the first axis, in place: even and odd lines, without scaling. Borders extended symmetrically."""
+    total = np.empty_like(low)
     for k, factor in enumerate(LIFTING):
         target, other = (high, low) if k % 2 == 0 else (low, high)
-        target += factor * other
-        if k % 2 == 0:  # the one after
-            target[:-1] += factor * other[1:]
-            target[-1] += factor * other[-1]
-        else:  # the one before
-            target[1:] += factor * other[:-1]
-            target[0] += factor * other[0]
-    low *= GAIN
-    high /= GAIN
-    return low, high
+        if k % 2 == 0:  # with the one after
+            np.add(other[:-1], other[1:], out=total[:-1])
+            np.add(other[-1], other[-1], out=total[-1])
+        else:  # with the one before
+            np.add(other[1:], other[:-1], out=total[1:])
+            np.add(other[0], other[0], out=total[0])
+        total *= factor
+        target += total
 
 
 def round_tokens(latents: Subbands, dead_zone: float) -> Subbands:

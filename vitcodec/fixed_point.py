@@ -7,53 +7,43 @@ Bands are planes, (C, H, W) int32, in parts of 1 / 2^FRACTION_BITS of an 8-bit l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
-
-from .parallel import each
 
 FRACTION_BITS = 5
 LIMIT = 1 << 17  # of a coefficient's magnitude in such parts; a picture has at most 2^16.8
 FACTOR_BITS = 12
 PART = 1 << 15  # values of a plane that are worked on at a time: what lies between the steps stays in the cache
 LIFTING = tuple(round(f * 4096) for f in (-1.586134342, -0.05298011854, 0.8829110762, 0.4435068522))
-GAIN, INVERSE_GAIN = round(1.149604398 * 4096), round(4096 / 1.149604398)
+# the scaling of low and of high halves, in both directions at once; of one low and one high half it is 1
+LOW_GAIN, HIGH_GAIN = round(4096 / 1.149604398**2), round(1.149604398**2 * 4096)
 COLOUR = tuple(round(4096 / n**0.5) for n in (3, 2, 6))  # lengths of the axes gray, red-blue, green-magenta
 
 
 def times(factor: int, x: np.ndarray) -> np.ndarray:
-    """x times factor / 4096, rounded; int32."""
-    y = x * np.int32(factor)
-    y += 1 << (FACTOR_BITS - 1)
-    y >>= FACTOR_BITS
-    return y
+    """x times factor / 4096, rounded; int32, in place."""
+    x *= np.int32(factor)
+    x += 1 << (FACTOR_BITS - 1)
+    x >>= FACTOR_BITS
+    return x
 
 
-def _unlift(low: np.ndarray, high: np.ndarray, out: np.ndarray) -> None:
-    """One level along the first axis, int32: the halves (n, m) -> out (2n, m). Borders are extended symmetrically."""
-    low, high = times(INVERSE_GAIN, low), times(GAIN, high)
-    low -= times(LIFTING[3], _with_previous(high))
-    high -= times(LIFTING[2], _with_next(low))
-    low -= times(LIFTING[1], _with_previous(high))
-    high -= times(LIFTING[0], _with_next(low))
-    out[0::2], out[1::2] = low, high
+def _unlift(low: np.ndarray, high: np.ndarray) -> None:
+    """Undo the lifting along the first axis, in place: the halves (n, m), int32. Borders are extended symmetrically."""
+    total = np.empty_like(low)
+    for k in reversed(range(4)):
+        target, other = (high, low) if k % 2 == 0 else (low, high)
+        if k % 2 == 0:  # with the one after
+            np.add(other[:-1], other[1:], out=total[:-1])
+            np.add(other[-1], other[-1], out=total[-1])
+        else:  # with the one before
+            np.add(other[1:], other[:-1], out=total[1:])
+            np.add(other[0], other[0], out=total[0])
+        target -= times(LIFTING[k], total)
 
 
-def _with_next(x: np.ndarray) -> np.ndarray:
-    out = x.copy()
-    out[:-1] += x[1:]
-    out[-1] += x[-1]
-    return out
-
-
-def _with_previous(x: np.ndarray) -> np.ndarray:
-    out = x.copy()
-    out[1:] += x[:-1]
-    out[0] += x[0]
-    return out
-
-
-def merge(low: np.ndarray, details: np.ndarray, threads: int = 1) -> np.ndarray:
+def merge(low: np.ndarray, details: np.ndarray) -> np.ndarray:
     """One level: the low band (C, h, w) and the details (3 C, h, w) -> (C, 2h, 2w).
 
     The details of a plane are horizontal, vertical, diagonal.
@@ -61,31 +51,26 @@ def merge(low: np.ndarray, details: np.ndarray, threads: int = 1) -> np.ndarray:
     planes, h, w = low.shape
     rows = np.empty((planes, 2, 2 * h, w), np.int32)  # the left and the right half of each line
     out = np.empty((planes, 2 * h, 2 * w), np.int32)
-    columns, lines = max(16, PART // (2 * h)), max(1, PART // (2 * w))
+    columns, lines = max(16, PART // h), max(1, PART // w)
 
-    def vertical(work: tuple[int, int, int]) -> None:
-        plane, side, a = work
-        halves = (low[plane], details[3 * plane + 1]) if side == 0 else (details[3 * plane], details[3 * plane + 2])
+    for plane, a in product(range(planes), range(0, w, columns)):
         place = slice(a, a + columns)
-        _unlift(halves[0][:, place], halves[1][:, place], rows[plane, side, :, place])
-
-    def horizontal(work: tuple[int, int]) -> None:
-        plane, a = work
-        place = slice(a, a + lines)
-        left, right = (np.ascontiguousarray(half[place].T) for half in rows[plane])
-        turned = np.empty((2 * w, left.shape[1]), np.int32)
-        _unlift(left, right, turned)
-        out[plane, place] = turned.T
-
-    each(vertical, [(p, s, a) for p in range(planes) for s in (0, 1) for a in range(0, w, columns)], threads)
-    each(horizontal, [(p, a) for p in range(planes) for a in range(0, 2 * h, lines)], threads)
+        horizontal, vertical, diagonal = (details[3 * plane + k, :, place].copy() for k in range(3))
+        halves = (times(LOW_GAIN, low[plane, :, place].copy()), vertical), (horizontal, times(HIGH_GAIN, diagonal))
+        for side, (top, bottom) in enumerate(halves):
+            _unlift(top, bottom)
+            rows[plane, side, 0::2, place], rows[plane, side, 1::2, place] = top, bottom
+    for plane, a in product(range(planes), range(0, 2 * h, lines)):
+        left, right = rows[plane, :, a : a + lines]
+        _unlift(left.T, right.T)
+        out[plane, a : a + lines, 0::2], out[plane, a : a + lines, 1::2] = left, right
     return out
 
 
-def inverse(low: np.ndarray, details: Sequence[np.ndarray], threads: int = 1) -> np.ndarray:
+def inverse(low: np.ndarray, details: Sequence[np.ndarray]) -> np.ndarray:
     """All levels. details: of each level, the coarsest first. Returns planes."""
     for level in details:
-        low = merge(low, np.clip(level, -LIMIT, LIMIT), threads)
+        low = merge(low, np.clip(level, -LIMIT, LIMIT))
     return low
 
 

@@ -91,8 +91,8 @@ def contrast(low: np.ndarray) -> np.ndarray:
     """A low band (1, h, w, 3) less its mean over 5x5 sites, borders replicated, times 0.3; int32."""
     _, h, w, _ = low.shape
     padded = np.pad(low, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge").astype(np.int64)
-    rows = sum(padded[:, k : k + h] for k in range(5))
-    total = sum(rows[:, :, k : k + w] for k in range(5))
+    rows = np.sum([padded[:, k : k + h] for k in range(5)], 0)
+    total = np.sum([rows[:, :, k : k + w] for k in range(5)], 0)
     difference = (25 * low.astype(np.int64) - total) // 25
     return ((difference * CONTRAST_FACTOR + (1 << (CONTRAST_BITS - 1))) >> CONTRAST_BITS).astype(np.int32)
 
@@ -150,7 +150,7 @@ class Reconstruction:
             fixed_point.planar(self.dequantiser.levels(band, spread(qualities, band.shape[1] // around.h)))
             for band in bands
         ]
-        picture = fixed_point.inverse(planes[0], planes[:0:-1], self.threads)
+        picture = fixed_point.inverse(planes[0], planes[:0:-1])
         inner = area.within(around)
         part = picture[:, 16 * inner.y : 16 * (inner.y + inner.h), 16 * inner.x : 16 * (inner.x + inner.w)]
         return fixed_point.to_rgb(part, gray=gray)
@@ -165,7 +165,7 @@ class Reconstruction:
             own = spread(qualities, band.shape[1] // around.h)
             coefficients = self.dequantiser.coefficients(band, level, own)
             planes.append(fixed_point.planar(self.dequantiser.levels(coefficients, own)))
-        picture = fixed_point.inverse(planes[0], planes[1:], self.threads)
+        picture = fixed_point.inverse(planes[0], planes[1:])
         inner, size = area.within(around), 16 >> reduce
         part = picture[:, size * inner.y : size * (inner.y + inner.h), size * inner.x : size * (inner.x + inner.w)]
         return fixed_point.to_rgb(part, reduce, gray)

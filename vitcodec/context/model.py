@@ -40,6 +40,7 @@ from .heads import (
 )
 
 STEP_FEATURES = 16
+FLAG_INPUTS = 2 * 9  # both flags of 3x3 blocks
 LUMA_CHANNELS, CHROMA_CHANNELS = (1, 1, 1), (3, 3)  # of each channel group: the orientations of luma; the two colours
 LOW_SIZE = 5  # sites along a side of the low band's neighbourhoods
 NEAREST = F.pad(torch.ones(3, 3), (1, 1, 1, 1)).view(LOW_SIZE**2, 1)  # 1 for the middle 3x3 of such a neighbourhood
@@ -113,7 +114,7 @@ class DetailLevel(nn.Module):
         self.flags = (
             FlagContext(inherited + parent, config.flag_head) if config.flags and level in FLAGGED_LEVELS else None
         )
-        flags = 9 * 2 if self.flags else 0
+        flags = FLAG_INPUTS if self.flags else 0
         self.enter = Dense(inherited + 9 * 24 + parent + flags, width)
         self.body, self.extra = Residual(width), extra_blocks(width, config.extra_blocks[level - 1])
         self.luma = FourPhaseContext(LUMA_CHANNELS, 0, width, head, 5, level, config, flags)
@@ -126,6 +127,19 @@ class DetailLevel(nn.Module):
             self.chroma = ChannelConditionalHead(width + 9 * 24 + flags, 2 * head, CHROMA_CHANNELS, 4, level, config)
         self.up = Dense(width, 4 * width) if level > 1 else None
 
+    def known(self, num: Arithmetic, inherited: Tensor, low: Tensor, parent: Tensor | None) -> list[Tensor]:
+        """What is known of a site before the level: parts of the context, (B, h, w, ...). Arguments as in forward."""
+        parts = [inherited, neighbourhood(space_to_depth(num.contrast(low)), 3)]
+        return parts if parent is None else [*parts, neighbourhood(num.embed(parent), 3)]
+
+    def features(self, context: Sequence[Tensor], sites: Sites = EVERYWHERE) -> Tensor:
+        """The level's features, (B, h, w, width), of what is known and of the flags, where the weights have them."""
+
+        def of_parts(*parts: Tensor) -> Tensor:
+            return self.extra(self.body(self.enter(concatenate(parts))))
+
+        return sites.scatter(by_rows(of_parts, *map(sites.gather, context)))
+
     def forward(
         self, num: Arithmetic, inherited: Tensor, low: Tensor, parent: Tensor | None, coder: Coder
     ) -> tuple[Tensor, Tensor | None]:
@@ -134,23 +148,16 @@ class DetailLevel(nn.Module):
 
         Returns the level's values, (B, 2h, 2w, 9), and the features for the next finer one, or None for level 1.
         """
-        context = [inherited, neighbourhood(space_to_depth(num.contrast(low)), 3)]
-        if parent is not None:
-            context.append(neighbourhood(num.embed(parent), 3))
+        context = self.known(num, inherited, low, parent)
         flags, everything, luma, chroma = [], EVERYWHERE, EVERYWHERE, EVERYWHERE
         if self.flags is not None:
             coarser = (context[0], context[2])  # nothing of the low band: the features have seen it at coarser levels
-            known = self.flags(num, coarser, coder, self.level)
-            luma, chroma = Sites(known[..., 0]), Sites(known[..., 1])
+            inputs = self.flags(num, coarser, coder, self.level)
+            luma, chroma = Sites(inputs[..., 0]), Sites(inputs[..., 1])
             if self.up is None:  # or the next level would inherit the features of every site
-                everything = Sites(known.amax(-1))
-            flags = [neighbourhood(known, 3)]
-            context += flags
-        f = everything.scatter(
-            by_rows(
-                lambda *rows: self.extra(self.body(self.enter(concatenate(rows)))), *map(everything.gather, context)
-            )
-        )
+                everything = Sites(inputs.amax(-1))
+            flags = [neighbourhood(inputs, 3)]
+        f = self.features([*context, *flags], everything)
         y = self.luma(num, f, None, coder, self.level, LUMA, flags, luma)
         if isinstance(self.chroma, FourPhaseContext):
             c = self.chroma(num, f, num.embed(y), coder, self.level, CHROMA, flags, chroma)

@@ -30,6 +30,11 @@ def stack(ops: Ops[T], x: T, layers: Layers, hidden: bool = False) -> list[T]:
     return [ops.sums(y, layers[LEAVE]), *([y] if hidden else [])]
 
 
+def treats_rows(network: str) -> bool:
+    """Whether a network, by its name in the catalogue, is one of the context model: every site is treated by itself."""
+    return network.startswith(("low.", "level"))
+
+
 def condition(head: str, group: int) -> str:
     """The name of the network that adds to the predictions of a head's second, third, ... group: 1, 2, ..."""
     return f"{head}.{CONDITION}.{group}"

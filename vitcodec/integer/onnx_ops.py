@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -138,19 +139,22 @@ class OnnxOps:
         self.constants[same] = value
         return same
 
-    def _node(self, kind: str, inputs: list[str], domain: str = "", **attributes: object) -> str:
+    def _node(self, kind: str, inputs: list[str], domain: str = "", **attributes: Any) -> str:
         name = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], domain=domain, **attributes))
         return name
 
     def _value(
-        self, kind: str, inputs: list[str], channels: int, signed: bool, domain: str = "", **attributes: object
+        self, kind: str, inputs: list[str], channels: int, signed: bool, domain: str = "", **attributes: Any
     ) -> Value:
         return Value(self._node(kind, inputs, domain, **attributes), channels, signed)
 
 
 def build(
-    network: Callable[..., Sequence[Value]], inputs: dict[str, tuple[int, bool]], outputs: Sequence[str]
+    network: Callable[..., Sequence[Value]],
+    inputs: dict[str, tuple[int, bool]],
+    outputs: Sequence[str],
+    height: int | None = None,
 ) -> bytes:
     """A network as an ONNX model.
 

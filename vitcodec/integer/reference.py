@@ -40,7 +40,7 @@ class ReferenceOps:
         return np.clip(GATE_FACTOR * x + GATE_HALF, *RANGE[False])
 
     def multiply(self, x: np.ndarray, y: np.ndarray, shift: int, signed: bool) -> np.ndarray:
-        return np.clip(divided(x * y, np.int64(shift)), *RANGE[True])
+        return np.clip(divided(x * y, np.array(shift)), *RANGE[True])
 
     def space_to_depth(self, x: np.ndarray) -> np.ndarray:
         _, H, W, C = x.shape

@@ -55,7 +55,8 @@ class TorchOps:
         if id(layer) not in self._kept:
             weight = torch.from_numpy(layer.weight).permute(0, 3, 1, 2).float().contiguous()
             bias, scale = torch.from_numpy(layer.bias).float(), 2.0 ** -torch.from_numpy(layer.shift).float()
-            self._kept[id(layer)] = (layer, *(t.to(self.device) for t in (weight, bias, scale)))
+            weight, bias, scale = (t.to(self.device) for t in (weight, bias, scale))
+            self._kept[id(layer)] = layer, weight, bias, scale
         return self._kept[id(layer)][1:]
 
     def convolve(self, x: Tensor, layer: Layer | TrainedLayer) -> Tensor:

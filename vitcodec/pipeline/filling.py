@@ -29,7 +29,7 @@ def _pull_push(x: np.ndarray, received: np.ndarray) -> np.ndarray:
     padding = ((0, h % 2), (0, w % 2))
     weight = np.pad(received.astype(float), padding)
     total = np.pad(x, (*padding, (0, 0)))
-    count = sum(weight[i::2, j::2] for i in (0, 1) for j in (0, 1))
+    count = weight[0::2, 0::2] + weight[0::2, 1::2] + weight[1::2, 0::2] + weight[1::2, 1::2]
     means = sum(total[i::2, j::2] for i in (0, 1) for j in (0, 1)) / np.maximum(count, 1)[..., None]
     coarse = _pull_push(means, count > 0)
     return np.where(received[..., None], x, _doubled(_doubled(coarse).swapaxes(0, 1)).swapaxes(0, 1)[:h, :w])

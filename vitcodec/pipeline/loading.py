@@ -47,7 +47,7 @@ def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = No
     def analyse(*maps: np.ndarray) -> list[np.ndarray]:
         return engine.run("analysis", *maps)
 
-    analysis = Analysis(analyse, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO, threads)
+    analysis = Analysis(analyse, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
     return Coder(
         Encoder(config, analysis, entropy, threads), Decoder(engine, entropy, model.dequantiser, threads), name
     )

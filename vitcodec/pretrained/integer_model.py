@@ -7,7 +7,7 @@ that of the analysis, in floating point, is the encoder's alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..integer.context import context_networks
 from ..integer.layers import Layers, from_tensors, to_tensors, under
 from ..integer.synthesis import SynthesisShape
 from ..reconstruction import LOG_LIMIT, Dequantiser
+from .config import tupled
 
 SYNTHESIS, CONTEXT = "synthesis", "context"  # prefixes of layers
 QUALITY_COUNT = 100
@@ -73,7 +74,7 @@ class IntegerModel:
         return synthesis_networks(self.synthesis, self.shape) | context_networks(self.context)
 
 
-_GROUPS = {"coding": CodingNumbers, "dequantiser": Dequantiser, "encoder": EncoderNumbers}
+_GROUPS: dict[str, Any] = {"coding": CodingNumbers, "dequantiser": Dequantiser, "encoder": EncoderNumbers}
 
 
 def to_bytes(model: IntegerModel) -> bytes:
@@ -96,15 +97,15 @@ def load(path: Path, shape: Mapping[str, Any], context: ContextConfig) -> Intege
         tensors = load_file(path)
         layers = from_tensors({k: v for k, v in tensors.items() if k.split(".")[0] in (SYNTHESIS, CONTEXT)})
         groups = {
-            group: kind(**{name: tensors[f"{group}.{name}"] for name in kind.__dataclass_fields__})
+            group: kind(**{name: tensors[f"{group}.{name}"] for name in (f.name for f in fields(kind))})
             for group, kind in _GROUPS.items()
         }
         model = IntegerModel(
             under(layers, SYNTHESIS),
-            SynthesisShape(**{k: tuple(v) if isinstance(v, list) else v for k, v in shape.items()}),
+            SynthesisShape(**tupled(shape)),
             under(layers, CONTEXT),
             context,
-            **groups,  # type: ignore[arg-type]
+            **groups,
         )
         _check_sizes(model)
     except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:

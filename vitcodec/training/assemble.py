@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..analysis import step_position
 from ..engines.onnx import GRAPHS, graphs_to_bytes
 from ..integer.catalogue import Network
-from ..integer.onnx_ops import build
+from ..integer.onnx_ops import graph_of
 from ..models import blocks
 from ..models.autoencoder import Autoencoder
 from ..models.blocks import RMSNorm
@@ -33,7 +33,7 @@ BANDS = ("low", *(f"details{level}" for level in range(1, LEVELS + 1)))
 
 def integer_graphs(networks: Mapping[str, Network]) -> dict[str, bytes]:
     """The ONNX graph of every network of integers."""
-    return {name: build(n.function, dict(n.inputs), list(n.outputs)) for name, n in networks.items()}
+    return {name: graph_of(network) for name, network in networks.items()}
 
 
 @torch.no_grad()

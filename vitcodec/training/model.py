@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from .. import wavelet
 from ..context.arithmetic import FloatArithmetic
 from ..context.density import RateEstimator
-from ..context.model import ContextModel
+from ..context.groups import PHASES
+from ..context.heads import ChannelCondition, ChannelConditionalHead, Residual
+from ..context.model import FLAG_INPUTS, ContextModel, DetailLevel
 from ..models import build_autoencoder
 from ..models.autoencoder import Autoencoder
 from ..pretrained.config import context_config
@@ -109,6 +111,35 @@ def load_grown(context: ContextModel, weights: Mapping[str, Tensor]) -> None:
             value = F.pad(value, (0, state[name].shape[1] - value.shape[1]))
         state[name] = value
     context.load_state_dict(state)
+
+
+@torch.no_grad()
+def dedicate_units(context: ContextModel) -> None:
+    """Let a hidden unit of each luma head with flags say that its block is flagged and all zero so far.
+
+    Then something must follow, which heads are slow to find out by themselves. In phases 1 to 3 the unit that matters
+    least becomes relu(flag - 3 * the sum of the block's magnitudes); nothing reads it before it is trained.
+    """
+    for level in (level for level in context.levels if isinstance(level, DetailLevel) and level.flags is not None):
+        n, size, width = level.luma.n, level.luma.size, level.enter.out_features
+        for k, (phase, head) in enumerate(zip(PHASES, level.luma.heads, strict=True)):
+            if not k:
+                continue
+            assert isinstance(head, ChannelConditionalHead)
+            enter, blocks = head.enter, [block for block in (head.body, *head.extra) if isinstance(block, Residual)]
+            conditions = [c.enter for c in head.conditionals if isinstance(c, ChannelCondition)]
+            readers: list[nn.Linear] = [head.leave, *(block.expand for block in blocks), *conditions]
+            read = sum((r.weight[:, : enter.out_features].norm(dim=0) for r in readers), torch.zeros(()))
+            unit = int((enter.weight.norm(dim=1) * read).argmin())
+            for layer in (enter, *(block.reduce for block in blocks)):
+                layer.weight[unit], layer.bias[unit] = 0, 0
+            for reader in readers:
+                reader.weight[:, unit] = 0
+            enter.weight[unit, -FLAG_INPUTS + FLAG_INPUTS // 2 - 1] = 1  # the luma flag in the middle of 3x3
+            for other in PHASES[:k]:
+                row, column = (size // 2 + other[d] - phase[d] for d in (0, 1))
+                first = width + (row * size + column) * 2 * n  # of the position's signed values, then magnitudes
+                enter.weight[unit, first + n : first + 2 * n] = -3
 
 
 @torch.no_grad()

@@ -39,9 +39,9 @@ def straight(x: Tensor) -> Tensor:
 class Gauge:
     """Measures the magnitudes of maps, channel by channel, while a network runs in floating point."""
 
-    def __init__(self, quantile: float):
+    def __init__(self, quantile: float, largest: dict[str, Tensor] | None = None):
         self.quantile = quantile
-        self.largest: dict[str, Tensor] = {}
+        self.largest = {} if largest is None else largest
 
     def __call__(self, name: str, x: Tensor) -> None:
         rows = x.detach().abs().flatten(0, -2)
@@ -120,8 +120,8 @@ class RoundedSynthesis(nn.Module):
             if isinstance(block, GatedBlock):
                 product = gauge.largest[f"{name}.product"] / (GATE_SCALE * scales[f"{name}.value"])
                 needed = product.max().log2() - np.log2(127)
-                shift = min(max(int(torch.ceil(needed)), PRODUCT_SHIFTS[0]), PRODUCT_SHIFTS[-1])
-                self.shape_of[name] = shift
+                whole = min(max(int(torch.ceil(needed)), PRODUCT_SHIFTS[0]), PRODUCT_SHIFTS[-1])
+                self.shape_of[name] = whole
         for name, scale in scales.items():
             self.register_buffer(f"scale_{name}".replace(".", "_"), scale)
         for name, source in self._sources():
@@ -210,8 +210,8 @@ class RoundedSynthesis(nn.Module):
     def forward(self, bands: Subbands, position: Tensor) -> Subbands:
         """As ConvSynthesis: coefficients in quantisation steps -> corrected ones."""
         ops, layers, shape = TorchOps(bands.low.device), self.layers(), self.shape
-        inputs = [input_features(c, position) for c in by_stride(bands)]
-        h4, h8, h16 = synthesis.down(ops, *inputs, layers, shape)
+        x4, x8, x16 = (input_features(c, position) for c in by_stride(bands))
+        h4, h8, h16 = synthesis.down(ops, x4, x8, x16, layers, shape)
         h16 = synthesis.middle(ops, h16, layers, shape)
         o4, o8, o16 = (y / FRACTION for y in synthesis.up(ops, h4, h8, h16, layers, shape))
         low, d1, d2, d3, d4 = bands
