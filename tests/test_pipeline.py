@@ -137,3 +137,40 @@ def test_torch_is_not_imported(folder):
         "assert 'torch' not in sys.modules and 'scipy' not in sys.modules, 'imported'\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (lambda graphs: graphs.pop("check"), "cannot be run"),
+        (lambda graphs: graphs.update(check=b"no graph"), "cannot be run"),
+        (lambda graphs: graphs.update(check=graphs["low.luma.0.0"]), "cannot be run"),
+    ],
+)
+def test_unusable_graphs_give_way_to_torch(folder, small, drawn, tmp_path, caplog, spoil, said):
+    import logging
+    import shutil
+
+    from vitcodec.engines.onnx import graphs_to_bytes, read_graphs
+
+    shutil.copytree(folder, tmp_path / "copy")
+    graphs = read_graphs(folder / "graphs.safetensors")
+    spoil(graphs)
+    (tmp_path / "copy" / "graphs.safetensors").write_bytes(graphs_to_bytes(graphs))
+    with caplog.at_level(logging.INFO, "vitcodec"):
+        codec = Codec.load(f"local-dir:{tmp_path / 'copy'}", "cpu")
+    assert codec._coder.engine == "torch" and said in caplog.text
+    data = small.encode(drawn, quality=30, **TOKENS)
+    np.testing.assert_array_equal(codec.decode(data).rgb, small.decode(data).rgb)
+
+
+def test_wrong_numbers_are_noticed(folder, monkeypatch, caplog):
+    import logging
+
+    from vitcodec.engines.onnx import OnnxEngine
+
+    run = OnnxEngine.run
+    monkeypatch.setattr(OnnxEngine, "run", lambda self, name, *maps: [y + 1 for y in run(self, name, *maps)])
+    with caplog.at_level(logging.INFO, "vitcodec"):
+        codec = Codec.load(f"local-dir:{folder}", "cpu")
+    assert codec._coder.engine == "torch" and "wrong numbers" in caplog.text

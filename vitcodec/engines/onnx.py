@@ -33,13 +33,18 @@ class OnnxEngine:
         self._others = ThreadPoolExecutor(threads - 1, "networks") if threads > 1 else None
 
     def run(self, network: str, *maps: np.ndarray) -> list[np.ndarray]:
-        """As Engine.run. Raises WeightsError for a graph that is missing or none."""
+        """As Engine.run. Raises WeightsError for a graph that is missing, none, or another network's."""
         session = self._sessions.get(network) or self._session(network)
-        feeds = {node.name: x for node, x in zip(session.get_inputs(), maps, strict=True)}
-        if self._others is not None and treats_rows(network):
-            ((name, rows),) = feeds.items()
-            return self._run_rows(session, name, rows)
-        return session.run(None, feeds)
+        try:
+            feeds = {node.name: x for node, x in zip(session.get_inputs(), maps, strict=True)}
+            if self._others is not None and treats_rows(network):
+                ((name, rows),) = feeds.items()
+                return self._run_rows(session, name, rows)
+            return session.run(None, feeds)
+        except MemoryError:
+            raise
+        except Exception as error:  # ONNX Runtime has no class of its own for it
+            raise _unusable(network, error) from error
 
     def _run_rows(self, session: onnxruntime.InferenceSession, name: str, rows: np.ndarray) -> list[np.ndarray]:
         count = rows.shape[2]
@@ -56,14 +61,20 @@ class OnnxEngine:
         options.log_severity_level = _QUIET
         options.inter_op_num_threads = 1
         options.intra_op_num_threads = 1 if treats_rows(network) else self.threads
+        # a session's idle threads would wait busily, beside the next session's work
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             graph = self.graphs[network]
             session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has no class of its own for graphs that it cannot read
-            summary = str(error).splitlines()[0]
-            raise WeightsError(f"the graph of {network} cannot be run ({summary}); reinstall the weights") from error
+            raise _unusable(network, error) from error
         self._sessions[network] = session
         return session
+
+
+def _unusable(network: str, error: Exception) -> WeightsError:
+    summary = str(error).splitlines()[0]
+    return WeightsError(f"the graph of {network} cannot be run ({summary}); reinstall the weights")
 
 
 def graphs_to_bytes(graphs: Mapping[str, bytes]) -> bytes:

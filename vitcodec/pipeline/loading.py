@@ -12,6 +12,7 @@ from ..coding.context_pass import Networks
 from ..coding.entropy import EntropyModel
 from ..engines import Engine
 from ..errors import WeightsError
+from ..integer import check
 from ..parallel import cores
 from ..pretrained import integer_model
 from ..pretrained.config import PretrainedConfig
@@ -60,7 +61,10 @@ def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threa
         try:
             from ..engines.onnx import GRAPHS, OnnxEngine, read_graphs
 
-            return OnnxEngine(read_graphs(config.folder / GRAPHS), threads), "onnxruntime"
+            engine = OnnxEngine(read_graphs(config.folder / GRAPHS), threads)
+            if check.passes(engine.run(check.NAME, check.sample())):
+                return engine, "onnxruntime"
+            problem = "onnxruntime gives wrong numbers on this processor"
         except ImportError as error:
             problem = f"onnxruntime cannot be used ({error})"
         except WeightsError as error:

@@ -19,6 +19,7 @@ from ..coding.maps import LookUp
 from ..coding.tables import CodingTables
 from ..context.config import ContextConfig
 from ..errors import WeightsError
+from ..integer import check
 from ..integer.catalogue import Network, synthesis_networks
 from ..integer.context import context_networks
 from ..integer.layers import Layers, from_tensors, to_tensors, under
@@ -71,7 +72,8 @@ class IntegerModel:
 
     def networks(self) -> dict[str, Network]:
         """Every network of integers, by name."""
-        return synthesis_networks(self.synthesis, self.shape) | context_networks(self.context)
+        own = synthesis_networks(self.synthesis, self.shape) | context_networks(self.context)
+        return {check.NAME: check.network(), **own}
 
 
 _GROUPS: dict[str, Any] = {"coding": CodingNumbers, "dequantiser": Dequantiser, "encoder": EncoderNumbers}
