@@ -37,11 +37,12 @@ from torch import Tensor
 
 from vitcodec.analysis import round_tokens
 from vitcodec.engines.onnx import GRAPHS, OnnxEngine, graphs_to_bytes, read_graphs
-from vitcodec.options import QUALITIES
+from vitcodec.options import QUALITIES, EncodeOptions
 from vitcodec.pipeline import loading
 from vitcodec.pretrained import integer_model
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.search.costs import DOWN, UP
+from vitcodec.search.efforts import EFFORTS
 from vitcodec.search.gradient import Gradient
 from vitcodec.search.moves import update
 from vitcodec.search.proposals import INPUTS, NETWORK, Proposals, by_stride, inputs, known_slopes
@@ -83,11 +84,12 @@ class Model:
         latents, original = self.analysis.with_coefficients(rgb, area, area, quality)
         return Target(original, latents, quality, [area]), round_tokens(latents, self.dead_zone)
 
-    def moved(self, target: Target, state: State, found: Subbands, weights: Weights) -> Subbands:
-        """Tokens after a round with such slopes."""
+    def moved(self, target: Target, state: State, found: Subbands, weights: Weights, round: int) -> Subbands:
+        """Tokens after a round, counted from 0, with such slopes."""
         neighbourhood = SQUARED_ERROR.neighbourhood(self.evaluate.step(target.quality))
         flag_bits = self.evaluate.entropy.tables.flag_bits
-        return update(state, found, weights.curvature, flag_bits, neighbourhood)
+        crowding = EFFORTS[EncodeOptions.effort].crowding[round]
+        return update(state, found, weights.curvature, flag_bits, neighbourhood, crowding)
 
 
 def matters(state: State, found: Subbands, curvature: np.ndarray) -> Subbands:
@@ -105,17 +107,17 @@ def samples(model: Model, source: Gradient, rgb: np.ndarray, quality: int, propo
     """What is trained on: the states of a crop's rounds."""
     target, tokens = model.start(rgb, quality)
     weights, out = model.evaluate.weights(quality), []
-    for _ in range(ROUNDS):
+    for k in range(ROUNDS):
         state = model.evaluate(target, tokens)
         true, known = source(target, state, weights), known_slopes(state, weights)
         sample = dict(zip(INPUTS, inputs(target, state), strict=True))
         weight = matters(state, true, weights.curvature)
         for name, bands in (("true", true), ("known", known), ("weight", weight)):
-            sample |= {f"{name}{k}": m for k, m in enumerate(by_stride(bands))}
+            sample |= {f"{name}{i}": m for i, m in enumerate(by_stride(bands))}
         out.append({name: np.clip(m, -6e4, 6e4).astype(np.float16) for name, m in sample.items()})
         if len(out) < ROUNDS:
             found = proposals(target, state, weights) if proposals else true
-            tokens = model.moved(target, state, found, weights)
+            tokens = model.moved(target, state, found, weights, k)
     return out
 
 
@@ -288,7 +290,8 @@ def proposals_of(net: ProposalNetwork, threads: int) -> Proposals:
 def measure(arguments: argparse.Namespace) -> None:
     model = Model(arguments.model, arguments.threads)
     true, known = Gradient(model.numbers), Proposals(None)
-    sources: dict[str, list[Slopes]] = {"known 1": [known], "true 1": [true], "true 2": [true, true]}
+    sources: dict[str, list[Slopes]] = {f"known {n}": [known] * n for n in (1, 2, 3)}
+    sources |= {f"true {n}": [true] * n for n in (1, 2)}
     if arguments.net:
         net = proposals_of(load_net(arguments.net), arguments.threads)
         sources |= {f"proposals {n}": [net] * n for n in (1, 2, 3)} | {"2 + true 1": [net, net, true]}
@@ -306,7 +309,7 @@ def measure(arguments: argparse.Namespace) -> None:
                     if key not in done:
                         state = done[key[:-1]]
                         found = rounds[n](target, state, weights)
-                        done[key] = model.evaluate(target, model.moved(target, state, found, weights))
+                        done[key] = model.evaluate(target, model.moved(target, state, found, weights, n))
                 row.append(100 * (done[tuple(map(id, rounds))].cost / first.cost - 1))
             rows.append(row)
         means = dict(zip(sources, np.mean(rows, 0).round(2).tolist(), strict=True))

@@ -245,20 +245,23 @@ def test_tiles_are_costed_by_themselves(rich, target, tokens):
 
 
 @pytest.mark.parametrize(
-    ("side", "outer", "where"),
+    ("side", "outer", "crowding", "where"),
     [
-        (3, 0.0, [(2, 2), (2, 6), (3, 3), (3, 7), (4, 4)]),
+        (3, 1.0, None, [(2, 2), (2, 6), (3, 3), (3, 7), (4, 4), (4, 5)]),
+        (5, 1.0, 0.0, [(2, 2), (2, 6), (3, 3), (3, 7), (4, 4), (4, 5)]),
+        (3, 1.0, 0.6, [(2, 2), (2, 6), (3, 7), (4, 4), (4, 5)]),
+        (3, 0.0, 1.0, [(2, 2), (2, 6), (3, 3), (3, 7), (4, 4)]),
         # (3, 3) has a corner whose gain is more than twice its own, (3, 7) has not
-        (3, 0.5, [(2, 2), (2, 6), (3, 7), (4, 4)]),
-        (3, 1.0, [(2, 2), (2, 6), (4, 4)]),
-        (5, 1.0, [(4, 4)]),
+        (3, 0.5, 1.0, [(2, 2), (2, 6), (3, 7), (4, 4)]),
+        (3, 1.0, 1.0, [(2, 2), (2, 6), (4, 4)]),
+        (5, 1.0, 1.0, [(4, 4)]),
     ],
 )
-def test_only_the_best_update_of_a_neighbourhood_is_made(side, outer, where):
+def test_only_the_best_update_of_a_neighbourhood_is_made(side, outer, crowding, where):
     gain = np.zeros((7, 9), np.float32)
     for y, x, bits in [(2, 2, 3.0), (3, 3, 2.0), (4, 4, 5.0), (4, 5, 4.5), (2, 6, 4.0), (3, 7, 3.5)]:
         gain[y, x] = bits
-    chosen = (gain > 0) & (gain >= moves.best_near(gain, side, outer))
+    chosen = (gain > 0) & (gain >= moves.best_near(gain, side, outer, crowding))
     assert list(zip(*np.nonzero(chosen), strict=True)) == where
 
 

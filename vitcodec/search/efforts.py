@@ -13,6 +13,9 @@ class SearchConfig:
     gradients: int  # rounds by the true gradient after them
     fit_scales: bool  # whether the entropy coder fits scale offsets to the picture
     unchecked_rounds: int = 8  # a last round is taken without checking its cost in searches of at most so many rounds
+    # the factor on neighbours' gains (moves.update) in the first, second and all later rounds: the first has most to
+    # gain, and what it makes too many of the later ones take back
+    crowding: tuple[float | None, ...] = (None, 0.0, 0.4)
     # after the first rounds by gradient a share of the updates, at random, is skipped: made together, they would go
     # back and forth
     skip_after: int = 2  # rounds by gradient

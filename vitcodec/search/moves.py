@@ -29,16 +29,19 @@ def update(
     curvature: np.ndarray,
     flag_bits: np.ndarray,
     neighbourhood: tuple[int, float],
+    crowding: float | None = 1.0,
     threads: int = 1,
 ) -> Subbands:
     """The tokens after one round of updates, int32.
 
     slopes: float32, of each token, the bits that all but itself would add per change by one. curvature: (5, 9), as
-    Weights. flag_bits: as CodingTables. neighbourhood: as SearchTuning.neighbourhood gives it.
+    Weights. flag_bits: as CodingTables. neighbourhood: as SearchTuning.neighbourhood gives it. crowding: the factor, 0
+    to 1, on the gains of neighbours that an update has to exceed; at 0 it has to be the best of its place alone; None:
+    all updates are made.
     """
 
     def work(level: int) -> np.ndarray:
-        return _update_level(state, level, slopes[level], curvature[level], flag_bits, neighbourhood)
+        return _update_level(state, level, slopes[level], curvature[level], flag_bits, (*neighbourhood, crowding))
 
     # the finest first: it takes as long as all others
     details = each(work, [*range(1, LEVELS + 1), 0], threads)
@@ -51,7 +54,7 @@ def _update_level(
     slope: np.ndarray,
     curvature: np.ndarray,
     flag_bits: np.ndarray,
-    neighbourhood: tuple[int, float],
+    near: tuple[int, float, float | None],
 ) -> np.ndarray:
     out = state.tokens[level].copy()
     flags = state.flags.get(level)
@@ -59,7 +62,7 @@ def _update_level(
         if flags is None:
             place = (0, slice(None), slice(None), channels)
             own, up = _changes(state.changes[level][place], slope[place], curvature[channels])
-            limit = best_near(np.maximum(_best(own), 0), *neighbourhood)
+            limit = best_near(np.maximum(_best(own), 0), *near)
             out[place] += _steps(own, up, limit)
             continue
         # only values of flagged blocks can change: blocks are gathered, (n, 2, 2, c)
@@ -77,9 +80,9 @@ def _update_level(
         emptying += _saved_by_flags(state, level, flag_bits)[y, x, k]
         emptying *= EMPTYING * (np.abs(q).reshape(len(q), -1).sum(1) > 1)  # a last 1 is an update like others
         gain[y, :, x] = np.maximum(np.maximum(_best(own), 0), emptying[:, None, None])
-        limit = best_near(gain.reshape(2 * h, 2 * w), *neighbourhood).reshape(h, 2, w, 2)[y, :, x]
+        limit = best_near(gain.reshape(2 * h, 2 * w), *near).reshape(h, 2, w, 2)[y, :, x]
         q += _steps(own, up, limit)
-        q[(emptying > 0) & (emptying >= limit.max((1, 2)))] = 0
+        q[(emptying > 0) & (emptying >= np.maximum(limit, gain[y, :, x]).max((1, 2)))] = 0
         tokens[block] = q
     return out
 
@@ -126,19 +129,19 @@ def _saved_by_flags(state: State, level: int, flag_bits: np.ndarray) -> np.ndarr
     return np.stack((saved[..., 0] + beside - alone, np.where(luma, saved[..., 2], saved[..., 1])), -1)
 
 
-def best_near(gain: np.ndarray, side: int, outer: float) -> np.ndarray:
-    """What a gain must reach to be the best of its neighbourhood, (H, W), for gains (H, W) of at least 0.
+def best_near(gain: np.ndarray, side: int, outer: float, crowding: float | None = 1.0) -> np.ndarray:
+    """What an update has to gain to be made, (H, W), where gains of at least 0 are possible, (H, W).
 
     side: of the square of neighbours, odd. outer: the factor, 0 to 1, on the gains of neighbours beyond the four next
-    ones; at 0 only these count.
+    ones; at 0 only these count. crowding: as `update`.
     """
+    if crowding is None:
+        return np.zeros_like(gain)
     best = gain.copy()
-    for axis in (0, 1):
-        np.maximum(best, _largest(gain, 3, axis), out=best)
-    if outer > 0:
-        wide = _largest(_largest(gain, side, 0), side, 1)
-        wide *= outer
-        np.maximum(best, wide, out=best)
+    for axis in (0, 1) if crowding > 0 else ():
+        np.maximum(best, crowding * _largest(gain, 3, axis), out=best)
+    if outer * crowding > 0:
+        np.maximum(best, outer * crowding * _largest(_largest(gain, side, 0), side, 1), out=best)
     return best
 
 

@@ -47,7 +47,8 @@ class Search:
             if falling:
                 best, lowest = tokens, state.cost
             slopes = self._source(k)(target, state, weights)
-            after = update(state, slopes, weights.curvature, flag_bits, neighbourhood, threads)
+            crowding = config.crowding[min(k, len(config.crowding) - 1)]
+            after = update(state, slopes, weights.curvature, flag_bits, neighbourhood, crowding, threads)
             if (kept := config.kept(k)) < 1:
                 after = skip_at_random(after, tokens, kept, rng)
             tokens = after
