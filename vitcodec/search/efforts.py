@@ -14,8 +14,9 @@ class SearchConfig:
     fit_scales: bool  # whether the entropy coder fits scale offsets to the picture
     unchecked_rounds: int = 8  # a last round is taken without checking its cost in searches of at most so many rounds
     # the factor on neighbours' gains (moves.update) in the first, second and all later rounds: the first has most to
-    # gain, and what it makes too many of the later ones take back
-    crowding: tuple[float | None, ...] = (None, 0.0, 0.4)
+    # gain, and what it makes too many of the later ones take back. The more the synthesis corrects, the higher these
+    # have to be: they are chosen for a model
+    crowding: tuple[float | None, ...] = (0.4, 0.4, 1.0)
     # after the first rounds by gradient a share of the updates, at random, is skipped: made together, they would go
     # back and forth
     skip_after: int = 2  # rounds by gradient
