@@ -39,6 +39,10 @@ class Analysis:
 
     def latents(self, rgb: np.ndarray, area: Area, whole: Area, quality: int) -> Subbands:
         """rgb: (H, W, 3) uint8, the whole picture -> latents of an area in steps, not rounded, float32 (1, h, w, C)."""
+        return self.with_coefficients(rgb, area, whole, quality)[0]
+
+    def with_coefficients(self, rgb: np.ndarray, area: Area, whole: Area, quality: int) -> tuple[Subbands, Subbands]:
+        """As latents -> the latents, and the wavelet coefficients in steps that they were made of."""
         around = area.grown(self.halo, whole)
         bands = forward(pixels(rgb, around))
         step = np.float32(1 / self.steps[quality - 1])
@@ -46,7 +50,8 @@ class Analysis:
         corrected = self.network(*bands, self.positions[quality - 1 : quality])
         gains = self.gains[quality - 1]
         low, *details = (t * gains[level, : t.shape[-1]] for level, t in enumerate(corrected))
-        return crop(Subbands(low, tuple(details)), area.within(around))
+        inner = area.within(around)
+        return crop(Subbands(low, tuple(details)), inner), crop(bands, inner)
 
 
 def pixels(rgb: np.ndarray, area: Area) -> np.ndarray:

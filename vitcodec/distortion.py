@@ -7,8 +7,6 @@ same measure in dB for reports.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from .metrics import MS_SSIM_SIDE, ms_ssim, ms_ssim_decibels, ms_ssim_tensor, psnr
 from .quality import lagrangian
+from .search.tuning import SQUARED_ERROR, SearchTuning
 from .tiles import SITE
 
 # 8-bit levels: erased pixels count as at this step at least, or at fine steps they would be nearly all of the loss
@@ -23,38 +22,6 @@ ERASED_STEP = 64.0
 # mean squared 8-bit levels that equal 1 - MS-SSIM: the ratio of CompressAI's two series of Lagrangians (J. Begaint et
 # al., 2020)
 MS_SSIM_UNIT = 1300.0
-
-
-@dataclass(frozen=True)
-class SearchTuning:
-    """How the RDO search weighs a distortion, and how densely it makes its updates."""
-
-    # multiplier on D at a step of 26; less than in training: a finer step with more zeros beats a coarser step
-    weight: float
-    power: float  # of step / 26, by which the multiplier changes with the step
-    # bits a pixel: a last round that started from a higher cost is taken without checking its own cost
-    check_threshold: float
-    wide_step: float  # 8-bit levels: at coarser steps the best update in 5x5 sites is made, at others in 3x3
-    # 8-bit levels: the steps at which the corners of the 3x3 sites count not at all and in full, in between in part;
-    # None: always in full
-    corner_steps: tuple[float, float] | None
-
-    MIDDLE: ClassVar[float] = 26.0
-
-    def weight_at(self, step: float) -> float:
-        """The multiplier on D at a step in 8-bit levels."""
-        return self.weight * (step / self.MIDDLE) ** self.power
-
-    def neighbourhood(self, step: float) -> tuple[int, float]:
-        """The square of sites in which one update is made.
-
-        Its side, and the factor, 0 to 1, on the gains of the sites in it that are not next to the middle.
-        """
-        side = 5 if step > self.wide_step else 3
-        if self.corner_steps is None:
-            return side, 1.0
-        none, full = self.corner_steps
-        return side, min(max((step - none) / (full - none), 0.0), 1.0)
 
 
 class Distortion(ABC):
@@ -93,7 +60,7 @@ class SquaredError(Distortion):
     """The squared error of RGB; PSNR in reports."""
 
     name, title = "psnr", "PSNR"
-    search = SearchTuning(weight=0.75, power=-0.2, check_threshold=0.25, wide_step=80.0, corner_steps=(26.0, 42.0))
+    search = SQUARED_ERROR
     compared = 27.0, 46.0
 
     def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from .options import QUALITIES
+from .search.tuning import LAGRANGIAN as LAGRANGIAN
 from .subbands import Subbands
 
 COARSEST, FINEST = 200.0, 3.0  # the step in 8-bit levels at quality 1 and 100
 _STEP_0, _STEP_1 = 5.0, 140.0  # the steps at position 0 and 1
-LAGRANGIAN = 0.8 * 6 / math.log(2)  # bits per squared error of one step: 6 / ln 2 by high-rate theory, times 0.8
 
 
 @dataclass(frozen=True)

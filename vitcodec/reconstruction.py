@@ -144,7 +144,7 @@ class Reconstruction:
         """(16 h, 16 w, 3) uint8."""
         # the wavelet sees less than the network
         around = area.grown(MARGIN, self.whole)
-        bands = self._corrected(around)
+        bands = self.corrected(around)
         qualities = self._qualities(around)
         planes = [
             fixed_point.planar(self.dequantiser.levels(band, spread(qualities, band.shape[1] // around.h)))
@@ -194,8 +194,8 @@ class Reconstruction:
         ]
         return Subbands(bands[0], tuple(bands[1:]))
 
-    def _corrected(self, area: Area) -> list[np.ndarray]:
-        """The coefficients of an area after the network: the low band, then details, the finest first."""
+    def corrected(self, area: Area) -> list[np.ndarray]:
+        """The coefficients of an area after the network, 64ths of a step: the low band, then details, finest first."""
         around = area.grown(MARGIN, self.whole)
         h4, h8, _ = self._features(around, self._down_block, self._down)
         (h16,) = self._features(around, self._middle_block, self._middle)

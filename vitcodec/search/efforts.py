@@ -1,0 +1,47 @@
+"""What each --effort does: rounds of proposals, which need no torch, then rounds with the true gradient, which do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """The search of one effort."""
+
+    proposals: int  # rounds of updates by learned proposals; with none and no gradients, values are only rounded
+    gradients: int  # rounds by the true gradient after them
+    fit_scales: bool  # whether the entropy coder fits scale offsets to the picture
+    unchecked_rounds: int = 8  # a last round is taken without checking its cost in searches of at most so many rounds
+    # the factor on neighbours' gains (moves.update) in the first, second and all later rounds: the first has most to
+    # gain, and what it makes too many of the later ones take back. The more the synthesis corrects, the higher these
+    # have to be: they are chosen for a model
+    crowding: tuple[float | None, ...] = (0.4, 0.4, 1.0)
+    # after the first rounds by gradient a share of the updates, at random, is skipped: made together, they would go
+    # back and forth
+    skip_after: int = 2  # rounds by gradient
+    skip_share: float = 0.32
+    skip_growth: float = 0.01  # of the share, by round
+
+    @property
+    def rounds(self) -> int:
+        """All rounds."""
+        return self.proposals + self.gradients
+
+    def kept(self, round: int) -> float:
+        """The share of updates that is made in a round, counted from 0."""
+        skipping = round - self.proposals - self.skip_after
+        return 1.0 if skipping < 0 else 1 - self.skip_share - self.skip_growth * skipping
+
+
+EFFORTS = {
+    1: SearchConfig(proposals=0, gradients=0, fit_scales=False),
+    2: SearchConfig(proposals=1, gradients=0, fit_scales=True),
+    3: SearchConfig(proposals=3, gradients=0, fit_scales=True),
+    4: SearchConfig(proposals=2, gradients=1, fit_scales=True),
+    5: SearchConfig(proposals=2, gradients=2, fit_scales=True),
+    6: SearchConfig(proposals=2, gradients=4, fit_scales=True),
+    7: SearchConfig(proposals=2, gradients=8, fit_scales=True),
+    8: SearchConfig(proposals=2, gradients=18, fit_scales=True),
+    9: SearchConfig(proposals=2, gradients=38, fit_scales=True),
+}

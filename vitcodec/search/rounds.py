@@ -1,0 +1,72 @@
+"""The search: rounds of updates from rounded tokens on, the best of which is kept.
+
+J = lambda D + R is true in every round: the decoder's integers and the coder's tables, forward. What differs is where
+slopes come from: proposals.py, or the gradient (gradient.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..subbands import Subbands
+from ..tiles import SITE
+from .efforts import SearchConfig
+from .moves import skip_at_random, update
+from .state import Evaluator, State, Target, Weights
+
+SEED = 0  # of what is skipped: the same picture gives the same file
+
+# what a change of each token adds to J, but for the token's own bits
+Slopes = Callable[[Target, State, Weights], Subbands]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search of one effort. gradients: needed where the configuration has rounds by gradient."""
+
+    evaluate: Evaluator
+    config: SearchConfig
+    proposals: Slopes
+    gradients: Slopes | None = None
+
+    def __call__(self, target: Target, tokens: Subbands) -> Subbands:
+        """Tokens of the target's area, int32 -> better ones."""
+        config, tuning = self.config, self.evaluate.tuning
+        if not config.rounds:
+            return tokens
+        step, weights = self.evaluate.step(target.quality), self.evaluate.weights(target.quality)
+        neighbourhood, rng = tuning.neighbourhood(step), np.random.default_rng(SEED)
+        flag_bits, threads = self.evaluate.entropy.tables.flag_bits, self.evaluate.threads
+        best, lowest, falling = tokens, float("inf"), False
+        for k in range(config.rounds):
+            state = self.evaluate(target, tokens)
+            falling = state.cost < lowest
+            if falling:
+                best, lowest = tokens, state.cost
+            slopes = self._source(k)(target, state, weights)
+            crowding = config.crowding[min(k, len(config.crowding) - 1)]
+            after = update(state, slopes, weights.curvature, flag_bits, neighbourhood, crowding, threads)
+            if (kept := config.kept(k)) < 1:
+                after = skip_at_random(after, tokens, kept, rng)
+            tokens = after
+        rows, columns = tokens.grid
+        if falling and self._needs_no_check(lowest, rows * columns * SITE**2):
+            return tokens
+        return tokens if self.evaluate(target, tokens).cost < lowest else best
+
+    def _source(self, round: int) -> Slopes:
+        if round < self.config.proposals:
+            return self.proposals
+        assert self.gradients is not None
+        return self.gradients
+
+    def _needs_no_check(self, cost: float, pixels: int) -> bool:
+        """Whether one more round is certain to lower the cost.
+
+        Updates raised it for flat pictures, at coarse steps and in long searches alone.
+        """
+        config = self.config
+        return config.rounds <= config.unchecked_rounds and cost > self.evaluate.tuning.check_threshold * pixels
