@@ -19,6 +19,7 @@ from ..context.arithmetic import FloatArithmetic
 from ..context.config import ContextConfig
 from ..context.heads import ChannelConditionalHead, FourPhaseContext, Head, Residual
 from ..context.model import ContextModel, DetailLevel
+from ..context.phases import known_places
 from ..integer.context import ENTER, LEAVE, condition
 from ..integer.layers import Layer, Layers
 from ..layers import local_contrast
@@ -92,7 +93,7 @@ class _Filling:
         weight[:, end:] *= FLAG_INPUT
         for channels, places in reversed(looked_up):
             start = end - 2 * channels * places
-            positive, negative = weight[:, start:end].reshape(-1, places, channels, 2).unbind(3)
+            positive, negative = weight[:, start:end].reshape(len(weight), places, channels, 2).unbind(3)
             # p and n, logarithms of positive and negative part, are (magnitude +- signed) / 2
             both = torch.stack(((positive - negative) / 2, (positive + negative) / 2), 2)
             weight[:, start:end] = LOG_UNIT * both.reshape(len(weight), -1)
@@ -137,7 +138,7 @@ class _Filling:
 
     def phases(self, network: str, phases: FourPhaseContext, other: LookedUp, flags: int) -> None:
         for k, head in enumerate(phases.heads):
-            own = [(phases.n, phases.size**2)] if k else []
+            own = [(phases.n, len(phases.places(k)))]
             self.head(f"{network}.{k}", cast(Head, head), [*own, *other], flags)
 
     def level(self, level: DetailLevel) -> None:
@@ -146,8 +147,8 @@ class _Filling:
         if level.flags is not None:
             flags = 2 * 9
             for k, head in enumerate(level.flags.heads):
-                around = 2 * level.flags.SIZE**2 if k else 0
-                self.head(f"{network}.flags.{k}", cast(Head, head), parent, around, FLAG_UNIT)
+                around = 2 * len(known_places(k, level.flags.SIZE))
+                self.head(f"{network}.flags.{k}", cast(Head, head), [(3, 36), *parent], around, FLAG_UNIT)
         blocks = [level.body, *(cast(Residual, block) for block in level.extra)]
         self.stack(f"{network}.features", level.enter, blocks, [(3, 36), *parent], flags)
         self.phases(f"{network}.luma", level.luma, [], flags)
