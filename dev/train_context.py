@@ -40,7 +40,7 @@ from vitcodec.layers import depth_to_space
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.loading import own_name, stored_name
 from vitcodec.subbands import LEVELS, Subbands
-from vitcodec.training.model import Average, dedicate_units, load_grown
+from vitcodec.training.model import Average, dedicate_overdue_units, dedicate_units, load_grown
 from vitcodec.training.optimiser import optimisers
 from vitcodec.training.package import FLOAT_CONTEXT
 
@@ -160,6 +160,8 @@ def train(arguments: argparse.Namespace) -> None:
     load_grown(context, start_from)
     if arguments.dedicate:
         dedicate_units(context)
+    if arguments.overdue:
+        dedicate_overdue_units(context)
     held = load_tokens([arguments.tokens / VALIDATION])
     held = held[0].map(lambda t: t.to(device)), held[1].to(device)
     if arguments.levels:
@@ -278,6 +280,9 @@ def main() -> None:
         "--init", type=Path, help="average.safetensors of an earlier run, in place of shipped weights"
     )
     training.add_argument("--dedicate", action="store_true", help="first let a unit of each luma head see empty blocks")
+    training.add_argument(
+        "--overdue", action="store_true", help="first let a unit of each condition see overdue blocks"
+    )
     training.add_argument("--levels", type=lambda text: [int(n) for n in text.split(",")], help="1,2; otherwise all")
     training.add_argument("--flags-only", action="store_true", help="train the flags' heads alone")
     training.add_argument("--lr", type=float, default=3e-4, help="of weights that were trained before")

@@ -66,8 +66,18 @@ def extremes() -> Subbands:
     )
 
 
+def overdue() -> Subbands:
+    """Blocks with values in the last phase alone, and not in its first channel."""
+    rng, tokens = np.random.default_rng(4), sparse_tokens()
+    for level in (1, 2):
+        tokens[level][...] = 0
+        last = tokens[level][:, 1::2, ::2, 1:3]
+        last[...] = rng.choice([-3, -1, 0, 0, 0, 1, 2, 3], last.shape)
+    return tokens
+
+
 @pytest.mark.parametrize(
-    "tokens", [sparse_tokens(), sparse_tokens(2, 2, 1), full(0), full(-7), extremes()], ids=range(5)
+    "tokens", [sparse_tokens(), sparse_tokens(2, 2, 1), full(0), full(-7), extremes(), overdue()], ids=range(6)
 )
 def test_tokens_come_back(model, tokens):
     point = model.point(QUALITY)
@@ -103,7 +113,8 @@ def test_predictions_are_close_to_those_of_the_float_model(flagged):
     values, flags = 0.0, 0.0
     for level in range(5):
         mean, scale, shape = (torch.from_numpy(m[level]).float() for m in (maps.mean, maps.scale, maps.shape))
-        cost = bits(floats[level], mean / MEAN_UNIT, SCALE_LOW + scale * LOG_SCALE_UNIT, shape * SHAPE_UNIT)
+        symbols = torch.from_numpy(maps.symbols[level]).float()
+        cost = bits(symbols, mean / MEAN_UNIT, SCALE_LOW + scale * LOG_SCALE_UNIT, shape * SHAPE_UNIT)
         if level in maps.logits:
             known = torch.from_numpy(block_flags(tokens[level])).float()
             known = known.view(1, *maps.logits[level].shape[1:3], 2)

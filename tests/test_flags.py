@@ -13,12 +13,12 @@ from vitcodec.context.density import RateEstimator, flag_bits
 from vitcodec.context.groups import FLAGGED_LEVELS, CodingGroup, FlagGroup, block_flags
 from vitcodec.context.heads import neighbourhood
 from vitcodec.context.model import ContextModel
-from vitcodec.context.phases import PHASES, known_places
+from vitcodec.context.phases import PHASES, known_places, overdue_symbols, overdue_values
 from vitcodec.models.summary import table_of
 from vitcodec.pretrained.config import context_config
 from vitcodec.pretrained.presets import PRESETS
 from vitcodec.subbands import Subbands
-from vitcodec.training.model import dedicate_units, load_grown
+from vitcodec.training.model import dedicate_overdue_units, dedicate_units, load_grown
 
 SMALL = ContextConfig(
     features=(8, 8, 8, 8), heads=(8, 8, 8, 8), low_head=8, conditional=8, extra_blocks=(0, 1, 1, 1), flags=True
@@ -274,6 +274,63 @@ def test_a_dedicated_unit_says_that_a_flagged_block_is_empty_so_far(index):
             assert torch.equal(hidden[k][:, unit], empty[flagged].float())
         empty &= (luma[:, i::2, j::2] == 0).all(-1)
     assert not empty[flagged].any()
+
+
+def overdue_groups(context: ContextModel, tokens: Subbands) -> list[tuple[CodingGroup, torch.Tensor]]:
+    found = []
+
+    def coder(group: CodingGroup | FlagGroup, parameters: torch.Tensor) -> torch.Tensor:
+        if isinstance(group, CodingGroup) and group.overdue is not None:
+            found.append((group, parameters))
+        return group.gather(tokens)
+
+    run(context, tokens, coder)
+    return found
+
+
+def test_blocks_are_overdue_when_little_is_left_to_be_not_zero():
+    tokens = sparse_tokens(density=0.1)
+    groups = overdue_groups(model(), tokens)
+    assert [(g.level, g.phase, g.channels.start) for g, _ in groups] == [(l, (1, 0), c) for l in (2, 1) for c in (1, 2)]
+    for group, _ in groups:
+        luma = tokens[group.level][0, ..., :3].clone()
+        flagged = block_flags(tokens[group.level])[0, ..., 0]
+        luma[1::2, 0::2, group.channels.start :] = 0  # what is left to be coded
+        nothing = ~block_flags(torch.nn.functional.pad(luma, (0, 6))[None])[0, ..., 0]
+        assert torch.equal(group.overdue[0, ..., 0] & flagged, nothing & flagged) and (nothing & flagged).any()
+
+
+def test_symbols_of_overdue_values_are_a_permutation():
+    values = torch.arange(-5, 6)
+    symbols = overdue_symbols(values)
+    assert symbols.tolist() == [-5, -4, -3, -2, -1, 2, 0, 1, 3, 4, 5]
+    assert torch.equal(overdue_values(symbols), values)
+
+
+def test_overdue_values_cost_what_their_symbols_do():
+    tokens, context = sparse_tokens(density=0.1), model()
+    groups = overdue_groups(context, tokens)
+    meter = estimator(context, tokens)
+    collected = [q for q, *_ in meter.collected]
+    for group, _ in groups:
+        q = group.gather(tokens)
+        symbols = torch.where(group.overdue, overdue_symbols(q), q).flatten(1)
+        assert any(c.shape == symbols.shape and torch.equal(c, symbols) for c in collected)
+
+
+def test_a_dedicated_unit_moves_predictions_of_overdue_values():
+    context, tokens = model(), sparse_tokens(density=0.1)
+    for module in context.modules():
+        if getattr(module, "overdue", False):
+            for condition in module.conditionals:
+                torch.nn.init.zeros_(condition.leave.weight)
+    before = overdue_groups(context, tokens)
+    dedicate_overdue_units(context)
+    for (group, a), (_, b) in zip(before, overdue_groups(context, tokens), strict=True):
+        flagged = block_flags(tokens[group.level])[..., 0]
+        change = (b - a)[flagged]
+        overdue = group.overdue[..., 0][flagged].float()[:, None]
+        assert torch.allclose(change, overdue * torch.tensor([-0.5, -1.0, 0.0]), atol=1e-5)
 
 
 def test_everything_that_codes_flags_learns():

@@ -19,7 +19,7 @@ from vitcodec import options
 from vitcodec.analysis import forward, round_tokens
 from vitcodec.coding.context_pass import Networks
 from vitcodec.coding.entropy import EntropyModel
-from vitcodec.coding.groups import block_flags
+from vitcodec.coding.groups import Group, block_flags
 from vitcodec.coding.maps import log_thresholds
 from vitcodec.coding.tables import logistic_flags
 from vitcodec.context.config import ContextConfig
@@ -415,3 +415,25 @@ def test_rounds_of_proposals_need_no_torch(rich, tmp_path):
     graphs = read_graphs(tmp_path / GRAPHS) | {NETWORK: graph(ProposalNetwork((8, 8, 12)))}
     (tmp_path / GRAPHS).write_bytes(graphs_to_bytes(graphs))
     subprocess.run([sys.executable, "-c", FORWARD, str(tmp_path)], check=True)
+
+
+def test_changes_of_overdue_values_are_those_of_their_symbols():
+    rng, model = np.random.default_rng(0), small_model(0.0)
+    costs, values = StepCosts(model.coding.tables()), np.arange(-3, 4)
+    tokens = Subbands(
+        np.zeros((1, 2, 2, 3), np.int32), tuple(np.zeros((1, 2 << k, 2 << k, 9), np.int32) for k in range(3, -1, -1))
+    )
+    places = np.arange(len(values))[:, None]
+    overdue = np.ones(len(values), bool)
+    parameters = rng.integers(-9, 9, (3, len(values))).astype(np.int32)
+
+    def changes(step: int) -> np.ndarray:
+        moved = tokens.map(np.copy)
+        moved[1].reshape(-1, 9)[: len(values), 2] = values + step
+        coder = CostCoder(moved, model.coding.base_scales[0].astype(np.int32), costs)
+        coder.values(Group(1, slice(2, 3), places, overdue), parameters.copy())
+        return coder.changes[1].reshape(-1, 9, 3)[: len(values), 2]
+
+    bits, up, down = changes(0).T
+    np.testing.assert_allclose(up, changes(1)[:, BITS] - bits, atol=1e-4)
+    np.testing.assert_allclose(down, changes(-1)[:, BITS] - bits, atol=1e-4)

@@ -15,7 +15,7 @@ from ..engines import Engine
 from ..integer.context import condition
 from ..subbands import LEVELS, Subbands
 from .groups import Group, level_grid
-from .maps import LookUp, as_rows
+from .maps import FLAG_INPUT, LookUp, as_rows
 
 Channels = Sequence[int]  # of each group of channels that are coded together
 ValueCoder = Callable[[Group, np.ndarray], np.ndarray]  # Coder.values
@@ -52,10 +52,12 @@ class Networks:
         first: int,
         channels: Channels,
         places: np.ndarray,
+        empty: np.ndarray | None = None,
     ) -> np.ndarray:
         """Run a head, and code its groups of channels one after another.
 
         rows: (n, c), its inputs at n sites. first: the level's channel that it begins with; places: (n, P), as Group.
+        empty: (n,) bool, as ChannelConditionalHead.code in context/heads.py.
         Returns the values, (P, sum of the channels, n).
         """
         count, each = len(rows), places.shape[1]
@@ -65,12 +67,17 @@ class Networks:
         sums, *inputs = self.run(head, rows)
         start, coded = 0, values[:0]
         for k, c in enumerate(channels):
+            overdue = None
             parameters = sums[:, 3 * each * start : 3 * each * (start + c)]
             if k:
                 decoded = self.look_up.values(coded)
                 inputs = [np.concatenate((*inputs, as_rows(decoded)), 1)]
-                parameters = parameters + self.run(condition(head, k), inputs[0])[0]
-            group = Group(level, slice(first + start, first + start + c), places)
+                known = inputs[0]
+                if empty is not None:
+                    overdue = empty = empty & ~coded.any(0)
+                    known = np.concatenate((known, overdue[:, None] * np.uint8(FLAG_INPUT)), 1)
+                parameters = parameters + self.run(condition(head, k), known)[0]
+            group = Group(level, slice(first + start, first + start + c), places, overdue)
             coded = coder(group, parameters.T.astype(np.int32, order="C"))
             values[:, start : start + c] = coded.reshape(each, c, count)
             start += c

@@ -118,6 +118,7 @@ class DetailPass:
         """Four phases of one part's values. decoded: their map, to be filled; other: what is decoded already."""
         groups = luma_channels(self.nets.config) if part == "luma" else chroma_channels(self.nets.config)
         block_y, block_x = self._at(blocks)
+        empty = np.ones(len(blocks), bool)
         for k, (i, j) in enumerate(PHASES):
             y, x = 2 * block_y + i, 2 * block_x + j
             known = decoded.known(size, block_y, block_x)
@@ -125,8 +126,10 @@ class DetailPass:
                 known.append(other.around(size, y, x))
             rows = gathered(features, [*known, *self._flags_at((block_y, block_x))])
             places = y * (2 * self.size[1]) + x
+            may_be = empty if self.flags is not None and k == len(PHASES) - 1 else None  # overdue
             head, code = f"level{self.level}.{part}.{k}", self.coder.values
-            values = self.nets.code(head, rows, code, self.level, channels.start, groups, places[:, None])[0]
+            values = self.nets.code(head, rows, code, self.level, channels.start, groups, places[:, None], may_be)[0]
+            empty &= ~values.any(0)
             put_rows(self.out[:, channels], places, values)
             decoded.put(y, x, self.nets.look_up.values(values))
             decoded.finish_phase()

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..context.phases import overdue_symbols, overdue_values
 from ..subbands import LEVELS, Subbands
 
 LUMA, CHROMA = slice(0, 3), slice(3, 9)  # channels of details
@@ -28,6 +29,21 @@ class Group:
     level: int  # 0: the low band; 1 (finest) to 4: details
     channels: slice
     places: np.ndarray
+    overdue: np.ndarray | None = None  # (N,) bool: which sites' blocks are overdue (context/phases.py); None: none
+
+    def symbols(self, values: np.ndarray) -> np.ndarray:
+        """What is coded in place of the group's values, (P * C, N) int32."""
+        return (
+            values if self.overdue is None else np.where(self.overdue, overdue_symbols(values), values).astype(np.int32)
+        )
+
+    def values(self, symbols: np.ndarray) -> np.ndarray:
+        """The inverse."""
+        return (
+            symbols
+            if self.overdue is None
+            else np.where(self.overdue, overdue_values(symbols), symbols).astype(np.int32)
+        )
 
     def gather(self, bands: Subbands) -> np.ndarray:
         """The group's values, (P * C, N), out of whole subbands (1, h, w, c)."""

@@ -113,7 +113,7 @@ class PayloadReader:
                 residuals[mask] = self._read(self.decoders[group.level], keys[mask])
         except IMPOSSIBLE as error:
             raise FormatError("token data are damaged") from error
-        return prediction.restore(residuals)
+        return group.values(prediction.restore(residuals))
 
     def _read(self, decoder: Decoder, keys: np.ndarray) -> np.ndarray:
         """The mirror of _write_values."""

@@ -35,6 +35,10 @@ class Prediction:
         """The values' tables. offsets: (M, 1), added to the scales."""
         return self.classes + (scale_index(self.scale + offsets.astype(np.int32)) if offsets.any() else self.index)
 
+    def of(self, sites: np.ndarray) -> Prediction:
+        """That of some sites, by their indices."""
+        return Prediction(*(x[:, sites] for x in (self.classes, self.index, self.scale, self.negative, self.shift)))
+
     def residuals(self, values: np.ndarray) -> np.ndarray:
         """Integers -> what the tables describe: mirrored and less the whole part of the mean."""
         return np.where(self.negative, -values, values) - self.shift
@@ -139,10 +143,10 @@ class Recorder:
         prediction = predict(parameters, group.per_channel(self.base_scales))
         mask = None if self.received is None else self.received.at(group)
         values = np.clip(group.gather(self.tokens), -COEFFICIENT_LIMIT, COEFFICIENT_LIMIT)
-        residuals = prediction.residuals(values)
+        residuals = prediction.residuals(group.symbols(values))
         if mask is not None:  # what is not coded comes back as what is most probable
             residuals[~mask] = 0
-            values = prediction.restore(residuals)
+            values = group.values(prediction.restore(residuals))
         self.records.append(ValueRecord(group, prediction, residuals, mask))
         return values
 
@@ -170,13 +174,13 @@ def flag_logits(logits: np.ndarray, luma: np.ndarray) -> tuple[np.ndarray, np.nd
 class PredictionMaps:
     """The coder of known tokens that keeps what is predicted as whole subbands, int32, zero where nothing is coded.
 
-    mean, scale, shape: in eighths, quarters of an index with the base scales, units of SHAPE_UNIT. logits: of each
-    flagged level, (1, h, w, 3) on the grid of its blocks, in FLAG_UNIT.
+    mean, scale, shape: in eighths, quarters of an index with the base scales, units of SHAPE_UNIT; of values' symbols.
+    symbols: these. logits: of each flagged level, (1, h, w, 3) on the grid of its blocks, in FLAG_UNIT.
     """
 
     def __init__(self, tokens: Subbands, base_scales: np.ndarray):
         self.tokens, self.base_scales = tokens, base_scales
-        self.mean, self.scale, self.shape = (tokens.map(np.zeros_like) for _ in range(3))
+        self.mean, self.scale, self.shape, self.symbols = (tokens.map(np.zeros_like) for _ in range(4))
         self.logits: dict[int, np.ndarray] = {}
         self._flags: dict[int, np.ndarray] = {}
 
@@ -186,7 +190,9 @@ class PredictionMaps:
         group.scatter(self.mean, mean)
         group.scatter(self.scale, scale + group.per_channel(self.base_scales).astype(np.int32))
         group.scatter(self.shape, shape)
-        return group.gather(self.tokens)
+        values = group.gather(self.tokens)
+        group.scatter(self.symbols, group.symbols(values))
+        return values
 
     def flags(self, group: FlagGroup, logits: np.ndarray) -> np.ndarray:
         """Coder.flags."""

@@ -74,7 +74,8 @@ class RateEstimator:
         mean, log_scale, logit = parameters.float().chunk(3, -1)
         base = self.base[group.level, group.channels]
         base = base if group.phase else base.repeat(4)
-        collected = q, y, mean, log_scale + (base - self.log_step), logit
+        symbols = group.symbols(q)
+        collected = symbols, y + (symbols - q), mean, log_scale + (base - self.log_step), logit
         known = self.flags.get(group.level)
         coded = torch.ones_like(q) if known is None else known[..., group.flag, None].expand_as(q)
         self.coded.append(coded.flatten(1))

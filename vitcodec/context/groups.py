@@ -11,7 +11,7 @@ unflagged blocks are zero and not coded, and what is predicted for them means no
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..layers import depth_to_space, space_to_depth
 from ..subbands import Subbands
+from .phases import overdue_symbols
 
 LUMA, CHROMA = slice(0, 3), slice(3, 9)  # channels of details
 FLAGGED_LEVELS = 1, 2  # levels whose blocks have flags
@@ -33,6 +34,8 @@ class CodingGroup:
     channels: slice
     phase: tuple[int, int] | None  # the position in each block; None: all four of 2x2, as channels
     stride: int = 2  # side of a block
+    # which blocks are overdue (phases.py): (B, h, w, 1) bool, of any meaning where a block is not flagged; None: none
+    overdue: Tensor | None = field(default=None, compare=False)
 
     @property
     def flag(self) -> int | None:
@@ -48,6 +51,10 @@ class CodingGroup:
         if self.phase is None:
             return space_to_depth(x.contiguous())
         return x[:, self.phase[0] :: self.stride, self.phase[1] :: self.stride]
+
+    def symbols(self, values: Tensor) -> Tensor:
+        """What is coded in place of the group's values, (B, h, w, n)."""
+        return values if self.overdue is None else torch.where(self.overdue, overdue_symbols(values), values)
 
     def scatter(self, bands: Subbands, values: Tensor) -> None:
         """The inverse of gather: write values (B, h, w, n) into whole subbands."""

@@ -147,11 +147,18 @@ class ChannelConditionalHead(Head):
     """A head whose channels are coded in groups, each conditioned on those before it at the same place.
 
     channels: of each group; places: for how many the head speaks. Values and parameters are in the order of places,
-    then channels.
+    then channels. overdue: whether blocks may be so (phases.py): groups after the first then see which ones are.
     """
 
     def __init__(
-        self, inputs: int, width: int, channels: Sequence[int], places: int, level: int, config: ContextConfig
+        self,
+        inputs: int,
+        width: int,
+        channels: Sequence[int],
+        places: int,
+        level: int,
+        config: ContextConfig,
+        overdue: bool = False,
     ):
         p = config.parameters
         super().__init__(inputs, width, p * places * sum(channels), config.extra_blocks[level - 1])
@@ -159,31 +166,39 @@ class ChannelConditionalHead(Head):
         self.places, self.parameters_each = places, p
         decoded = [2 * places * sum(channels[:k]) for k in range(len(channels))]
         conditioned = list(zip(decoded, channels, strict=True))[1:] if config.conditional else []
+        self.overdue = overdue and config.conditional > 0
         self.conditionals = nn.ModuleList(
-            ChannelCondition(width + n, config.conditional, p * places * c) for n, c in conditioned
+            ChannelCondition(width + n + self.overdue, config.conditional, p * places * c) for n, c in conditioned
         )
 
     def code(
         self,
         num: Arithmetic,
         context: Sequence[Tensor],
-        coder: Callable[[slice, Tensor], Tensor],
+        coder: Callable[[slice, Tensor, Tensor | None], Tensor],
         sites: Sites = EVERYWHERE,
+        empty: Tensor | None = None,
     ) -> Tensor:
         """The parts of the context -> all values, (B, h, w, places * channels).
 
-        coder: the channels of a group, and its parameters -> its values. sites: where there are values.
+        coder: the channels of a group, its parameters, and which blocks are overdue -> its values. sites: where there
+        are values. empty: (B, h, w, 1) bool, where all luma values before the head's own are zero, for heads of blocks
+        that may be overdue.
         """
         hidden = by_rows(lambda *rows: self.hidden(concatenate(rows)), *map(sites.gather, context))
         parameters = self.leave(hidden).unflatten(-1, (self.parameters_each, self.places, -1)).split(self.channels, -1)
         inputs, first = [hidden], 0
         values: list[Tensor] = []
         for k, (count, predicted) in enumerate(zip(self.channels, parameters, strict=True)):
-            predicted = predicted.flatten(-3)
+            predicted, overdue, known = predicted.flatten(-3), None, inputs
             if k:
                 inputs.append(num.embed(values[-1].flatten(-2)))
-                predicted = predicted + self.conditionals[k - 1](torch.cat(inputs, -1))
-            coded = sites.gather(coder(slice(first, first + count), sites.scatter(predicted)))
+                if self.overdue and empty is not None:
+                    still = [sites.gather(empty), *((v == 0).all(-1) for v in values)]
+                    alone = torch.cat(still, -1).all(-1, keepdim=True)
+                    overdue, known = sites.scatter(alone), [*inputs, num.embed_flags(alone)]
+                predicted = predicted + self.conditionals[k - 1](torch.cat(known, -1))
+            coded = sites.gather(coder(slice(first, first + count), sites.scatter(predicted), overdue))
             values.append(coded.unflatten(-1, (self.places, count)))
             first += count
         return sites.scatter(torch.cat(values, -1).flatten(-2))
@@ -239,7 +254,10 @@ class FourPhaseContext(nn.Module):
         self.n, self.size, self.known_alone = sum(channels), size, config.flags
         self.inputs, self.other = features, 2 * size**2 * other
         inputs = (features + 2 * self.n * len(self.places(k)) + self.other + flags for k in range(len(PHASES)))
-        self.heads = nn.ModuleList(ChannelConditionalHead(i, width, channels, 1, level, config) for i in inputs)
+        self.heads = nn.ModuleList(
+            ChannelConditionalHead(i, width, channels, 1, level, config, overdue=flags > 0 and k == len(PHASES) - 1)
+            for k, i in enumerate(inputs)
+        )
 
     def places(self, phase: int) -> list[int]:
         """Which of a neighbourhood's positions, in raster order, a phase's head sees of its own channels, in order."""
@@ -275,10 +293,14 @@ class FourPhaseContext(nn.Module):
                 context.append(neighbourhood(other, self.size, i, j, 2))
             context += flags  # last, so that weights without flags grow by columns
 
-            def code(part: slice, parameters: Tensor, phase: tuple[int, int] = (i, j)) -> Tensor:
-                return coder(CodingGroup(level, subgroup(channels, part), phase), parameters)
+            def code(
+                part: slice, parameters: Tensor, overdue: Tensor | None, phase: tuple[int, int] = (i, j)
+            ) -> Tensor:
+                return coder(CodingGroup(level, subgroup(channels, part), phase, overdue=overdue), parameters)
 
-            q = cast(ChannelConditionalHead, head).code(num, context, code, sites)
+            head = cast(ChannelConditionalHead, head)
+            empty = torch.cat([(p == 0).all(-1, True) for p in phases], -1).all(-1, True) if head.overdue else None
+            q = head.code(num, context, code, sites, empty)
             values = q.new_zeros(B, 2 * h, 2 * w, self.n) if values is None else values
             values[:, i::2, j::2] = q
             phases.append(num.embed(q))

@@ -164,7 +164,7 @@ class DetailLevel(nn.Module):
             c = self.chroma(num, f, num.embed(y), coder, self.level, CHROMA, flags, chroma)
         else:
 
-            def code(part: slice, parameters: Tensor) -> Tensor:
+            def code(part: slice, parameters: Tensor, _: Tensor | None) -> Tensor:
                 return coder(CodingGroup(self.level, subgroup(CHROMA, part), None), parameters)
 
             parts = f, neighbourhood(space_to_depth(num.embed(y)), 3), *flags

@@ -1,13 +1,28 @@
 """Phases: the four positions of every 2x2 block are coded one after another. No torch here, for coding without it.
 
 Of a position's neighbours those are known that belong to an earlier phase.
+
+A block is overdue when it is flagged and all its luma values so far are zero, up to and with the first channel of the
+last phase. What follows is then hardly ever zero, but 1 or -1, which no table says that has its peak at one place. So
+such values are coded as symbols: zero trades places with 1 and 2.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 PHASES = (0, 0), (1, 1), (0, 1), (1, 0)  # row and column in the block, in the order of coding
+
+
+def overdue_symbols(values: Any) -> Any:
+    """Whole numbers, NumPy or torch, of any shape -> their symbols: 1, 2, 0 become 0, 1, 2."""
+    return values - 1 * ((values == 1) | (values == 2)) + 2 * (values == 0)
+
+
+def overdue_values(symbols: Any) -> Any:
+    """The inverse."""
+    return symbols + 1 * ((symbols == 0) | (symbols == 1)) - 2 * (symbols == 2)
 
 
 @dataclass(frozen=True)

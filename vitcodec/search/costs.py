@@ -6,8 +6,9 @@ import numpy as np
 
 from ..bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
 from ..coding.groups import FlagGroup, Group, block_flags
-from ..coding.prediction import flag_logits, predict
+from ..coding.prediction import Prediction, flag_logits, predict
 from ..coding.tables import CodingTables, flag_class
+from ..context.phases import overdue_symbols
 from ..subbands import Subbands
 
 NO_OFFSETS = np.zeros((1, 1), np.int32)
@@ -66,8 +67,10 @@ class CostCoder:
     def values(self, group: Group, parameters: np.ndarray) -> np.ndarray:
         """Coder.values."""
         prediction, values = predict(parameters, group.per_channel(self.base_scales)), group.gather(self.tokens)
-        known = prediction.tables(NO_OFFSETS), prediction.residuals(values), prediction.negative
-        changes = self.costs(*(x.ravel() for x in known))
+        keys, residuals = prediction.tables(NO_OFFSETS), prediction.residuals(group.symbols(values))
+        changes = self.costs(keys.ravel(), residuals.ravel(), prediction.negative.ravel())
+        if group.overdue is not None and group.overdue.any():
+            self._set_overdue(changes.reshape(*values.shape, 3), group, prediction, values)
         self.rate += float(changes[:, BITS].sum(dtype=np.float64))
         mean, _, shape = np.split(parameters, 3)
         predicted = np.empty((*values.shape, 3), np.float32)
@@ -77,6 +80,17 @@ class CostCoder:
         _put(self.changes, group, changes)
         _put(self.predicted, group, predicted)
         return values
+
+    def _set_overdue(self, changes: np.ndarray, group: Group, prediction: Prediction, values: np.ndarray) -> None:
+        """There one more or one less of a value may be another step of its symbol. changes: (M, N, 3), as StepCosts."""
+        assert group.overdue is not None
+        sites = np.flatnonzero(group.overdue)
+        own, keys = prediction.of(sites), prediction.tables(NO_OFFSETS)[:, sites].ravel()
+        bits, up, down = (
+            self.costs.tables.bits(keys, own.residuals(overdue_symbols(values[:, sites] + step)).ravel())
+            for step in (0, 1, -1)
+        )
+        changes[:, sites] = np.stack((bits, up - bits, down - bits), -1).reshape(len(values), -1, 3)
 
     def flags(self, group: FlagGroup, logits: np.ndarray) -> np.ndarray:
         """Coder.flags."""

@@ -56,7 +56,7 @@ class RateCollector:
         q = group.gather(self.tokens)
         mean, log_scale, logit = parameters.chunk(3, -1)
         base = self.base[group.level, group.channels]
-        own = bits(q.detach(), mean, log_scale + (base if group.phase else base.repeat(4)), logit)
+        own = bits(group.symbols(q.detach()), mean, log_scale + (base if group.phase else base.repeat(4)), logit)
         known = self.flags.get(group.level)
         self.parts.append((own if known is None else own * known[..., group.flag, None]).sum())
         return q

@@ -133,7 +133,7 @@ class _Filling:
             for k, module in enumerate(head.conditionals):
                 own, leave = condition(network, k + 1), cast(nn.Linear, module.leave)
                 decoded.append((head.places * head.channels[k], 1))
-                self.dense(cast(nn.Linear, module.enter), f"{own}.{ENTER}", decoded)
+                self.dense(cast(nn.Linear, module.enter), f"{own}.{ENTER}", decoded, int(head.overdue))
                 self.leave(leave, f"{own}.{LEAVE}", np.arange(leave.out_features), _parameter_units(leave.out_features))
 
     def phases(self, network: str, phases: FourPhaseContext, other: LookedUp, flags: int) -> None:

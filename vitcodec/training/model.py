@@ -174,6 +174,22 @@ def dedicate_units(context: ContextModel) -> None:
 
 
 @torch.no_grad()
+def dedicate_overdue_units(context: ContextModel) -> None:
+    """Let the hidden unit that matters least of each condition say that its block is overdue.
+
+    It moves what is predicted to between the symbols of 1 and -1, at first by the same for all.
+    """
+    for head in (m for m in context.modules() if isinstance(m, ChannelConditionalHead) and m.overdue):
+        for condition in head.conditionals:
+            assert isinstance(condition, ChannelCondition)
+            enter, leave = condition.enter, condition.leave
+            unit = int((enter.weight.norm(dim=1) * leave.weight.norm(dim=0)).argmin())
+            enter.weight[unit], enter.bias[unit], enter.weight[unit, -1] = 0, 0, 1
+            # of the mean, the logarithm of the scale, the mixture logit
+            leave.weight[:, unit] = torch.tensor([-0.5, -1.0, 0.0]).repeat_interleave(len(leave.weight) // 3)
+
+
+@torch.no_grad()
 def initialise_base(context: ContextModel, images: Sequence[np.ndarray], rng: np.random.Generator) -> None:
     """Set where the context model's log scales start, from the wavelet coefficients of training crops.
 

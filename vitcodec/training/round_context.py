@@ -144,11 +144,11 @@ class Rounding:
         leave = Source.of(f"{name}.leave", head.leave, [Given(scale)], order)
         self.fill(f"{network}.{LEAVE}", leave, units[order], True)
         if isinstance(head, ChannelConditionalHead):
-            decoded: list[LookUps] = []
+            decoded, overdue = list[LookUps](), [Flags(1)] if head.overdue else []
             for k, module in enumerate(head.conditionals):
                 decoded.append(LookUps(head.places * head.channels[k]))
                 own = condition(network, k + 1)
-                enter = Source.of(f"{name}.conditionals.{k}.enter", module.enter, [Given(scale), *decoded])
+                enter = Source.of(f"{name}.conditionals.{k}.enter", module.enter, [Given(scale), *decoded, *overdue])
                 top = self.top(enter.name, module.enter.out_features) / TOP
                 inner = self.dense(f"{own}.{ENTER}", enter, top)
                 last = Source.of(f"{name}.conditionals.{k}.leave", module.leave, [Given(inner)])
