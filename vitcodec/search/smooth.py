@@ -19,6 +19,7 @@ from ..context.arithmetic import FloatArithmetic
 from ..context.config import ContextConfig
 from ..context.heads import ChannelConditionalHead, FourPhaseContext, Head, Residual
 from ..context.model import ContextModel, DetailLevel
+from ..context.phases import known_places
 from ..integer.context import ENTER, LEAVE, condition
 from ..integer.layers import Layer, Layers
 from ..layers import local_contrast
@@ -137,7 +138,8 @@ class _Filling:
 
     def phases(self, network: str, phases: FourPhaseContext, other: LookedUp, flags: int) -> None:
         for k, head in enumerate(phases.heads):
-            own = [(phases.n, phases.size**2)] if k else []
+            places = len(phases.places(k))
+            own = [(phases.n, places)] if places else []
             self.head(f"{network}.{k}", cast(Head, head), [*own, *other], flags)
 
     def level(self, level: DetailLevel) -> None:
@@ -146,8 +148,8 @@ class _Filling:
         if level.flags is not None:
             flags = 2 * 9
             for k, head in enumerate(level.flags.heads):
-                around = 2 * level.flags.SIZE**2 if k else 0
-                self.head(f"{network}.flags.{k}", cast(Head, head), parent, around, FLAG_UNIT)
+                around = 2 * len(known_places(k, level.flags.SIZE))
+                self.head(f"{network}.flags.{k}", cast(Head, head), [(3, 36), *parent], around, FLAG_UNIT)
         blocks = [level.body, *(cast(Residual, block) for block in level.extra)]
         self.stack(f"{network}.features", level.enter, blocks, [(3, 36), *parent], flags)
         self.phases(f"{network}.luma", level.luma, [], flags)
