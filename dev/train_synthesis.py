@@ -93,11 +93,12 @@ def stored(name: str, value: Tensor) -> Tensor:
 
 
 def until(text: str) -> datetime:
-    """'18:05' today, or '90m' from now."""
+    """The next '18:05', or '90m' from now."""
     if text.endswith("m"):
         return datetime.now() + timedelta(minutes=float(text[:-1]))
     hour, minute = map(int, text.split(":"))
-    return datetime.now().replace(hour=hour, minute=minute, second=0)
+    moment = datetime.now().replace(hour=hour, minute=minute, second=0)
+    return moment if moment > datetime.now() else moment + timedelta(days=1)
 
 
 def main() -> None:

@@ -1,12 +1,15 @@
 """Feed the readers with damaged and hostile input, layer by layer, and count what comes of it.
 
-    python tests/fuzz.py [--container 1000000] [--tables 100000] [--entropy 2000] [--codec 500] [--images 2000]
+    python tests/fuzz.py [--container 1000000] [--tables 100000] [--entropy 2000] [--codec 500] [--integers 2000]
+        [--images 2000]
 
 container: whole files, mutated, half of them with checksums put right again, through unpack, describe, read_header and
 salvage.unpack.
 tables: random bytes as a payload whose values have random tables of the shipped model, escapes included.
 entropy: mutated payloads through the whole entropy decoder with its integer networks, for a tile of 64x64 pixels.
 codec: whole files with right checksums and mutated payloads, alpha and metadata, to pixels.
+integers: files of format 1 with mutated, random and extreme payloads and qualities of tiles, to pixels, on a small
+random model.
 images: strange image files with strange metadata (strange/), each once as it is and once with bytes changed, to
 pictures and back to files.
 
@@ -34,7 +37,7 @@ from vitcodec.bitstream import container, salvage
 from vitcodec.bitstream.container import METADATA, TOKENS_ONLY, Contents
 from vitcodec.bitstream.header import LOSSLESS, Header
 from vitcodec.errors import VitcodecError
-from vitcodec.subbands import CODING_ORDER
+from vitcodec.subbands import CODING_ORDER, LEVELS, Subbands
 
 Feed = Callable[[Random], str]  # makes an input, feeds it, says what came of it
 
@@ -215,6 +218,62 @@ def codec_feed() -> Feed:
     return feed
 
 
+def integers_feed() -> Feed:
+    import tempfile
+    from dataclasses import replace
+    from pathlib import Path
+
+    from small_model import write_small_model
+
+    from vitcodec.codec import Codec
+    from vitcodec.images import Picture
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_small_model(Path(folder))
+        codec = Codec.load(f"local-dir:{folder}", "cpu", threads=1)
+    y, x = np.mgrid[:64, :160]
+    rgb = np.stack((x, 3 * y, 128 + 100 * np.sin(x / 5) * np.cos(y / 3)), -1).astype(np.uint8)
+    whole = codec.read(codec.encode(Picture(rgb), quality=60, tile=128, coding="tokens", effort=1))
+
+    def payload(data: bytes, rng: Random) -> bytes:
+        match rng.randrange(4):
+            case 0:
+                return rng.randbytes(rng.randrange(300))
+            case 1:  # the most or the least that a payload can claim
+                return rng.choice((b"\xff", b"\x00")) * rng.randrange(300)
+            case _:
+                return mutate(data, rng)
+
+    def claimed(tile: int, quality: int, rng: Random) -> dict[tuple[int, int], bytes]:
+        """Payloads of values that no encoder chooses: of any size, in every block."""
+        area, numpy = whole.header.grid.area(tile), np.random.default_rng(rng.getrandbits(64))
+        largest = rng.choice((1, 3, 100, 1 << 15))
+
+        def band(scale: int, channels: int) -> np.ndarray:
+            shape = (1, area.h * scale, area.w * scale, channels)
+            return numpy.integers(-largest, largest + 1, shape).astype(np.int32)
+
+        tokens = Subbands(band(1, 3), tuple(band(1 << LEVELS - level, 9) for level in range(1, LEVELS + 1)))
+        entropy = codec._decoder.entropy
+        return {(k, tile): data for k, data in entropy.encode(tokens, entropy.point(quality))[0].items()}
+
+    def feed(rng: Random) -> str:
+        if rng.randrange(3) == 0:
+            qualities = bytes(rng.choices(range(1, 101), k=2))
+            payloads = {k: v for tile, q in enumerate(qualities) for k, v in claimed(tile, q, rng).items()}
+            made = container.pack(replace(whole, payloads=payloads, metadata={"QUAL": qualities}))
+            assert codec.decode(made).rgb.shape == rgb.shape
+            return "picture of any values"
+        bad = rng.sample(list(whole.payloads), rng.randrange(1, 4))
+        payloads = {k: payload(data, rng) if k in bad else data for k, data in whole.payloads.items()}
+        qualities = {"QUAL": bytes(rng.choices(range(102), k=rng.choice((2, 2, 2, 1, 9))))} if rng.randrange(2) else {}
+        contents = replace(whole, payloads=payloads, metadata=qualities)
+        assert codec.decode(container.pack(contents)).rgb.shape == rgb.shape
+        return "picture"
+
+    return feed
+
+
 def images_feed() -> Feed:
     from strange import WRITTEN, damaged, faults, make, misread
 
@@ -232,13 +291,21 @@ FEEDS: dict[str, Callable[[], Feed]] = {
     "tables": tables_feed,
     "entropy": entropy_feed,
     "codec": codec_feed,
+    "integers": integers_feed,
     "images": images_feed,
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    counts = {"container": 1_000_000, "tables": 100_000, "entropy": 2_000, "codec": 500, "images": 2_000}
+    counts = {
+        "container": 1_000_000,
+        "tables": 100_000,
+        "entropy": 2_000,
+        "codec": 500,
+        "integers": 2_000,
+        "images": 2_000,
+    }
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N")
     parser.add_argument("--seed", type=int, default=0)

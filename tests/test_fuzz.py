@@ -11,7 +11,20 @@ import vitcodec
 def test_a_short_run_finds_nothing():
     script = Path(__file__).parent / "fuzz.py"
     environment = os.environ | {"PYTHONPATH": str(Path(vitcodec.__file__).parent.parent)}
-    counts = ("--container", "500", "--tables", "50", "--entropy", "5", "--codec", "5", "--images", "0")
+    counts = (
+        "--container",
+        "500",
+        "--tables",
+        "50",
+        "--entropy",
+        "5",
+        "--codec",
+        "5",
+        "--integers",
+        "20",
+        "--images",
+        "0",
+    )
     result = subprocess.run(
         [sys.executable, script, *counts], capture_output=True, text=True, timeout=300, env=environment
     )

@@ -48,6 +48,26 @@ def test_tokens_come_back(small, drawn):
     assert rgb.shape == drawn.rgb.shape and np.corrcoef(rgb.ravel(), drawn.rgb.ravel())[0, 1] > 0.9
 
 
+def test_every_effort_comes_back(small):
+    picture = Picture(make_rgb(64, 96))
+    sizes = {}
+    for effort in (1, 2, 3, 4):
+        options = {"quality": 50, "effort": effort, "coding": "tokens"}
+        data = small.encode(picture, **options)
+        sizes[effort] = len(data)
+        for a, b in small.encoded_tokens(picture, **options).zip(small.tokens(data)):
+            np.testing.assert_array_equal(a, b)
+    assert sizes[3] < sizes[1]
+
+
+@pytest.mark.parametrize("colours", [((255, 0, 0), (0, 0, 255)), ((255, 255, 255), (0, 0, 0))])
+def test_dense_patterns_come_back(small, colours):
+    y, x = np.mgrid[:64, :64]
+    rgb = np.where(((y + x) % 2 == 0)[..., None], *(np.array(c, np.uint8) for c in colours))
+    decoded = small.decode(small.encode(Picture(rgb), quality=90, **TOKENS)).rgb
+    assert np.square(decoded.astype(float) - rgb).mean() < 255**2 / 10**3.6  # 36 dB
+
+
 def test_tiles_threads_and_regions_do_not_change_pixels(folder, small, drawn):
     data = small.encode(drawn, quality=70, tile=128, **TOKENS)
     whole = small.decode(data).rgb

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from .errors import UsageError
 from .subbands import LEVELS, Subbands
 
@@ -147,6 +145,8 @@ def assemble(parts: Mapping[int, Subbands], grid: TileGrid, wanted: Area) -> Sub
     rows = first.grid[0]
 
     def empty(t: Any) -> Any:
+        import numpy as np  # here, as the options' geometry is needed before anything else
+
         shape = (1, wanted.h * (t.shape[1] // rows), wanted.w * (t.shape[1] // rows), t.shape[3])
         return np.empty(shape, t.dtype) if isinstance(t, np.ndarray) else t.new_empty(shape)
 

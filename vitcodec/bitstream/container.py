@@ -91,7 +91,7 @@ def pack(contents: Contents) -> bytes:
     if unknown := metadata.keys() - METADATA.keys():
         raise ValueError(f"unknown metadata {sorted(unknown)}; known are {list(METADATA)}")
     if wrong := metadata.keys() - _allowed_of(header):
-        raise ValueError(f"metadata {sorted(wrong)} are not for such a file")
+        raise ValueError(f"a lossless file has no tokens, which {sorted(wrong)} are about")
     _check_metadata(sum(map(len, metadata.values())), "the image")
     keys = list(payload_order(header))
     if payloads.keys() != set(keys):

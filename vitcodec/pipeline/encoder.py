@@ -25,8 +25,11 @@ from ..options import EncodeOptions
 from ..parallel import each
 from ..pretrained.config import PretrainedConfig
 from ..progress import report
+from ..search.model import SearchModel
+from ..search.state import Target
 from ..subbands import Subbands
 from ..tiles import SITE, assemble, crop
+from .correction import correct
 
 VERSION = 1
 BLOCK = 1024  # pixels along a side of what is analysed at once
@@ -49,6 +52,7 @@ class Encoder:
     config: PretrainedConfig
     analysis: Analysis
     entropy: EntropyModel
+    searches: SearchModel
     threads: int = 1
 
     def encode(self, picture: Picture, options: EncodeOptions) -> Contents:
@@ -117,17 +121,21 @@ class Encoder:
         side = header.tile if qualities is not None else max(BLOCK // header.tile, 1) * header.tile
         blocks, area = grid.whole.blocks(side // SITE), header.width * header.height
         dead_zone = self._dead_zone(options)
+        search = self.searches.search(options.effort, options.distortion_weight)
 
         def code(work: tuple[int, int, Subbands]) -> EncodedTile:
             index, quality, tokens = work
-            payloads, coded = self.entropy.encode(tokens, self.entropy.point(quality), None, options.effort > 1)
+            payloads, coded = self.entropy.encode(tokens, self.entropy.point(quality), None, search.config.fit_scales)
             return EncodedTile(index, payloads, coded)
 
         for done, block in enumerate(blocks):
             report(done / len(blocks), area)
             tiles = grid.under(block)
             quality = options.quality if qualities is None else int(qualities[tiles[0]])
-            tokens = round_tokens(self.analysis.latents(rgb, block, grid.whole, quality), dead_zone)
+            latents, original = self.analysis.with_coefficients(rgb, block, grid.whole, quality)
+            target = Target(original, latents, quality, [grid.area(index).within(block) for index in tiles])
+            tokens = correct(search.evaluate, target, round_tokens(latents, dead_zone))
+            tokens = search(target, tokens)
             work = [(index, quality, crop(tokens, grid.area(index).within(block))) for index in tiles]
             yield from each(code, work, self.threads)
         report(1, area)

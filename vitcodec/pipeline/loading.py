@@ -18,6 +18,7 @@ from ..pretrained import integer_model
 from ..pretrained.config import PretrainedConfig
 from ..pretrained.integer_model import IntegerModel
 from ..pretrained.registry import verify
+from ..search.model import SearchModel
 from .decoder import Decoder
 from .encoder import Encoder
 
@@ -49,7 +50,9 @@ def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = No
         _AnalysisGraph(config, engine, threads).run, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO
     )
     return Coder(
-        Encoder(config, analysis, entropy, threads), Decoder(engine, entropy, model.dequantiser, threads), name
+        Encoder(config, analysis, entropy, SearchModel(model, engine, entropy, threads), threads),
+        Decoder(engine, entropy, model.dequantiser, threads),
+        name,
     )
 
 

@@ -20,6 +20,7 @@ MOST_PARTS = 99
 _SCHEMA_VERSION = 1
 _KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object"}  # of JSON
 # what earlier versions called fields of the context model
+_FLAG_FIELDS = ("flags", "flag_head")  # of models with block flags alone
 _FORMER_FIELDS = {"link": "conditional", "deeper": "extra_blocks"}
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ class PretrainedConfig:
             "parts": self.parts,
             **({"format": self.format, "synthesis": dict(self.synthesis)} if self.format else {}),
             "transform": dict(self.transform),
-            "context": asdict(self.context),
+            "context": {k: v for k, v in asdict(self.context).items() if self.context.flags or k not in _FLAG_FIELDS},
             "dead_zone": self.dead_zone,
             "tune": self.tune,
             "parameters": self.parameters,

@@ -86,14 +86,14 @@ class _Filling:
         self.layers = layers
 
     def dense(self, layer: nn.Linear, name: str, looked_up: LookedUp, flags: int = 0) -> None:
-        """Inputs are: a map's channels, then decoded integers, then `flags` block flags."""
+        """Inputs are: a map's channels, then decoded integers, then `flags` block flags or such."""
         weight, bias = _numbers(self.layers[name])
         assert weight.shape == layer.weight.shape, name
         end = weight.shape[1] - flags
         weight[:, end:] *= FLAG_INPUT
         for channels, places in reversed(looked_up):
             start = end - 2 * channels * places
-            positive, negative = weight[:, start:end].reshape(len(weight), places, channels, 2).unbind(3)
+            positive, negative = weight[:, start:end].reshape(-1, places, channels, 2).unbind(3)
             # p and n, logarithms of positive and negative part, are (magnitude +- signed) / 2
             both = torch.stack(((positive - negative) / 2, (positive + negative) / 2), 2)
             weight[:, start:end] = LOG_UNIT * both.reshape(len(weight), -1)
@@ -138,7 +138,8 @@ class _Filling:
 
     def phases(self, network: str, phases: FourPhaseContext, other: LookedUp, flags: int) -> None:
         for k, head in enumerate(phases.heads):
-            own = [(phases.n, len(phases.places(k)))]
+            places = len(phases.places(k))
+            own = [(phases.n, places)] if places else []
             self.head(f"{network}.{k}", cast(Head, head), [*own, *other], flags)
 
     def level(self, level: DetailLevel) -> None:

@@ -94,15 +94,19 @@ class Evaluator:
         """In 8-bit levels."""
         return float(self.dequantiser.steps[quality - 1]) / (1 << STEP_FACTOR_BITS)
 
+    def gains(self, quality: int) -> np.ndarray:
+        """The decoder's factor on each band, (5, 9) float32."""
+        return self.dequantiser.gains[quality - 1].astype(np.float32) / (1 << GAIN_BITS)
+
     def weights(self, quality: int) -> Weights:
         """What counts at a quality."""
         error = np.tile(ENERGY, 3) * np.float32(LAGRANGIAN * self.weight * self.tuning.weight_at(self.step(quality)))
-        gains = self.dequantiser.gains[quality - 1].astype(np.float32) / (1 << GAIN_BITS)
+        gains = self.gains(quality)
         return Weights(error, 2 * error * gains, error * gains**2)
 
     def __call__(self, target: Target, tokens: Subbands) -> State:
         """tokens: int32, of the target's area."""
-        errors = self._errors(target, tokens)
+        errors = self.errors(target, tokens)
         weights = self.weights(target.quality).error
         distortion = sum(
             float(weights[level, channel] * np.vdot(e[..., channel], e[..., channel]))
@@ -127,7 +131,8 @@ class Evaluator:
         rate = sum(coder.rate for coder in coders)
         return State(tokens, errors, changes, predicted, logits, flags, distortion, rate)
 
-    def _errors(self, target: Target, tokens: Subbands) -> Subbands:
+    def errors(self, target: Target, tokens: Subbands) -> Subbands:
+        """What the decoder makes of tokens less the original, in steps: float32 (1, h, w, C)."""
         whole = Area(0, 0, *tokens.grid)
         decoder = Reconstruction(
             self.engine, self.dequantiser, whole, np.array([[target.quality]]), lambda a: crop(tokens, a), self.threads
