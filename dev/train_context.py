@@ -22,11 +22,12 @@ import copy
 import json
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from clock import until
 from safetensors.torch import load_file, save_file
 from token_cache import CROP, MODEL, STEPS, VALIDATION, cache, load_tokens
 from torch import Tensor, nn
@@ -249,15 +250,6 @@ def train(arguments: argparse.Namespace) -> None:
             checked = time.time()
     save()
     validate()
-
-
-def until(text: str) -> datetime:
-    """The next '18:05', or '90m' from now."""
-    if text.endswith("m"):
-        return datetime.now() + timedelta(minutes=float(text[:-1]))
-    hour, minute = map(int, text.split(":"))
-    moment = datetime.now().replace(hour=hour, minute=minute, second=0)
-    return moment if moment > datetime.now() else moment + timedelta(days=1)
 
 
 def main() -> None:

@@ -27,11 +27,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from clock import until
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -320,15 +321,6 @@ def add(arguments: argparse.Namespace) -> None:
     path = arguments.model / GRAPHS
     graphs = read_graphs(path) | {NETWORK: (arguments.net / ONNX).read_bytes()}
     path.write_bytes(graphs_to_bytes(graphs))
-
-
-def until(text: str) -> datetime:
-    """The next '18:05', or '90m' from now."""
-    if text.endswith("m"):
-        return datetime.now() + timedelta(minutes=float(text[:-1]))
-    hour, minute = map(int, text.split(":"))
-    then = datetime.now().replace(hour=hour, minute=minute, second=0)
-    return then if then > datetime.now() else then + timedelta(days=1)
 
 
 def main() -> None:

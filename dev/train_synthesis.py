@@ -24,11 +24,12 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from clock import until
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -90,15 +91,6 @@ def rounded(model: nn.Module, net: ConvSynthesis, crops: Crops, file: Path) -> R
 def stored(name: str, value: Tensor) -> Tensor:
     """In half precision, but for what the integers are computed with."""
     return value.float() if "scale_" in name or "shift_" in name else value.half()
-
-
-def until(text: str) -> datetime:
-    """The next '18:05', or '90m' from now."""
-    if text.endswith("m"):
-        return datetime.now() + timedelta(minutes=float(text[:-1]))
-    hour, minute = map(int, text.split(":"))
-    moment = datetime.now().replace(hour=hour, minute=minute, second=0)
-    return moment if moment > datetime.now() else moment + timedelta(days=1)
 
 
 def main() -> None:
