@@ -75,7 +75,8 @@ def warm(model: nn.Module, image: Tensor) -> ConvSynthesis:
 def rounded(model: nn.Module, net: ConvSynthesis, crops: Crops, file: Path) -> RoundedSynthesis:
     """The network with its rounding; the magnitudes of its maps are measured once."""
     if file.exists():
-        return RoundedSynthesis(net, Gauge(QUANTILE, load_file(file)))
+        largest = {name: t.to(crops.pixels.device) for name, t in load_file(file).items()}
+        return RoundedSynthesis(net, Gauge(QUANTILE, largest))
 
     def samples() -> Iterator[tuple[Subbands, Tensor]]:
         for value in (160.0, 80.0, 40.0, 20.0, 10.0, 4.0):

@@ -125,7 +125,7 @@ class RoundedSynthesis(nn.Module):
         for name, scale in scales.items():
             self.register_buffer(f"scale_{name}".replace(".", "_"), scale)
         for name, source in self._sources():
-            most = (self._weight(source).flatten(1).abs().amax(1) / source.outputs).clamp_min(1e-9)
+            most = (self._weight(source).detach().flatten(1).abs().amax(1) / source.outputs).clamp_min(1e-9)
             shift = torch.floor(torch.log2(WEIGHT_LIMIT / most)).clamp(0, SHIFT_LIMIT)
             self.register_buffer(f"shift_{name}".replace(".", "_"), shift)
 
