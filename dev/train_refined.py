@@ -44,7 +44,7 @@ from vitcodec.training.optimiser import optimisers
 from vitcodec.training.refined import RefinedTokens
 from vitcodec.training.rounding import Gauge, RoundedSynthesis
 
-SCALES = 1.0, 1.0, 1.25, 1.5, 1.75  # how much larger than it stays a crop is cut
+SCALES = 1.0, 1.0, 1.2, 1.4  # how much larger than it stays a crop is cut
 TEACHER = 0.3  # the share of the shipped synthesis in the target: with less noise than the picture
 HELD = 16  # validation crops
 
@@ -196,7 +196,7 @@ def main() -> None:
         save(average.mean)
         log(name=name, k=k, megapixels=round(k * batch * arguments.crop**2 / 1e6), validation=validated())
 
-    half = True
+    half = device.type == "cuda"
 
     def rate_loss(_: Tensor, tokens: Subbands, step: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
