@@ -41,7 +41,7 @@ from vitcodec.subbands import Subbands
 from vitcodec.training.data import Crops, read_images, validation_crops
 from vitcodec.training.model import Average, load_grown
 from vitcodec.training.optimiser import optimisers
-from vitcodec.training.refined import RefinedTokens
+from vitcodec.training.refined import RDOTokens
 from vitcodec.training.rounding import Gauge, RoundedSynthesis
 
 SCALES = 1.0, 1.0, 1.2, 1.4  # how much larger than it stays a crop is cut
@@ -128,11 +128,11 @@ def main() -> None:
     context = ContextModel(replace(registry.find(MODEL).context, flags=True)).to(device)
     load_grown(context, {own_name(k): v.float().to(device) for k, v in load_file(arguments.context).items()})
 
-    refined = RefinedTokens(model, codec.entropy, codec.config.dead_zone, TUNINGS[codec.config.tune])
+    refined = RDOTokens(model, codec.entropy, codec.config.dead_zone, TUNINGS[codec.config.tune])
     held_images = validation_crops(read_images([arguments.val]), 256, HELD).to(device)
 
     def searched(images: Tensor, quality: int) -> tuple[Tensor, Subbands, float]:
-        return images.byte(), refined.search(images, quality).map(Tensor.short), step_of(quality)
+        return images.byte(), refined(images, quality).map(Tensor.short), step_of(quality)
 
     held = [searched(held_images, quality_near(step)) for step in STEPS]
     crops = Crops(read_images(arguments.data), arguments.seed, device)

@@ -35,6 +35,14 @@ def codec():
 
 
 @pytest.fixture(scope="session")
+def floating():
+    """A model of format 0, which runs on torch in floating point."""
+    from vitcodec.codec import Codec
+
+    return Codec.load("cnn", "cpu")
+
+
+@pytest.fixture(scope="session")
 def picture():
     return Picture(make_rgb(200, 136))
 

@@ -152,7 +152,7 @@ def tables_feed() -> Feed:
     from vitcodec.codec import Codec
     from vitcodec.context.payloads import PayloadReader
 
-    entropy, level = Codec.load(device="cpu").entropy, 1
+    entropy, level = Codec.load("cnn", "cpu").entropy, 1
 
     def feed(rng: Random) -> str:
         numpy = np.random.default_rng(rng.getrandbits(64))
@@ -178,7 +178,7 @@ def small_file(side: int = 64) -> tuple[bytes, object]:
     from vitcodec.codec import Codec
     from vitcodec.images import Picture
 
-    codec = Codec.load(device="cpu", threads=1)
+    codec = Codec.load("cnn", "cpu", threads=1)
     y, x = np.mgrid[:side, :side]
     rgb = np.stack((3 * x, 3 * y, 128 + 100 * np.sin(x / 5) * np.cos(y / 3)), -1).astype(np.uint8)
     alpha = ((x + y) % 256).astype(np.uint8)

@@ -11,6 +11,11 @@ from vitcodec.correction import correct
 from vitcodec.quality import round_tokens
 
 
+@pytest.fixture(scope="session")
+def codec(floating):
+    return floating
+
+
 def tokens_of(codec, rgb, quality):
     point = codec.entropy.point(quality, codec.autoencoder.steps)
     image = torch.from_numpy(rgb).float()[None]

@@ -107,9 +107,14 @@ def test_erasing_the_cheapest_tokens_costs_less_than_erasing_at_random(rgb):
 
 
 @pytest.fixture(scope="module")
+def codec(floating) -> Codec:
+    return floating
+
+
+@pytest.fixture(scope="module")
 def filler() -> Codec:
-    """A codec that can fill in tokens: an untrained beit with the default model's entropy coding."""
-    codec = Codec.load(device="cpu")
+    """A codec that can fill in tokens: an untrained beit with the entropy coding of cnn."""
+    codec = Codec.load("cnn", "cpu")
     gains = {"gain": codec.autoencoder.gain.detach(), "inverse_gain": codec.autoencoder.inverse_gain.detach()}
     codec.autoencoder = untrained("beit").requires_grad_(False)
     codec.autoencoder.load_state_dict(gains, strict=False)

@@ -18,6 +18,11 @@ from vitcodec.quality import round_tokens
 from vitcodec.subbands import Subbands
 
 
+@pytest.fixture(scope="session")
+def codec(floating):
+    return floating
+
+
 def same(a: Subbands, b: Subbands) -> bool:
     return all(torch.equal(x, y) for x, y in a.zip(b))
 
@@ -118,7 +123,7 @@ def test_fresh_process(codec, encoded, tmp_path):
     (tmp_path / "a.vitc").write_bytes(data)
     program = (
         "import sys, torch; from vitcodec.codec import Codec; torch.set_num_threads(1);"
-        "t = Codec.load(device='cpu').tokens(open(sys.argv[1], 'rb').read()); "
+        "t = Codec.load('cnn', 'cpu').tokens(open(sys.argv[1], 'rb').read()); "
         "torch.save([t.low, *t.details], sys.argv[2])"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "a.vitc", tmp_path / "t.pt"], check=True, timeout=120)

@@ -178,19 +178,21 @@ def test_the_multiplications_of_an_area_at_the_edge_count_too():
 # starting from other weights
 
 
-def test_a_new_family_starts_from_the_flagships_context_model():
-    config = registry.find("swin")
-    swin, vit = package.load_training_model(config), package.load_training_model(config, "vit")
+def test_a_new_family_starts_from_anothers_context_model():
+    config = registry.find("cnn")
+    cnn, vit = package.load_training_model(config), package.load_training_model(config, "vit")
     assert (
         vit.autoencoder.family == "vit"
-        and (vit.autoencoder.gain == swin.autoencoder.gain).all()
+        and (vit.autoencoder.gain == cnn.autoencoder.gain).all()
         and vit.autoencoder.gain.any()
     )
     assert all(
         (a == b).all()
-        for a, b in zip(vit.context.state_dict().values(), swin.context.state_dict().values(), strict=True)
+        for a, b in zip(vit.context.state_dict().values(), cnn.context.state_dict().values(), strict=True)
     )
     assert not vit.autoencoder.analysis.leave.weight.any()
+    with pytest.raises(WeightsError, match="makes files of format 1 and 'vit' does not"):
+        package.load_training_model(registry.find("swin"), "vit")
 
 
 def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
@@ -200,7 +202,11 @@ def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
         "swin",
         0,
         0,
-        {"blocks": (blocks[0], blocks[1] + 1, blocks[2]), "convolutions": PRESETS["swin"].config["convolutions"] + 2},
+        {
+            "blocks": (blocks[0], blocks[1] + 1, blocks[2]),
+            "convolutions": PRESETS["swin"].config["convolutions"] + 2,
+            "integers": True,
+        },
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "larger", wide)

@@ -31,6 +31,11 @@ from vitcodec.tiles import Area, crop
 QUALITY = 25
 
 
+@pytest.fixture(scope="session")
+def codec(floating):
+    return floating
+
+
 @pytest.fixture(scope="module")
 def small() -> Picture:
     with Image.open(Path(__file__).parent.parent / "examples" / "chelsea.png") as image:

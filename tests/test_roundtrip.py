@@ -106,10 +106,9 @@ def test_reduced_sizes(codec, picture, encoded, reduce):
     assert not any(level and level <= reduce for level, _ in contents.payloads)
 
 
-def test_tiles_decode_on_their_own(codec, monkeypatch):
-    monkeypatch.setattr(codec.autoencoder, "tile", 128)
+def test_tiles_decode_on_their_own(codec):
     picture = make_picture(150, 70)
-    options = EncodeOptions(quality=60, effort=2)
+    options = EncodeOptions(quality=60, effort=2, tile=128)
     data = codec.encode(picture, options)
     contents = container.unpack(data)
     assert contents.header.grid.count == 2

@@ -24,9 +24,14 @@ WIDTH, HEIGHT = 330, 270  # 3 x 3 tiles of 128
 
 
 @pytest.fixture(scope="module")
+def codec(floating: Codec) -> Codec:
+    return floating
+
+
+@pytest.fixture(scope="module")
 def tiny() -> Codec:
     """A codec with small tiles."""
-    codec = Codec.load(device="cpu")
+    codec = Codec.load("cnn", "cpu")
     codec.autoencoder.tile = 128
     return codec
 

@@ -12,8 +12,8 @@ To add a family `new`:
 2. Add a line to FAMILIES below.
 3. Add a preset of the same name to `pretrained/presets.py`. tests/test_families.py then checks it as it checks the
    others, and says which figures of cost belong there.
-4. Train it: `vitcodec train DATA... -m new --init swin`, which starts from the wavelet with the context model and the
-   gains of `swin`.
+4. Train it: `vitcodec train DATA... -m new --init cnn`, which starts from the wavelet with the context model and the
+   gains of `cnn`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..pretrained.presets import PRESETS
 from .autoencoder import Autoencoder
 from .beit import BeitAnalysis, BeitConfig, BeitSynthesis
 from .cnn import CNNAnalysis, CNNConfig, CNNSynthesis
-from .swin import SwinConfig, SwinSynthesis, swin_analysis
+from .swin import SwinConfig, swin_analysis, swin_synthesis
 from .vit import ViTAnalysis, ViTConfig, ViTSynthesis
 
 
@@ -50,7 +50,7 @@ class Family:
 
 
 FAMILIES = {
-    "swin": Family(SwinConfig, swin_analysis, SwinSynthesis),
+    "swin": Family(SwinConfig, swin_analysis, swin_synthesis),
     "vit": Family(ViTConfig, ViTAnalysis, ViTSynthesis),
     "beit": Family(BeitConfig, BeitAnalysis, BeitSynthesis),
     "cnn": Family(CNNConfig, CNNAnalysis, CNNSynthesis),

@@ -19,6 +19,7 @@ from ..layers import depth_to_space
 from ..subbands import LEVELS, Subbands
 from .backbone import TimmStages
 from .blocks import ConvBlock, WindowBlock, position_map
+from .synthesis import ConvSynthesis
 from .tokens import PatchEmbedding, with_pixels
 from .unet import SubbandUNet, Upsampling, round_up
 
@@ -35,6 +36,8 @@ class SwinConfig:
     window: int = 8  # tokens along a side of an attention window
     head: int = 32  # channels of an attention head
     backbone: str = ""  # timm's name of the encoder's class; none: the U-Net
+    # whether integers can carry the decoder (synthesis.py): wide convolutions in place of attention, no normalisation
+    integers: bool = False
 
 
 class SwinUNet(SubbandUNet):
@@ -74,6 +77,12 @@ class TimmSwinUNet(Upsampling):
 
 def swin_analysis(config: SwinConfig) -> nn.Module:
     return TimmSwinUNet(config) if config.backbone else SwinAnalysis(config)
+
+
+def swin_synthesis(config: SwinConfig) -> nn.Module:
+    if config.integers:
+        return ConvSynthesis(config.widths, config.blocks[:2], config.blocks[2], config.convolutions)
+    return SwinSynthesis(config)
 
 
 class SwinAnalysis(SwinUNet):

@@ -68,9 +68,13 @@ WIDE = 7  # side of the kernels that take the place of attention
 
 
 class ConvSynthesis(SubbandUNet):
-    """widths: channels at strides 4, 8 and 16; blocks: gated blocks at strides 4 and 8, on the way down and again on
+    """The decoder's correction, as SwinSynthesis.
+
+    widths: channels at strides 4, 8 and 16; blocks: gated blocks at strides 4 and 8, on the way down and again on
     the way up. At stride 16: `wide` times a gated block with a wide kernel and a dense block, then `middle` gated ones.
     """
+
+    grid, halo = 32, 384  # pixels; see models.Family. The decoder of integers has parts of its own: reconstruction.py
 
     def __init__(
         self,

@@ -16,7 +16,8 @@ from .config import CONFIG, parts_of
 
 HUB = "hf-hub:"
 SOURCES = "SOURCES.md"
-OPTIONAL = "README.md", SOURCES, "context-float.safetensors"  # the last is what training goes on from
+FLOAT = "context-float.safetensors", "transform-float.safetensors", "synthesis-float.safetensors"  # of training
+OPTIONAL = "README.md", SOURCES, *FLOAT
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import tempfile
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import files
 from ..analysis import step_position
 from ..engines.onnx import GRAPHS, graphs_to_bytes
 from ..integer.catalogue import Network
@@ -22,9 +22,11 @@ from ..integer.onnx_ops import graph_of
 from ..models.autoencoder import Autoencoder
 from ..models.blocks import RMSNorm
 from ..options import QUALITIES
+from ..pretrained.config import CONFIG, PretrainedConfig, part_names
 from ..pretrained.integer_model import EncoderNumbers, IntegerModel, shape_settings, to_bytes
 from ..quality import step_of
 from ..reconstruction import GAIN_BITS, STEP_FACTOR_BITS, Dequantiser, log_table
+from ..search.proposals import NETWORK as PROPOSALS
 from ..subbands import LEVELS, Subbands
 from .rounding import MIDDLE_POSITION, POSITION
 
@@ -108,17 +110,19 @@ def analysis_graph(analysis: nn.Module) -> bytes:
     return out.getvalue()
 
 
-def write_folder(folder: Path, model: IntegerModel, analysis: bytes | None, config: Mapping[str, Any]) -> None:
-    """Write model.safetensors, the graphs and config.json. config: its other fields; analysis: its graph."""
+def write_folder(
+    config: PretrainedConfig, model: IntegerModel, analysis: bytes | None, proposals: bytes | None = None
+) -> None:
+    """Write config.folder: model.safetensors, the graphs and config.json, whose other fields `config` has.
+
+    analysis, proposals: graphs of the encoder's networks.
+    """
+    folder, data = config.folder, to_bytes(model)
+    graphs = integer_graphs(model.networks())
+    graphs |= {name: graph for name, graph in ((ANALYSIS, analysis), (PROPOSALS, proposals)) if graph}
+    identity = hashlib.sha256(data).hexdigest()
+    config = replace(config, sha256=identity, parts=1, format=1, synthesis=shape_settings(model.shape))
     folder.mkdir(parents=True, exist_ok=True)
-    data = to_bytes(model)
-    (folder / "model.safetensors").write_bytes(data)
-    graphs = integer_graphs(model.networks()) | ({ANALYSIS: analysis} if analysis else {})
-    (folder / GRAPHS).write_bytes(graphs_to_bytes(graphs))
-    fields = {
-        **config,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "format": 1,
-        "synthesis": shape_settings(model.shape),
-    }
-    (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
+    files.write_atomic(folder / part_names(1)[0], data, overwrite=True)
+    files.write_atomic(folder / GRAPHS, graphs_to_bytes(graphs), overwrite=True)
+    files.write_atomic(folder / CONFIG, config.to_json().encode(), overwrite=True)

@@ -20,26 +20,30 @@ from ..context.integer import log_thresholds
 from ..context.model import ContextModel
 from ..distortion import TUNINGS
 from ..errors import UsageError, WeightsError
+from ..images import Picture
 from ..models import build_autoencoder, untrained
 from ..models.autoencoder import Autoencoder, parameter_count
 from ..models.backbone import load_pretrained
 from ..models.summary import kmac_per_pixel
-from ..options import QUALITIES
+from ..options import QUALITIES, EncodeOptions
+from ..pipeline.loading import Coder
 from ..pretrained import registry
 from ..pretrained.config import CONFIG, PretrainedConfig, part_names
 from ..pretrained.loading import entropy_tensors, own_name, read_parts, split_parts, stored_name
 from ..pretrained.presets import PRESETS
-from ..quality import step_of
+from ..quality import round_tokens, step_of
+from ..subbands import Subbands
 from . import validation
 from .checkpoint import CHECKPOINT, averaged_model
 from .config import TrainingConfig
 from .data import Crops
 from .export import build_entropy_model
+from .integers import FLOAT_CONTEXT, is_integer_ready, load_float, write_integer_model
 from .model import TrainingModel, initialise_base
 from .validation import REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
 
-FLOAT_CONTEXT = "context-float.safetensors"  # in a model folder: the float context model, to train on from
 CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160  # of the export
+COUNTED_BATCHES, COUNTED_EFFORT = 50, 2  # of format 1, whose search is a part of the encoder alone
 BATCH, CROP = 4, 256  # crops in each of them, and their side in pixels
 MEASURED = 12  # images that `measure` codes
 CURVE_KEYS = {"psnr": "psnr", "ms-ssim": "ms_ssim_db"}  # tuning -> what config.json calls its decibels
@@ -47,7 +51,9 @@ CURVE_KEYS = {"psnr": "psnr", "ms-ssim": "ms_ssim_db"}  # tuning -> what config.
 
 def new_model(name: str) -> TrainingModel:
     """An untrained model by a family's or a preset's name: a wavelet codec. Raises WeightsError for an unknown name."""
-    return TrainingModel(untrained(name), ContextModel())
+    autoencoder = untrained(name)
+    flags = autoencoder.settings.get("integers", False)  # only format 1 has block flags
+    return TrainingModel(autoencoder, ContextModel(replace(CURRENT, flags=flags)))
 
 
 def initial_model(init: str, name: str | None, images: Sequence[np.ndarray], seed: int) -> TrainingModel:
@@ -75,23 +81,20 @@ def load_training_model(config: PretrainedConfig, name: str | None = None) -> Tr
     the weights over and computes the same at first, as new blocks start as the identity. Any other takes the gains and
     the context model; its transforms start from the wavelet.
     """
-    file = config.folder / FLOAT_CONTEXT
-    if not file.is_file():
-        raise WeightsError(
-            f"{config.folder}: has no {file.name}, which training starts from; "
-            "it is in the source repository, not in the wheel"
-        )
     registry.verify(config)
-    try:
-        context, trained = _load_context(file, config.context), _load_autoencoder(config)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise WeightsError(
-            f"{config.folder}: was made by another version of the program; "
-            "start from the wavelet, or from newer weights"
-        ) from error
+    if config.format:
+        model = load_float(config)[0]
+        trained, context = model.autoencoder, model.context
+    else:
+        trained, context = _load_float_0(config)
     fresh = trained if name is None else untrained(name)
     if (fresh.family, fresh.settings) == (trained.family, trained.settings):
         return TrainingModel(trained, context)
+    if bool(fresh.settings.get("integers")) != context.config.flags:
+        raise WeightsError(
+            f"'{config.name}' makes files of format {config.format} and '{name}' does not, which takes another kind of "
+            "context model; start from another model (vitcodec models list), or from the wavelet"
+        )
     kept, shapes = trained.state_dict(), {k: v.shape for k, v in fresh.state_dict().items()}
     if fresh.family != trained.family or any(shapes.get(k) != v.shape for k, v in kept.items()):
         kept = {k: kept[k] for k in ("gain", "inverse_gain")}
@@ -166,7 +169,7 @@ def write_model(
     tune: str = TrainingConfig.tune,
     seed: int = 0,
 ) -> None:
-    """Write config.json, model.safetensors (in parts) and the float context model into a folder.
+    """Write a model folder, with the float parts that training goes on from.
 
     images: (H, W, 3) uint8 with sides of at least CROP pixels, to calibrate on and to fit the tables to.
     dead_zone: of the encoder's rounding, 0 to 0.4. tune: a key of distortion.TUNINGS.
@@ -175,6 +178,12 @@ def write_model(
     model.eval()
     autoencoder = model.autoencoder
     crops, rng = Crops(images, seed), np.random.default_rng(seed)
+    if is_integer_ready(model):
+        calibrated = list(_rounded(autoencoder, _calibration_samples(crops, rng), dead_zone))
+        write_integer_model(
+            model, folder, name, calibrated, lambda coder: _encoded(coder, crops, rng), dead_zone, training, tune
+        )
+        return
     # to half precision first, so that the tables are fitted to the weights that are written
     halves = {k: (v if "gain" in k else v.half()) for k, v in autoencoder.state_dict().items()}
     autoencoder.load_state_dict({k: v.float() for k, v in halves.items()})
@@ -234,6 +243,23 @@ def measure(folder: Path, images: Sequence[np.ndarray]) -> float:
     return change
 
 
+def _load_float_0(config: PretrainedConfig) -> tuple[Autoencoder, ContextModel]:
+    """The float model of a folder of format 0. Raises WeightsError."""
+    file = config.folder / FLOAT_CONTEXT
+    if not file.is_file():
+        raise WeightsError(
+            f"{config.folder}: has no {file.name}, which training starts from; "
+            "it is in the source repository, not in the wheel"
+        )
+    try:
+        return _load_autoencoder(config), _load_context(file, config.context)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise WeightsError(
+            f"{config.folder}: was made by another version of the program; "
+            "start from the wavelet, or from newer weights"
+        ) from error
+
+
 def _load_context(file: Path, config: ContextConfig) -> ContextModel:
     """The float context model of weights; parts that older weights lack are added, and change nothing at first."""
     context = ContextModel(
@@ -265,7 +291,26 @@ def _calibration_samples(crops: Crops, rng: np.random.Generator) -> Iterator[tup
         yield crops.batch(BATCH, CROP), torch.tensor([step_of(int(q)) for q in qualities])
 
 
-def _counting_samples(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, int]]:
+@torch.no_grad()
+def _rounded(
+    autoencoder: Autoencoder, samples: Iterator[tuple[Tensor, Tensor]], dead_zone: float
+) -> Iterator[tuple[Subbands, Tensor]]:
+    """Images of samples, and their steps -> the rounded tokens of each, as floats, and its step."""
+    for images, steps in samples:
+        tokens = round_tokens(autoencoder.encode(images, steps), dead_zone).map(Tensor.float)
+        yield from zip(tokens.split_batch(), steps.split(1), strict=True)
+
+
+def _encoded(coder: Coder, crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Subbands, int]]:
+    """Tokens as the encoder chooses them at COUNTED_EFFORT, and their quality."""
+    for images, quality in _counting_samples(crops, rng, COUNTED_BATCHES):
+        for image in images.byte().numpy():
+            yield coder.encoder.tokens(Picture(image), EncodeOptions(quality=quality, effort=COUNTED_EFFORT)), quality
+
+
+def _counting_samples(
+    crops: Crops, rng: np.random.Generator, batches: int = COUNTING_BATCHES
+) -> Iterator[tuple[Tensor, int]]:
     """Images (B, H, W, 3) and a quality, of every part of the range equally often."""
-    for k in range(COUNTING_BATCHES):
-        yield crops.batch(BATCH, CROP), 1 + int((k + rng.random()) * len(QUALITIES) / COUNTING_BATCHES)
+    for k in range(batches):
+        yield crops.batch(BATCH, CROP), 1 + int((k + rng.random()) * len(QUALITIES) / batches)

@@ -13,7 +13,7 @@ import copy
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch import Tensor
 from ..codec import Codec
 from ..context.coding import EntropyModel
 from ..distortion import Distortion
+from ..images import Picture
 from ..models.autoencoder import Autoencoder
 from ..options import EncodeOptions
 from ..quality import round_tokens, step_of
@@ -43,8 +44,20 @@ class Sample(NamedTuple):
     tokens: Subbands  # int16, a batch of one
 
 
-class RefinedTokens:
-    """Searches the tokens of crops at the default effort and keeps them to be drawn again.
+class Search(Protocol):
+    """Chooses tokens."""
+
+    def __call__(self, images: Tensor, quality: int) -> Subbands:
+        """Images (B, H, W, 3) in 0..255 -> their tokens at the default effort, int32."""
+        ...
+
+    def update(self, autoencoder: Mapping[str, Tensor]) -> None:
+        """Go on with other weights of the transforms."""
+        ...
+
+
+class RDOTokens:
+    """The search of format 0.
 
     autoencoder, entropy: the transforms and the integer entropy model of the search.
     dead_zone: of the rounding before the search. half: matrix products in bfloat16, where the processor has them; whole
@@ -61,6 +74,43 @@ class RefinedTokens:
     ):
         self.autoencoder, self.entropy = autoencoder.requires_grad_(False), entropy
         self.dead_zone, self.distortion, self.half = dead_zone, distortion, half
+
+    def __call__(self, images: Tensor, quality: int) -> Subbands:
+        """As Search."""
+        point = self.entropy.point(quality, self.autoencoder.steps)
+        with _half_products(self.half):
+            with torch.no_grad():
+                tokens = round_tokens(self.autoencoder.encode(images, point.step), self.dead_zone)
+            config = EFFORTS[EncodeOptions.effort]
+            return RDOSearch(self.autoencoder, self.entropy, point, self.distortion, config).search(images, tokens)
+
+    def update(self, autoencoder: Mapping[str, Tensor]) -> None:
+        """As Search."""
+        self.autoencoder.load_state_dict(autoencoder)
+
+
+class EncodedTokens:
+    """What a codec of format 1 writes. Its integers stay those of the model that a run starts from."""
+
+    def __init__(self, codec: Codec):
+        self.codec = codec
+
+    def __call__(self, images: Tensor, quality: int) -> Subbands:
+        """As Search."""
+        pictures = (Picture(image) for image in images.round().byte().cpu().numpy())
+        found = [self.codec.encoded_tokens(picture, quality=quality, coding="tokens") for picture in pictures]
+        first, *rest = (tokens.map(lambda t: torch.from_numpy(t).to(images.device)) for tokens in found)
+        return first.combine(lambda *parts: torch.cat(parts), *rest)
+
+    def update(self, autoencoder: Mapping[str, Tensor]) -> None:
+        """As Search."""
+
+
+class RefinedTokens:
+    """Searches the tokens of crops at the default effort and keeps them to be drawn again."""
+
+    def __init__(self, search: Search):
+        self.search = search
         self.pools: list[deque[Sample]] = []  # one for each stratum
         self.batches = 0
 
@@ -72,8 +122,11 @@ class RefinedTokens:
 
         init: the model whose entropy model the search uses, as Codec.load takes it. Raises WeightsError.
         """
-        entropy = Codec.load(init, "cpu" if device.type == "cpu" else str(device)).entropy
-        return cls(copy.deepcopy(model.autoencoder).to(device), entropy, dead_zone, distortion, half)
+        codec = Codec.load(init, "cpu" if device.type == "cpu" else str(device))
+        if codec.config.format:
+            return cls(EncodedTokens(codec))
+        transforms = copy.deepcopy(model.autoencoder).to(device)
+        return cls(RDOTokens(transforms, codec.entropy, dead_zone, distortion, half))
 
     def batch(self, crops: Crops, size: int, strata: Tensor) -> tuple[Tensor, Subbands, Tensor]:
         """Images (B, size, size, 3), their tokens in float32 and their steps (B,).
@@ -99,18 +152,9 @@ class RefinedTokens:
         tokens = first.combine(lambda *parts: torch.cat(parts).float(), *rest)
         return images, tokens, torch.tensor([step_of(s.quality) for s in samples], device=images.device)
 
-    def search(self, images: Tensor, quality: int) -> Subbands:
-        """Images (B, H, W, 3) in 0..255 -> their tokens at the default effort, int32."""
-        point = self.entropy.point(quality, self.autoencoder.steps)
-        with _half_products(self.half):
-            with torch.no_grad():
-                tokens = round_tokens(self.autoencoder.encode(images, point.step), self.dead_zone)
-            config = EFFORTS[EncodeOptions.effort]
-            return RDOSearch(self.autoencoder, self.entropy, point, self.distortion, config).search(images, tokens)
-
     def update(self, autoencoder: Mapping[str, Tensor]) -> None:
         """Go on with other weights of the transforms."""
-        self.autoencoder.load_state_dict(autoencoder)
+        self.search.update(autoencoder)
 
 
 @contextmanager

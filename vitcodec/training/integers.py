@@ -1,0 +1,150 @@
+"""A model folder of format 1 out of a trained model, and back.
+
+Beside what encoding and decoding need the folder gets the floating-point parts that training goes on from, in half
+precision: three files, which wheels leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from .. import files
+from ..coding.maps import log_thresholds
+from ..context.model import ContextModel
+from ..errors import WeightsError
+from ..models import build_autoencoder
+from ..models.autoencoder import Autoencoder, parameter_count
+from ..models.summary import kmac_per_pixel
+from ..models.synthesis import ConvSynthesis
+from ..pipeline import loading
+from ..pipeline.loading import Coder
+from ..pretrained.config import PretrainedConfig
+from ..pretrained.integer_model import CodingNumbers, IntegerModel
+from ..pretrained.loading import own_name, stored_name
+from ..quality import step_position
+from ..subbands import Subbands
+from . import round_context
+from .assemble import analysis_graph, dequantiser, encoder_numbers, in_8_bits, write_folder
+from .coding_tables import Counts, fit_coding_tables
+from .export import base_scales
+from .model import TrainingModel
+from .rounding import Gauge, RoundedSynthesis, measure
+
+FLOAT_TRANSFORM, FLOAT_SYNTHESIS = "transform-float.safetensors", "synthesis-float.safetensors"
+FLOAT_CONTEXT = "context-float.safetensors"
+FLOAT_FILES = FLOAT_TRANSFORM, FLOAT_SYNTHESIS, FLOAT_CONTEXT
+QUANTILE = 0.999  # of the magnitudes that a map's scale leaves room for
+GAUGE, SYNTHESIS = "gauge.", "synthesis."  # prefixes of tensors
+
+# tokens (1, h, w, c) as floats, and their step, (1,) in 8-bit levels
+FloatSample = tuple[Subbands, Tensor]
+# tokens, int32 NumPy (1, h, w, c), and their quality
+TokenSample = tuple[Subbands, int]
+
+
+def is_integer_ready(model: TrainingModel) -> bool:
+    """Whether a model's decoder can be of integers: then it makes files of format 1."""
+    return isinstance(model.autoencoder.synthesis, ConvSynthesis)
+
+
+@torch.no_grad()
+def write_integer_model(
+    model: TrainingModel,
+    folder: Path,
+    name: str,
+    calibration: Sequence[FloatSample],
+    counted: Callable[[Coder], Iterable[TokenSample]],
+    dead_zone: float,
+    training: Mapping[str, Any],
+    tune: str,
+    gauge: Gauge | None = None,
+    proposals: bytes | None = None,
+) -> None:
+    """Write a folder of format 1.
+
+    calibration: what the magnitudes of maps are measured on. counted: makes the tokens that the tables are fitted to,
+    with the model, whose tables are not yet fitted. gauge: of a synthesis that was trained with its rounding; without
+    one it is measured. proposals: the graph of the encoder's network (training/proposals.py). Raises WeightsError.
+    """
+    autoencoder, context = model.autoencoder.eval(), model.context.eval()
+    net = cast(ConvSynthesis, autoencoder.synthesis)
+    gauge = gauge or measure(net, ((_scaled(autoencoder, q, s), step_position(s)) for q, s in calibration), QUANTILE)
+    synthesis = RoundedSynthesis(net, gauge)
+    layers, features = round_context.round_context(context, round_context.measure(context, iter(calibration)))
+    config = PretrainedConfig(
+        name=name,
+        family=autoencoder.family,
+        folder=folder,
+        sha256="",
+        transform=autoencoder.settings,
+        context=context.config,
+        dead_zone=dead_zone,
+        tune=tune,
+        parameters=parameter_count(model),
+        kmac_per_pixel=kmac_per_pixel(autoencoder.family, autoencoder.settings, context.config),
+        licence="Apache-2.0",
+        training=training,
+    )
+    analysis = in_8_bits(analysis_graph(cast(torch.nn.Module, autoencoder.analysis)))
+
+    def write(tables: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+        numbers = CodingNumbers(features, base_scales(context), log_thresholds(), *tables)
+        whole = IntegerModel(
+            synthesis.export(),
+            synthesis.shape,
+            layers,
+            context.config,
+            numbers,
+            dequantiser(autoencoder),
+            encoder_numbers(autoencoder),
+        )
+        write_folder(config, whole, analysis, proposals)
+
+    write(Counts().tables())
+    coder = loading.load(PretrainedConfig.read(folder), "cpu")
+    write(fit_coding_tables(coder.encoder.entropy, iter(counted(coder))))
+    _write_float(model, gauge, folder)
+
+
+def _scaled(autoencoder: Autoencoder, tokens: Subbands, step: Tensor) -> Subbands:
+    """Tokens -> coefficients in steps, as the synthesis gets them."""
+    return autoencoder._scale(tokens, autoencoder.inverse_gain - autoencoder.gain, step_position(step))
+
+
+def _write_float(model: TrainingModel, gauge: Gauge, folder: Path) -> None:
+    rest = {k: v if "gain" in k else v.half() for k, v in model.autoencoder.state_dict().items()}
+    synthesis = {k: rest.pop(k) for k in list(rest) if k.startswith(SYNTHESIS)}
+    synthesis |= {f"{GAUGE}{k}": v.float() for k, v in gauge.largest.items()}
+    context = {stored_name(k): v.half() for k, v in model.context.state_dict().items()}
+    for name, tensors in zip(FLOAT_FILES, (rest, synthesis, context), strict=True):
+        data = save({k: v.contiguous() for k, v in tensors.items()})
+        files.write_atomic(folder / name, data, overwrite=True)
+
+
+def load_float(config: PretrainedConfig) -> tuple[TrainingModel, Gauge]:
+    """What a folder of format 1 was made of. Raises WeightsError where parts are absent or do not fit together."""
+    try:
+        transform, synthesis, context = (load_file(config.folder / name) for name in FLOAT_FILES)
+        gauge = {k.removeprefix(GAUGE): synthesis.pop(k) for k in list(synthesis) if k.startswith(GAUGE)}
+        autoencoder = build_autoencoder(config.family, config.transform)
+        autoencoder.load_state_dict({k: v.float() for k, v in (transform | synthesis).items()})
+        model = ContextModel(config.context)
+        model.load_state_dict({own_name(k): v.float() for k, v in context.items()})
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{config.folder}: lacks {' or '.join(FLOAT_FILES)}, which training starts from; "
+            "they are in the source repository, not in the wheel"
+        ) from error
+    except (KeyError, RuntimeError) as error:
+        raise WeightsError(
+            f"{config.folder}: was made by another version of the program; start from the wavelet, or from newer "
+            "weights"
+        ) from error
+    return TrainingModel(autoencoder, model), Gauge(QUANTILE, gauge)
