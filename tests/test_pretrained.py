@@ -19,11 +19,11 @@ from vitcodec.pretrained.loading import own_name, read_parts, split_parts, store
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The default model in parts of at most 6 MB."""
-    monkeypatch.setattr("vitcodec.pretrained.loading.PART", 6_000_000)
-    config = registry.find()
+    """A model of format 0 in parts of at most 4 MB."""
+    monkeypatch.setattr("vitcodec.pretrained.loading.PART", 4_000_000)
+    config = registry.find("cnn")
     parts = split_parts(read_parts(config))
-    assert len(parts) > 2 and all(len(part) < 6_100_000 for part in parts)
+    assert len(parts) > 2 and all(len(part) < 4_100_000 for part in parts)
     config = replace(config, parts=len(parts), sha256=hashlib.sha256(b"".join(parts)).hexdigest())
     (tmp_path / "config.json").write_text(config.to_json())
     for k, part in enumerate(parts, 1):
@@ -31,11 +31,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_model_in_parts_is_the_same_model(folder, codec, picture):
+def test_a_model_in_parts_is_the_same_model(folder, floating, picture):
     other = Codec.load(f"local-dir:{folder}", "cpu")
-    a, b = (c.encoded_tokens(picture, quality=40, effort=1) for c in (codec, other))
+    a, b = (c.encoded_tokens(picture, quality=40, effort=1) for c in (floating, other))
     assert all(torch.equal(x, y) for x, y in a.zip(b))
-    assert other.config.identity != codec.config.identity
+    assert other.config.identity != floating.config.identity
 
 
 def test_every_part_is_checked(folder):
@@ -94,7 +94,7 @@ def test_configs_of_earlier_versions_are_read(folder):
     context = config["context"]
     context["link"], context["deeper"] = context.pop("conditional"), context.pop("extra_blocks")
     (folder / "config.json").write_text(json.dumps(config | {"context": context}))
-    assert PretrainedConfig.read(folder).context == registry.find().context
+    assert PretrainedConfig.read(folder).context == registry.find("cnn").context
 
 
 def test_models_tuned_for_an_unknown_measure_are_refused(folder):
@@ -118,7 +118,7 @@ def test_the_training_images_sources_are_those_of_the_model(folder):
 
 
 def test_tensors_keep_the_names_that_they_have_in_weight_files():
-    config = registry.find()
+    config = registry.find("cnn")
     for name in read_parts(config):
         assert own_name(stored_name(name)) == name
     pairs = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,3 +27,8 @@ class ContextConfig:
 
 
 CURRENT = ContextConfig(conditional=32, extra_blocks=(0, 1, 2, 2))
+
+
+def new_context(transform: Mapping[str, Any]) -> ContextConfig:
+    """What a new model gets; transform: the fields of its family's config. Only format 1 has block flags."""
+    return replace(CURRENT, flags=bool(transform.get("integers")))

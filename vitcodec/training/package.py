@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .. import files
 from ..codec import Codec
-from ..context.config import CURRENT, ContextConfig
+from ..context.config import CURRENT, ContextConfig, new_context
 from ..context.integer import log_thresholds
 from ..context.model import ContextModel
 from ..distortion import TUNINGS
@@ -52,8 +52,7 @@ CURVE_KEYS = {"psnr": "psnr", "ms-ssim": "ms_ssim_db"}  # tuning -> what config.
 def new_model(name: str) -> TrainingModel:
     """An untrained model by a family's or a preset's name: a wavelet codec. Raises WeightsError for an unknown name."""
     autoencoder = untrained(name)
-    flags = autoencoder.settings.get("integers", False)  # only format 1 has block flags
-    return TrainingModel(autoencoder, ContextModel(replace(CURRENT, flags=flags)))
+    return TrainingModel(autoencoder, ContextModel(new_context(autoencoder.settings)))
 
 
 def initial_model(init: str, name: str | None, images: Sequence[np.ndarray], seed: int) -> TrainingModel:
