@@ -84,7 +84,7 @@ def test_torch_and_onnxruntime_make_the_same_files_and_pixels(folder, small, dra
     from vitcodec.engines.torch import TorchEngine
     from vitcodec.pipeline import loading
 
-    monkeypatch.setattr(loading, "engine_for", lambda model, *_: (TorchEngine(model.networks()), "torch"))
+    monkeypatch.setattr(loading, "engine_for", lambda model, *_: (TorchEngine(model.networks()), "torch", ""))
     other = Codec.load(f"local-dir:{folder}", "cpu")
     np.testing.assert_array_equal(other.decode(data).rgb, small.decode(data).rgb)
 

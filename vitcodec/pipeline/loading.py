@@ -34,6 +34,7 @@ class Coder:
     encoder: Encoder
     decoder: Decoder
     engine: str  # "onnxruntime" or "torch"
+    reason: str  # why it is not onnxruntime; else empty
 
 
 def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = None) -> Coder:
@@ -41,7 +42,7 @@ def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = No
     verify(config)
     model = integer_model.load(config.files[0], config.synthesis, config.context)
     threads = threads or cores()
-    engine, name = engine_for(model, config, device, threads)
+    engine, name, reason = engine_for(model, config, device, threads)
     coding = model.coding
     networks = Networks(engine, config.context, coding.look_up())
     entropy = EntropyModel(networks, coding.features, coding.base_scales, coding.tables())
@@ -53,6 +54,7 @@ def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = No
         Encoder(config, analysis, entropy, SearchModel(model, engine, entropy, threads), threads),
         Decoder(engine, entropy, model.dequantiser, threads),
         name,
+        reason,
     )
 
 
@@ -71,8 +73,11 @@ class _AnalysisGraph:
         return self.engine.run(ANALYSIS, *maps)
 
 
-def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threads: int) -> tuple[Engine, str]:
-    """ONNX Runtime on CPUs, where it and the graphs can be used; else torch. Raises WeightsError."""
+def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threads: int) -> tuple[Engine, str, str]:
+    """ONNX Runtime on CPUs, where it and the graphs can be used; else torch. Raises WeightsError.
+
+    Returns the engine, its name, and why it is not onnxruntime where it is not.
+    """
     problem = f"device {device}"
     if device == "cpu":
         try:
@@ -81,7 +86,7 @@ def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threa
             engine = OnnxEngine(read_graphs(config.folder / GRAPHS), threads)
             if check.passes(engine.run(check.NAME, check.sample())):
                 engine.prepare()
-                return engine, "onnxruntime"
+                return engine, "onnxruntime", ""
             problem = "onnxruntime gives wrong numbers on this processor"
         except ImportError as error:
             problem = f"onnxruntime cannot be used ({error})"
@@ -92,4 +97,4 @@ def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threa
     except ImportError as error:
         raise WeightsError(f"{problem}, and torch is not installed; pip install onnxruntime, or torch") from error
     log.info("%s: running on torch", problem)
-    return TorchEngine(model.networks(), device), "torch"
+    return TorchEngine(model.networks(), device), "torch", problem
