@@ -408,12 +408,13 @@ else:
 
 
 def test_rounds_of_proposals_need_no_torch(rich, tmp_path):
-    from vitcodec.engines.onnx import GRAPHS, graphs_to_bytes, read_graphs
+    from vitcodec.engines.onnx import GRAPHS, read_graphs
+    from vitcodec.training.assemble import write_graphs
 
     config = {"schema_version": 1, "name": "small", "family": "swin", "transform": {}, "dead_zone": 0.1}
     write_folder(tmp_path, rich, None, {**config, "context": asdict(SMALL)})
     graphs = read_graphs(tmp_path / GRAPHS) | {NETWORK: graph(ProposalNetwork((8, 8, 12)))}
-    (tmp_path / GRAPHS).write_bytes(graphs_to_bytes(graphs))
+    write_graphs(tmp_path, graphs)
     subprocess.run([sys.executable, "-c", FORWARD, str(tmp_path)], check=True)
 
 

@@ -22,6 +22,7 @@ from ..integer.onnx_ops import graph_of
 from ..models.autoencoder import Autoencoder
 from ..models.blocks import RMSNorm
 from ..options import QUALITIES
+from ..pretrained.config import CONFIG
 from ..pretrained.integer_model import EncoderNumbers, IntegerModel, shape_settings, to_bytes
 from ..quality import step_of
 from ..reconstruction import GAIN_BITS, STEP_FACTOR_BITS, Dequantiser, log_table
@@ -114,11 +115,19 @@ def write_folder(folder: Path, model: IntegerModel, analysis: bytes | None, conf
     data = to_bytes(model)
     (folder / "model.safetensors").write_bytes(data)
     graphs = integer_graphs(model.networks()) | ({ANALYSIS: analysis} if analysis else {})
-    (folder / GRAPHS).write_bytes(graphs_to_bytes(graphs))
     fields = {
         **config,
         "sha256": hashlib.sha256(data).hexdigest(),
         "format": 1,
         "synthesis": shape_settings(model.shape),
     }
-    (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
+    (folder / CONFIG).write_text(json.dumps(fields, indent=2) + "\n")
+    write_graphs(folder, graphs)
+
+
+def write_graphs(folder: Path, graphs: Mapping[str, bytes]) -> None:
+    """Replace a model folder's graphs. config.json states their hash: an engine that runs others is never asked."""
+    data, config = graphs_to_bytes(graphs), folder / CONFIG
+    (folder / GRAPHS).write_bytes(data)
+    fields = json.loads(config.read_text()) | {"graphs": hashlib.sha256(data).hexdigest()}
+    config.write_text(json.dumps(fields, indent=2) + "\n")
