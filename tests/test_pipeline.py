@@ -18,6 +18,7 @@ from vitcodec.codec import Codec
 from vitcodec.errors import FormatError, WeightsError
 from vitcodec.images import Picture
 from vitcodec.options import EncodeOptions
+from vitcodec.pretrained import registry
 from vitcodec.tiles import Region
 
 TOKENS = {"coding": "tokens", "effort": 1}
@@ -225,6 +226,8 @@ def test_damaged_and_foreign_graphs_are_not_run(folder, small, drawn, tmp_path, 
     spoil(tmp_path / "copy")
     codec = Codec.load(f"local-dir:{tmp_path / 'copy'}", "cpu")
     assert codec.engine == "torch" and said in codec.reason and "reinstall the weights" in codec.reason
+    with pytest.raises(WeightsError, match=r"graphs\.safetensors"):
+        registry.verify_all(codec.config)
     data = small.encode(drawn, quality=30, **TOKENS)
     np.testing.assert_array_equal(codec.decode(data).rgb, small.decode(data).rgb)
 

@@ -102,7 +102,7 @@ def _settings() -> str:
 
 
 def _weights(config: PretrainedConfig) -> str:
-    registry.verify(config)
+    registry.verify_all(config)
     return f"{', '.join(str(file) for file in config.files)}, hash as stated"
 
 

@@ -20,8 +20,8 @@ from safetensors.numpy import load, save
 
 from ..errors import WeightsError
 from ..integer.context import treats_rows
+from ..pretrained.config import GRAPHS as GRAPHS
 
-GRAPHS = "graphs.safetensors"  # in a model folder: each network's graph, as bytes, under its name
 FLOAT = {"analysis"}  # networks in floating point
 LEAST_ROWS = 1024  # that a thread takes
 MOST_ROWS = 16384  # at a time: every session keeps the memory that it once needed

@@ -16,6 +16,7 @@ from ..context.config import ContextConfig
 from ..errors import WeightsError
 
 CONFIG = "config.json"
+GRAPHS = "graphs.safetensors"  # of format 1: each network's graph, as bytes, under its name
 MOST_PARTS = 99
 _SCHEMA_VERSION = 1
 _KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object"}  # of JSON
@@ -56,6 +57,11 @@ class PretrainedConfig:
     def files(self) -> list[Path]:
         """The parts of the weights, in order."""
         return [self.folder / name for name in part_names(self.parts)]
+
+    @property
+    def hashes(self) -> list[tuple[list[Path], str]]:
+        """Files with the SHA-256 that is stated of them together: the weights, and graphs where there are any."""
+        return [(self.files, self.sha256), *([([self.folder / GRAPHS], self.graphs)] if self.format else [])]
 
     @property
     def identity(self) -> bytes:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError, WeightsError
-from .config import CONFIG, parts_of
+from .config import CONFIG, GRAPHS, parts_of
 
 HUB = "hf-hub:"
 SOURCES = "SOURCES.md"
-OPTIONAL = "README.md", SOURCES, "context-float.safetensors"  # the last is what training goes on from
+# graphs are there in format 1; the last is what training goes on from
+OPTIONAL = "README.md", SOURCES, GRAPHS, "context-float.safetensors"
 
 
 @dataclass(frozen=True)
