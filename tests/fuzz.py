@@ -251,9 +251,9 @@ def images_feed() -> Feed:
 # by layer, what makes the feed, and how many inputs there are unless another number is asked for
 FEEDS: dict[str, tuple[Callable[[], Feed], int]] = {
     "container": (container_feed, 1_000_000),
-    "groups": (format_1("groups_feed"), 200_000),
-    "tiles": (format_1("tiles_feed"), 60_000),
-    "integers": (format_1("integers_feed"), 20_000),
+    "groups": (format_1("groups_feed"), 300_000),
+    "tiles": (format_1("tiles_feed"), 10_000),
+    "integers": (format_1("integers_feed"), 5_000),
     "tables": (tables_feed, 100_000),
     "entropy": (entropy_feed, 2_000),
     "codec": (codec_feed, 500),

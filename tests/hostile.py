@@ -109,17 +109,24 @@ def groups_feed(mutate: Mutate) -> Callable[[Random], str]:
 def tiles_feed(mutate: Mutate) -> Callable[[Random], str]:
     """Payloads of the smallest tile through the whole entropy decoder; what is not damaged comes back exactly."""
     entropy = small_codec()._decoder.entropy
+    pool = []
+    for seed in range(40):
+        quality, rng = 1 + 5 * seed % 100, Random(seed)
+        pool.append((quality, Chooser(entropy, entropy.point(quality), rng).payloads()[0]))
 
     def feed(rng: Random) -> str:
-        point = entropy.point(rng.randrange(1, 101))
-        payloads, tokens = Chooser(entropy, point, rng).payloads()
-        if rng.randrange(2):
+        if not rng.randrange(4):
+            point = entropy.point(rng.randrange(1, 101))
+            payloads, tokens = Chooser(entropy, point, rng).payloads()
             decoded = entropy.decode(payloads, point, SITES, SITES)
             assert all(np.array_equal(a, b) for a, b in tokens.zip(decoded)), "other tokens"
             return "tokens of any values"
-        level = rng.choice(CODING_ORDER)
-        payloads[level] = damaged(payloads[level], rng, mutate)
-        decoded = entropy.decode(payloads, point, SITES, SITES, rng.randrange(1, LEVELS + 2))
+        quality, whole = rng.choice(pool)
+        level, point = rng.choice(CODING_ORDER), entropy.point(quality if rng.randrange(4) else rng.randrange(1, 101))
+        payloads = {**whole, level: damaged(whole[level], rng, mutate)}
+        finest = rng.randrange(1, LEVELS + 2) if rng.randrange(2) else 1
+        payloads = {k: data for k, data in payloads.items() if k == 0 or k >= finest}
+        decoded = entropy.decode(payloads, point, SITES, SITES, finest)
         assert all(np.abs(band).max() <= 1 << 15 for band in decoded)
         return "tokens"
 
