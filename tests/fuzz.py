@@ -38,7 +38,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from vitcodec.bitstream import container, salvage
-from vitcodec.bitstream.container import METADATA, TOKENS_ONLY, Contents
+from vitcodec.bitstream.container import Contents
 from vitcodec.bitstream.header import LOSSLESS, Header
 from vitcodec.errors import VitcodecError
 from vitcodec.subbands import CODING_ORDER
@@ -124,8 +124,7 @@ def seeds() -> Iterator[bytes]:
             (level, tile): bytes((31 * level + 7 * tile + j) % 251 for j in range(3 + tile % 4))
             for level, tile in container.payload_order(header)
         }
-        absent = TOKENS_ONLY if header.lossless else set() if header.version else {"QUAL"}
-        everything = {key: key.encode() * 9 for key in METADATA if key not in absent}
+        everything = {key: key.encode() * 9 for key in sorted(container.allowed_metadata(header, behind=False))}
         for metadata in ({}, everything):
             yield container.pack(Contents(header, metadata, payloads))
 

@@ -148,6 +148,13 @@ def test_other_weights_and_damaged_ones_are_refused(folder, small, drawn, tmp_pa
     np.testing.assert_array_equal(other.decode(data).rgb, small.decode(data).rgb)
 
 
+def test_a_file_of_another_version_is_refused(small, drawn):
+    data = bytearray(small.encode(drawn, quality=40, **TOKENS))
+    data[8] = 0
+    with pytest.raises(FormatError, match="version 0 and names weights of version 1"):
+        small.decode(bytes(data))
+
+
 def test_torch_is_not_imported(folder):
     program = (
         "import sys, numpy as np\n"

@@ -10,7 +10,7 @@ from .bitstream import container
 from .bitstream.chunks import Source
 from .bitstream.container import Contents
 from .bitstream.header import Header
-from .errors import DeviceError, UsageError, VitcodecError, WeightsError
+from .errors import DeviceError, FormatError, UsageError, VitcodecError, WeightsError
 from .images import Picture, check
 from .lossless import LosslessCodec
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
@@ -174,6 +174,11 @@ class Codec:
                 f"the file was made with other weights (model '{header.model}', {header.weights.hex()}), not with "
                 f"'{self.name}' ({self.config.identity.hex()}); get that version of '{header.model}' and give it as "
                 "-m local-dir:PATH"
+            )
+        if header.version != self.config.format:
+            raise FormatError(
+                f"the file is of format version {header.version} and names weights of version {self.config.format}; "
+                "get a complete and undamaged copy"
             )
 
 
