@@ -1,13 +1,13 @@
 # make demo: set up and try it on the example photographs. make test: what continuous integration runs.
 # WORKERS processes share its tests, with one thread each: most tests are too small to use two threads well.
-# make docs: every table and plot of the documents, from benchmarks/results.
+# make light: the same for the light installation, without torch. make docs: every table and plot of the documents, from benchmarks/results.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUALITY ?= 50
 WORKERS ?= 2
 
-.PHONY: demo test docs wheel clean
+.PHONY: demo test docs wheel light clean
 
 demo: $(VENV)/installed
 	$(BIN)/vitcodec encode examples -q $(QUALITY) -o demo/encoded --overwrite
@@ -23,7 +23,7 @@ test: $(VENV)/developed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(MAKE) wheel
+	$(MAKE) light
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 docs: $(VENV)/developed
@@ -38,6 +38,14 @@ wheel: $(VENV)/developed
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec encode ../../examples/chelsea.png -o chelsea.vitc
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec decode chelsea.vitc
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec eval ../../examples/chelsea.png -q 50 --html report.html
+
+# the wheel and what requirements-light.txt lists, in an environment of its own; the tests need pytest too
+light: wheel
+	rm -rf build/light
+	$(PYTHON) -m venv --without-pip build/light
+	$(BIN)/python -m pip --python build/light/bin/python install -q --no-compile -c constraints.txt -r requirements-light.txt pytest
+	$(BIN)/python -m pip --python build/light/bin/python install -q --no-compile --no-deps build/wheel/vitcodec-*.whl
+	cd build/light && VITCODEC_LIGHT=1 OMP_NUM_THREADS=1 bin/python -m pytest -q -c /dev/null -p no:cacheprovider ../../tests/test_light.py
 
 clean:
 	rm -rf $(VENV) demo build dist

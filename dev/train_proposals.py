@@ -37,7 +37,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vitcodec.analysis import round_tokens
-from vitcodec.engines.onnx import GRAPHS, OnnxEngine, graphs_to_bytes, read_graphs
+from vitcodec.engines.onnx import GRAPHS, OnnxEngine, read_graphs
 from vitcodec.options import QUALITIES, EncodeOptions
 from vitcodec.pipeline import loading
 from vitcodec.pretrained import integer_model
@@ -52,6 +52,7 @@ from vitcodec.search.state import Evaluator, State, Target, Weights
 from vitcodec.search.tuning import SQUARED_ERROR
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area
+from vitcodec.training.assemble import write_graphs
 from vitcodec.training.data import Crops, read_images, validation_crops
 from vitcodec.training.model import Average
 from vitcodec.training.proposals import ProposalNetwork, graph, loss, slopes
@@ -318,9 +319,8 @@ def measure(arguments: argparse.Namespace) -> None:
 
 
 def add(arguments: argparse.Namespace) -> None:
-    path = arguments.model / GRAPHS
-    graphs = read_graphs(path) | {NETWORK: (arguments.net / ONNX).read_bytes()}
-    path.write_bytes(graphs_to_bytes(graphs))
+    graphs = read_graphs(arguments.model / GRAPHS) | {NETWORK: (arguments.net / ONNX).read_bytes()}
+    write_graphs(arguments.model, graphs)
 
 
 def main() -> None:

@@ -1,43 +1,47 @@
 """Feed the readers with damaged and hostile input, layer by layer, and count what comes of it.
 
-    python tests/fuzz.py [--container 1000000] [--tables 100000] [--entropy 2000] [--codec 500] [--integers 2000]
-        [--images 2000]
+    python tests/fuzz.py [--container 1000000] [--groups 200000] [--tiles 60000] [--integers 20000]
+        [--tables 100000] [--entropy 2000] [--codec 500] [--images 2000] [--progress FILE]
 
-container: whole files, mutated, half of them with checksums put right again, through unpack, describe, read_header and
-salvage.unpack.
-tables: random bytes as a payload whose values have random tables of the shipped model, escapes included.
+container: whole files of both versions, mutated, half of them with checksums put right again, through unpack, describe,
+read_header and salvage.unpack.
+groups, tiles, integers: format 1 on a small random model (hostile.py), from single groups of values to pixels.
+tables: (format 0 from here on) random bytes as a payload whose values have random tables of the shipped model, escapes
+included.
 entropy: mutated payloads through the whole entropy decoder with its integer networks, for a tile of 64x64 pixels.
 codec: whole files with right checksums and mutated payloads, alpha and metadata, to pixels.
-integers: files of format 1 with mutated, random and extreme payloads and qualities of tiles, to pixels, on a small
-random model.
 images: strange image files with strange metadata (strange/), each once as it is and once with bytes changed, to
 pictures and back to files.
 
 The exit code is 1 if anything but a VitcodecError is raised, or if a strange image comes back as another picture or
 loses something that no note tells. An input that takes longer than --seconds, or an
-allocation beyond --memory, counts as a failure too. One thread, one process; Linux. docs/security.md has the results
-of a long run; test_fuzz.py makes a short one.
+allocation beyond --memory, counts as a failure too. One thread, one process; Linux. With --progress a run that was
+interrupted goes on where it was. docs/security.md has the results of a long run; test_fuzz.py makes a short one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import resource
 import sys
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 
 import numpy as np
 
 from vitcodec.bitstream import container, salvage
-from vitcodec.bitstream.container import METADATA, TOKENS_ONLY, Contents
+from vitcodec.bitstream.container import Contents
 from vitcodec.bitstream.header import LOSSLESS, Header
 from vitcodec.errors import VitcodecError
-from vitcodec.subbands import CODING_ORDER, LEVELS, Subbands
+from vitcodec.subbands import CODING_ORDER
 
 Feed = Callable[[Random], str]  # makes an input, feeds it, says what came of it
 
@@ -73,9 +77,9 @@ def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def joined(chunks: list[tuple[bytes, bytes]]) -> bytes:
+def joined(chunks: list[tuple[bytes, bytes]], version: int = 0) -> bytes:
     """A file of these chunks, with right checksums."""
-    out = container.MAGIC + bytes([0])
+    out = container.MAGIC + bytes([version])
     for kind, payload in chunks:
         length, size = b"", len(payload)
         while size > 127:
@@ -85,7 +89,7 @@ def joined(chunks: list[tuple[bytes, bytes]]) -> bytes:
     return out
 
 
-def rechunked(chunks: list[tuple[bytes, bytes]], rng: Random) -> bytes:
+def rechunked(chunks: list[tuple[bytes, bytes]], version: int, rng: Random) -> bytes:
     """Mutated payloads, or chunks dropped, doubled or exchanged; right checksums."""
     chunks = list(chunks)
     for _ in range(rng.randrange(1, 4)):
@@ -99,11 +103,11 @@ def rechunked(chunks: list[tuple[bytes, bytes]], rng: Random) -> bytes:
                 chunks[i], chunks[j] = chunks[j], chunks[i]
             case _:
                 chunks[i] = chunks[i][0], mutate(chunks[i][1], rng)
-    return joined(chunks)
+    return joined(chunks, version if rng.randrange(50) else rng.randrange(256))
 
 
 def seeds() -> Iterator[bytes]:
-    """Files of one tile and of several, of tokens and of pixels, of an early draft, without metadata and with all."""
+    """Files of one tile and of several, of tokens and of pixels, of all versions, without metadata and with all."""
     for header in (
         Header(33, 17, 60, False, "swin", bytes(range(8)), 512),
         Header(130, 300, 5, True, "swin", bytes(8), 128),
@@ -111,12 +115,16 @@ def seeds() -> Iterator[bytes]:
         Header(130, 300, 60, False, "swin", bytes(8), 128, native=False),
         Header(33, 17, LOSSLESS, True, "", b"", 512),
         Header(130, 300, LOSSLESS, False, "", b"", 128),
+        Header(33, 17, 60, False, "swin", bytes(8), 512, version=1),
+        Header(600, 500, 90, True, "a-b.c", bytes(8), 128, version=1),
+        Header(130, 300, 5, False, "swin", bytes(8), 128, version=1),
+        Header(130, 300, LOSSLESS, False, "", b"", 128, version=1),
     ):
         payloads = {
             (level, tile): bytes((31 * level + 7 * tile + j) % 251 for j in range(3 + tile % 4))
             for level, tile in container.payload_order(header)
         }
-        everything = {key: key.encode() * 9 for key in METADATA if key not in TOKENS_ONLY or not header.lossless}
+        everything = {key: key.encode() * 9 for key in sorted(container.allowed_metadata(header, behind=False))}
         for metadata in ({}, everything):
             yield container.pack(Contents(header, metadata, payloads))
 
@@ -134,7 +142,7 @@ def container_feed() -> Feed:
 
     def feed(rng: Random) -> str:
         data, chunks = rng.choice(files)
-        bad = rechunked(chunks, rng) if rng.randrange(2) else mutate(data, rng)
+        bad = rechunked(chunks, data[8], rng) if rng.randrange(2) else mutate(data, rng)
         reader = rng.choice(readers)
         finest = {"finest": rng.randrange(1, 6)} if reader in (container.unpack, salvage.unpack) else {}
         made = reader(bad, **finest)
@@ -218,60 +226,13 @@ def codec_feed() -> Feed:
     return feed
 
 
-def integers_feed() -> Feed:
-    import tempfile
-    from dataclasses import replace
-    from pathlib import Path
+def format_1(name: str) -> Callable[[], Feed]:
+    def make() -> Feed:
+        import hostile
 
-    from small_model import write_small_model
+        return getattr(hostile, name)(mutate)
 
-    from vitcodec.codec import Codec
-    from vitcodec.images import Picture
-
-    with tempfile.TemporaryDirectory() as folder:
-        write_small_model(Path(folder))
-        codec = Codec.load(f"local-dir:{folder}", "cpu", threads=1)
-    y, x = np.mgrid[:64, :160]
-    rgb = np.stack((x, 3 * y, 128 + 100 * np.sin(x / 5) * np.cos(y / 3)), -1).astype(np.uint8)
-    whole = codec.read(codec.encode(Picture(rgb), quality=60, tile=128, coding="tokens", effort=1))
-
-    def payload(data: bytes, rng: Random) -> bytes:
-        match rng.randrange(4):
-            case 0:
-                return rng.randbytes(rng.randrange(300))
-            case 1:  # the most or the least that a payload can claim
-                return rng.choice((b"\xff", b"\x00")) * rng.randrange(300)
-            case _:
-                return mutate(data, rng)
-
-    def claimed(tile: int, quality: int, rng: Random) -> dict[tuple[int, int], bytes]:
-        """Payloads of values that no encoder chooses: of any size, in every block."""
-        area, numpy = whole.header.grid.area(tile), np.random.default_rng(rng.getrandbits(64))
-        largest = rng.choice((1, 3, 100, 1 << 15))
-
-        def band(scale: int, channels: int) -> np.ndarray:
-            shape = (1, area.h * scale, area.w * scale, channels)
-            return numpy.integers(-largest, largest + 1, shape).astype(np.int32)
-
-        tokens = Subbands(band(1, 3), tuple(band(1 << LEVELS - level, 9) for level in range(1, LEVELS + 1)))
-        entropy = codec._decoder.entropy
-        return {(k, tile): data for k, data in entropy.encode(tokens, entropy.point(quality))[0].items()}
-
-    def feed(rng: Random) -> str:
-        if rng.randrange(3) == 0:
-            qualities = bytes(rng.choices(range(1, 101), k=2))
-            payloads = {k: v for tile, q in enumerate(qualities) for k, v in claimed(tile, q, rng).items()}
-            made = container.pack(replace(whole, payloads=payloads, metadata={"QUAL": qualities}))
-            assert codec.decode(made).rgb.shape == rgb.shape
-            return "picture of any values"
-        bad = rng.sample(list(whole.payloads), rng.randrange(1, 4))
-        payloads = {k: payload(data, rng) if k in bad else data for k, data in whole.payloads.items()}
-        qualities = {"QUAL": bytes(rng.choices(range(102), k=rng.choice((2, 2, 2, 1, 9))))} if rng.randrange(2) else {}
-        contents = replace(whole, payloads=payloads, metadata=qualities)
-        assert codec.decode(container.pack(contents)).rgb.shape == rgb.shape
-        return "picture"
-
-    return feed
+    return make
 
 
 def images_feed() -> Feed:
@@ -286,59 +247,103 @@ def images_feed() -> Feed:
     return feed
 
 
-FEEDS: dict[str, Callable[[], Feed]] = {
-    "container": container_feed,
-    "tables": tables_feed,
-    "entropy": entropy_feed,
-    "codec": codec_feed,
-    "integers": integers_feed,
-    "images": images_feed,
+# by layer, what makes the feed, and how many inputs there are unless another number is asked for
+FEEDS: dict[str, tuple[Callable[[], Feed], int]] = {
+    "container": (container_feed, 1_000_000),
+    "groups": (format_1("groups_feed"), 300_000),
+    "tiles": (format_1("tiles_feed"), 10_000),
+    "integers": (format_1("integers_feed"), 5_000),
+    "tables": (tables_feed, 100_000),
+    "entropy": (entropy_feed, 2_000),
+    "codec": (codec_feed, 500),
+    "images": (images_feed, 2_000),
 }
+
+
+@dataclass
+class Layer:
+    """What came of a layer so far."""
+
+    done: int = 0
+    failures: int = 0
+    seconds: float = 0.0  # of CPU
+    slowest: float = 0.0
+    peak: int = 0  # MiB of memory
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+    def line(self, name: str) -> str:
+        text = ", ".join(f"{n:,} {what}" for what, n in sorted(self.outcomes.items(), key=lambda item: -item[1]))
+        cost = f"{self.seconds:.0f} s of CPU, slowest {1000 * self.slowest:.0f} ms, peak {self.peak} MiB"
+        return f"{name}: {self.done:,} inputs in {cost}: {text}"
+
+
+class Progress:
+    """All layers, kept in a file where one is given."""
+
+    def __init__(self, path: Path | None, seed: int):
+        self.path, self.seed, self.saved = path, seed, time.monotonic()
+        known = json.loads(path.read_text()) if path and path.exists() else {}
+        if known and known["seed"] != seed:
+            raise SystemExit(f"{path} is of seed {known['seed']}; give another file")
+        self.layers = {name: Layer(**layer) for name, layer in known.get("layers", {}).items()}
+
+    def of(self, name: str) -> Layer:
+        return self.layers.setdefault(name, Layer())
+
+    def save(self, every: float = 0) -> None:
+        """Write the file, but not more often than every so many seconds."""
+        if self.path and time.monotonic() - self.saved >= every:
+            layers = {name: asdict(layer) for name, layer in self.layers.items()}
+            part = self.path.with_suffix(".part")
+            part.write_text(json.dumps({"seed": self.seed, "layers": layers}, indent=1))
+            os.replace(part, self.path)
+            self.saved = time.monotonic()
+
+
+def run(name: str, feed: Feed, count: int, progress: Progress, seconds: float) -> None:
+    """Feed a layer up to its count."""
+    layer, outcomes = progress.of(name), Counter[str]()
+    outcomes.update(layer.outcomes)
+    while layer.done < count:
+        start, problem = time.process_time(), ""
+        try:
+            outcomes[feed(Random(progress.seed << 32 | layer.done))] += 1
+        except VitcodecError as error:
+            outcomes[type(error).__name__] += 1
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        took = time.process_time() - start
+        layer.seconds += took
+        layer.slowest = max(layer.slowest, took)
+        if took > seconds:
+            problem = problem or f"{took:.1f} s"
+        if problem:
+            layer.failures += 1
+            print(f"FAILED: {name}, seed {progress.seed}, input {layer.done}: {problem}", flush=True)
+        layer.done += 1
+        layer.outcomes, layer.peak = dict(outcomes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        progress.save(every=20)
+    progress.save()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    counts = {
-        "container": 1_000_000,
-        "tables": 100_000,
-        "entropy": 2_000,
-        "codec": 500,
-        "integers": 2_000,
-        "images": 2_000,
-    }
-    for name, default in counts.items():
+    for name, (_, default) in FEEDS.items():
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10, help="of CPU for one input")
     parser.add_argument("--memory", type=float, default=8, help="GiB of address space for all")
+    parser.add_argument("--progress", type=Path, metavar="FILE", help="where a run goes on that was interrupted")
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (int(arguments.memory * 2**30), resource.RLIM_INFINITY))
 
-    failures = 0
-    for layer, make in FEEDS.items():
-        count = getattr(arguments, layer)
-        if not count:
-            continue
-        feed, outcomes, slowest, began = make(), Counter[str](), 0.0, time.process_time()
-        for number in range(count):
-            start = time.process_time()
-            try:
-                outcomes[feed(Random(arguments.seed << 32 | number))] += 1
-            except VitcodecError as error:
-                outcomes[type(error).__name__] += 1
-            except Exception as error:
-                failures += 1
-                what = f"{type(error).__name__}: {error}"
-                print(f"FAILED: {layer}, seed {arguments.seed}, input {number}: {what}", flush=True)
-            took = time.process_time() - start
-            slowest = max(slowest, took)
-            if took > arguments.seconds:
-                failures += 1
-                print(f"FAILED: {layer}, seed {arguments.seed}, input {number}: {took:.1f} s", flush=True)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        text = ", ".join(f"{n:,} {what}" for what, n in outcomes.most_common())
-        cost = f"{time.process_time() - began:.0f} s of CPU, slowest {1000 * slowest:.0f} ms, peak {peak} MiB"
-        print(f"{layer}: {count:,} inputs in {cost}: {text}", flush=True)
+    progress = Progress(arguments.progress, arguments.seed)
+    for name, (make, _) in FEEDS.items():
+        if progress.of(name).done < (count := getattr(arguments, name)):
+            run(name, make(), count, progress, arguments.seconds)
+        if count:
+            print(progress.of(name).line(name), flush=True)
+    failures = sum(layer.failures for layer in progress.layers.values())
     print(f"{failures} failures")
     return 1 if failures else 0
 

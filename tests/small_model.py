@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from vitcodec.coding.tables import logistic_flags
 from vitcodec.context.config import ContextConfig
 from vitcodec.context.model import ContextModel
 from vitcodec.models.autoencoder import Autoencoder
+from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.pretrained.integer_model import CodingNumbers, IntegerModel
 from vitcodec.subbands import Subbands
 from vitcodec.training.assemble import analysis_graph, dequantiser, encoder_numbers, write_folder
@@ -63,12 +62,5 @@ def small_model() -> IntegerModel:
 
 
 def write_small_model(folder: Path) -> None:
-    config = {
-        "schema_version": 1,
-        "name": "small",
-        "family": "swin",
-        "transform": {},
-        "context": asdict(CONFIG),
-        "dead_zone": 0.1,
-    }
-    write_folder(folder, small_model(), analysis_graph(Unchanged()), json.loads(json.dumps(config)))
+    config = PretrainedConfig("small", "swin", folder, "", {}, CONFIG, 0.1)
+    write_folder(config, small_model(), analysis_graph(Unchanged()))

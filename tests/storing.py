@@ -30,6 +30,7 @@ class StoringCodec:
     """The interface of vitcodec.Codec; the payload of the low band is the picture as PNG."""
 
     name, device = "stored", "cpu"
+    engine, reason = "Pillow", ""
     loads = 0  # how often a codec was loaded
     padding = 0  # bytes by which the payload of every detail level is longer
 

@@ -140,6 +140,8 @@ class DribblingStream(io.BytesIO):
         replace(ONE_TILE, width=1, height=1, quality=100),
         replace(LOSSLESS_TILED, gray=True),
         replace(TILED, native=False),
+        replace(TILED, version=1),
+        replace(LOSSLESS, version=1),
     ],
 )
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ class DribblingStream(io.BytesIO):
     [{}, {key: key.encode() * 50 for key in METADATA}, {"XMP ": b""}, dict.fromkeys(FRONT, b"f"), {"DPI ": bytes(8)}],
 )
 def test_round_trip(header: Header, metadata: dict[str, bytes]) -> None:
-    contents = sample(header, {k: v for k, v in metadata.items() if header.quality or k not in TOKENS_ONLY})
+    contents = sample(header, {k: v for k, v in metadata.items() if k in allowed(header)})
     assert unpack(pack(contents)) == contents
 
 
@@ -157,6 +159,7 @@ def test_round_trip(header: Header, metadata: dict[str, bytes]) -> None:
     quality=st.integers(0, 100),
     gray=st.booleans(),
     native=st.booleans(),
+    version=st.sampled_from([0, 1]),
     model=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True),
     weights=st.binary(min_size=8, max_size=8),
     units=st.sampled_from([1, 2, 4, 255]),
@@ -170,20 +173,31 @@ def test_round_trip_of_anything(
     quality: int,
     gray: bool,
     native: bool,
+    version: int,
     model: str,
     weights: bytes,
     units: int,
     metadata: dict[str, bytes],
     payloads: list[bytes],
 ) -> None:
-    header = Header(width, height, quality or 1, gray, model, weights, 128 * units, native)
+    header = Header(width, height, quality or 1, gray, model, weights, 128 * units, native or version > 0, version)
     if not quality:
         header = replace(header, quality=0, model="", weights=b"", native=True)
-        metadata = {k: v for k, v in metadata.items() if k not in TOKENS_ONLY}
+    metadata = {k: v for k, v in metadata.items() if k in allowed(header)}
     keys = list(payloads_of(header))
     contents = Contents(header, metadata, {key: payloads[i % len(payloads)] for i, key in enumerate(keys)})
     data = pack(contents)
     assert unpack(data) == contents and read_header(data) == header
+
+
+def test_qualities_of_tiles_are_unknown_to_version_0() -> None:
+    data = bytearray(pack(sample(replace(TILED, version=1), {"QUAL": bytes([50] * 6)})))
+    assert unpack(data).metadata["QUAL"] == bytes([50] * 6)
+    data[len(MAGIC)] = 0
+    with pytest.raises(FormatError, match="TILQ"):
+        unpack(data)
+    with pytest.raises(ValueError, match="QUAL"):
+        pack(sample(TILED, {"QUAL": bytes([50] * 6)}))
 
 
 def test_tiles_cover_the_picture() -> None:
@@ -223,6 +237,10 @@ def test_a_file_on_disk(tmp_path: Path) -> None:
             assert unpack(stream) == sample()
 
 
+def allowed(header: Header) -> set[str]:
+    return container.allowed_metadata(header, behind=False)
+
+
 def types(data: bytes) -> list[str]:
     return [c.type for c in describe(data).chunks]
 
@@ -231,7 +249,7 @@ def test_the_order_of_chunks() -> None:
     everything = dict.fromkeys(METADATA, b"x")
     front, back = ["HEAD", "TILQ", "iNAM", "cICP", "ALPH", "MASK", "INDX"], ["iCCP", "dPIX", "eXIF", "xMPD", "DONE"]
     tokens = [t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)]
-    assert types(pack(sample(metadata=everything))) == [*front, *tokens, *back]
+    assert types(pack(sample(replace(TILED, version=1), everything))) == [*front, *tokens, *back]
     everything = {key: data for key, data in everything.items() if key not in TOKENS_ONLY}
     front = [type for type in front if type not in ("MASK", "TILQ")]
     assert types(pack(sample(LOSSLESS_TILED, everything))) == [*front, *["PIXL"] * 6, *back]

@@ -152,6 +152,7 @@ def run(tmp_path: Path, commands: list[list[str]], **environment: str) -> list[t
 def test_models_on_the_hub(tmp_path, server, other):
     vitcodec.write_image(vitcodec.Picture(make_rgb(40, 30)), tmp_path / "a.png")
     (other / "SOURCES.md").write_text("of its images")
+    (other / "graphs.safetensors").write_bytes(b"as models of format 1 have them")
     online = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
     downloaded, listed, encoded, decoded, absent, revision, empty = run(
         tmp_path,
@@ -170,6 +171,7 @@ def test_models_on_the_hub(tmp_path, server, other):
     assert downloaded[0] == 0 and "hash as stated" in downloaded[2]
     [sources] = (tmp_path / "cache").glob("hub/models--someone--other/snapshots/*/SOURCES.md")
     assert sources.read_text() == "of its images"
+    assert (sources.parent / "graphs.safetensors").read_bytes() == b"as models of format 1 have them"
     rows = [json.loads(line) for line in listed[1].splitlines()]
     assert [row["status"] for row in rows if row.get("name") == f"hf-hub:someone/other@{COMMIT}"] == ["downloaded"]
     assert encoded[0] == 0, encoded[2]
@@ -215,6 +217,7 @@ def test_uploading(tmp_path, server, other):
         "HF_HUB_DISABLE_XET": "1",
     }
     (other / "notes.txt").write_text("not to be uploaded")
+    (other / "graphs.safetensors").write_bytes(b"as models of format 1 have them")
     pushed, refused = run(
         tmp_path,
         [
@@ -225,7 +228,7 @@ def test_uploading(tmp_path, server, other):
     )
     assert pushed[0] == 0, pushed[2]
     parts = [file.name for file in registry.find().files]
-    assert set(server.uploaded) == {"config.json", "README.md", *parts}
+    assert set(server.uploaded) == {"config.json", "README.md", "graphs.safetensors", *parts}
     assert all(server.uploaded[part] == (other / part).read_bytes() for part in parts)
     assert refused[0] == 2 and "hf-hub:ORG/NAME" in refused[2]
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from vitcodec.codec import Codec
 from vitcodec.errors import FormatError, WeightsError
 from vitcodec.images import Picture
 from vitcodec.options import EncodeOptions
+from vitcodec.pretrained import registry
 from vitcodec.tiles import Region
 
 TOKENS = {"coding": "tokens", "effort": 1}
@@ -84,7 +88,7 @@ def test_torch_and_onnxruntime_make_the_same_files_and_pixels(folder, small, dra
     from vitcodec.engines.torch import TorchEngine
     from vitcodec.pipeline import loading
 
-    monkeypatch.setattr(loading, "engine_for", lambda model, *_: (TorchEngine(model.networks()), "torch"))
+    monkeypatch.setattr(loading, "engine_for", lambda model, *_: (TorchEngine(model.networks()), "torch", ""))
     other = Codec.load(f"local-dir:{folder}", "cpu")
     np.testing.assert_array_equal(other.decode(data).rgb, small.decode(data).rgb)
 
@@ -132,8 +136,6 @@ def test_damaged_tiles_are_filled_in(small):
 
 
 def test_other_weights_and_damaged_ones_are_refused(folder, small, drawn, tmp_path):
-    import shutil
-
     shutil.copytree(folder, tmp_path / "broken")
     file = tmp_path / "broken" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x00")
@@ -144,6 +146,13 @@ def test_other_weights_and_damaged_ones_are_refused(folder, small, drawn, tmp_pa
     data = small.encode(drawn, quality=40, **TOKENS)
     other = Codec.load(f"local-dir:{tmp_path / 'nographs'}", "cpu")  # torch takes over
     np.testing.assert_array_equal(other.decode(data).rgb, small.decode(data).rgb)
+
+
+def test_a_file_of_another_version_is_refused(small, drawn):
+    data = bytearray(small.encode(drawn, quality=40, **TOKENS))
+    data[8] = 0
+    with pytest.raises(FormatError, match="version 0 and names weights of version 1"):
+        small.decode(bytes(data))
 
 
 def test_torch_is_not_imported(folder):
@@ -169,14 +178,14 @@ def test_torch_is_not_imported(folder):
 )
 def test_unusable_graphs_give_way_to_torch(folder, small, drawn, tmp_path, caplog, spoil, said):
     import logging
-    import shutil
 
-    from vitcodec.engines.onnx import graphs_to_bytes, read_graphs
+    from vitcodec.engines.onnx import read_graphs
+    from vitcodec.training.assemble import write_graphs
 
     shutil.copytree(folder, tmp_path / "copy")
     graphs = read_graphs(folder / "graphs.safetensors")
     spoil(graphs)
-    (tmp_path / "copy" / "graphs.safetensors").write_bytes(graphs_to_bytes(graphs))
+    write_graphs(tmp_path / "copy", graphs)
     with caplog.at_level(logging.INFO, "vitcodec"):
         codec = Codec.load(f"local-dir:{tmp_path / 'copy'}", "cpu")
     assert codec._coder.engine == "torch" and said in caplog.text
@@ -193,4 +202,75 @@ def test_wrong_numbers_are_noticed(folder, monkeypatch, caplog):
     monkeypatch.setattr(OnnxEngine, "run", lambda self, name, *maps: [y + 1 for y in run(self, name, *maps)])
     with caplog.at_level(logging.INFO, "vitcodec"):
         codec = Codec.load(f"local-dir:{folder}", "cpu")
-    assert codec._coder.engine == "torch" and "wrong numbers" in caplog.text
+    assert codec.engine == "torch" and "wrong numbers" in codec.reason and codec.reason in caplog.text
+
+
+def one_bit_changed(folder):
+    path = folder / "graphs.safetensors"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def no_hash_stated(folder):
+    config = json.loads((folder / "config.json").read_text())
+    del config["graphs"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (lambda folder: (folder / "graphs.safetensors").unlink(), "No such file"),
+        (lambda folder: (folder / "graphs.safetensors").write_bytes(b"garbage"), "SHA-256 is"),
+        (one_bit_changed, "not the graphs of these weights"),
+        (no_hash_stated, "config.json states none"),
+    ],
+)
+def test_damaged_and_foreign_graphs_are_not_run(folder, small, drawn, tmp_path, spoil, said):
+    """A graph with other weights would make a wrong picture, and the check of the engine cannot see it."""
+    shutil.copytree(folder, tmp_path / "copy")
+    spoil(tmp_path / "copy")
+    codec = Codec.load(f"local-dir:{tmp_path / 'copy'}", "cpu")
+    assert codec.engine == "torch" and said in codec.reason and "reinstall the weights" in codec.reason
+    with pytest.raises(WeightsError, match=r"graphs\.safetensors"):
+        registry.verify_all(codec.config)
+    data = small.encode(drawn, quality=30, **TOKENS)
+    np.testing.assert_array_equal(codec.decode(data).rgb, small.decode(data).rgb)
+
+
+@pytest.mark.parametrize("version, fine", [("1.19.2", False), ("1.20.0", True), ("1.9.0", False), ("2.0.0rc1", True)])
+def test_an_old_onnxruntime_is_not_asked(folder, monkeypatch, version, fine):
+    monkeypatch.setattr("onnxruntime.__version__", version)
+    codec = Codec.load(f"local-dir:{folder}", "cpu")
+    said = f"onnxruntime cannot be used (version {version} is too old); pip install 'onnxruntime>=1.20'"
+    assert (codec.engine, codec.reason) == (("onnxruntime", "") if fine else ("torch", said))
+
+
+def test_the_oldest_onnxruntime_is_the_one_that_is_required():
+    from vitcodec.pipeline.loading import OLDEST
+
+    root, wanted = Path(__file__).parent.parent, f"onnxruntime>={'.'.join(map(str, OLDEST))}"
+    assert f'"{wanted}"' in (root / "pyproject.toml").read_text()
+    assert wanted in (root / "requirements-light.txt").read_text().splitlines()
+
+
+def test_without_any_engine_one_line_says_what_helps(folder, tmp_path):
+    """Neither torch nor ONNX Runtime; no torch and no graphs."""
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(sys.argv[2:]))\n"
+        "from vitcodec.codec import Codec\n"
+        "from vitcodec.errors import WeightsError\n"
+        "try: Codec.load('local-dir:' + sys.argv[1], 'cpu')\n"
+        "except WeightsError as error: print(error)\n"
+    )
+
+    def said(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, check=True
+        ).stdout
+
+    assert "pip install 'onnxruntime>=1.20'; or pip install torch" in said(folder, "onnxruntime", "torch")
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "graphs.safetensors").unlink()
+    assert "reinstall the weights; or pip install torch" in said(tmp_path / "copy", "torch")

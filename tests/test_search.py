@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from vitcodec.context.heads import ChannelCondition, Head
 from vitcodec.context.model import ContextModel
 from vitcodec.engines.onnx import OnnxEngine
 from vitcodec.engines.torch import TorchEngine
+from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.pretrained.integer_model import CodingNumbers, EncoderNumbers, IntegerModel
 from vitcodec.quality import step_of
 from vitcodec.search import moves
@@ -408,12 +409,12 @@ else:
 
 
 def test_rounds_of_proposals_need_no_torch(rich, tmp_path):
-    from vitcodec.engines.onnx import GRAPHS, graphs_to_bytes, read_graphs
+    from vitcodec.engines.onnx import GRAPHS, read_graphs
+    from vitcodec.training.assemble import write_graphs
 
-    config = {"schema_version": 1, "name": "small", "family": "swin", "transform": {}, "dead_zone": 0.1}
-    write_folder(tmp_path, rich, None, {**config, "context": asdict(SMALL)})
+    write_folder(PretrainedConfig("small", "swin", tmp_path, "", {}, SMALL, 0.1), rich, None)
     graphs = read_graphs(tmp_path / GRAPHS) | {NETWORK: graph(ProposalNetwork((8, 8, 12)))}
-    (tmp_path / GRAPHS).write_bytes(graphs_to_bytes(graphs))
+    write_graphs(tmp_path, graphs)
     subprocess.run([sys.executable, "-c", FORWARD, str(tmp_path)], check=True)
 
 

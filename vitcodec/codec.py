@@ -10,7 +10,7 @@ from .bitstream import container
 from .bitstream.chunks import Source
 from .bitstream.container import Contents
 from .bitstream.header import Header
-from .errors import UsageError, WeightsError
+from .errors import DeviceError, FormatError, UsageError, VitcodecError, WeightsError
 from .images import Picture, check
 from .lossless import LosslessCodec
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
@@ -33,8 +33,8 @@ class Codec:
 
     Options are given as an object, as keywords, or both: keywords replace the object's fields.
 
-    name, config, device: what was loaded. autoencoder, entropy: the networks, for research; they may change with any
-    version.
+    name, config, device: what was loaded. engine: what runs its networks, "onnxruntime" or "torch", and reason: why it
+    is not onnxruntime. autoencoder, entropy: the networks, for research; they may change with any version.
     """
 
     autoencoder: Autoencoder
@@ -44,10 +44,12 @@ class Codec:
         """device: torch's, or its name. threads: of the CPU; None for all cores."""
         self.name, self.config, self.device = config.name, config, device
         self._coder = None
+        self.engine, self.reason = "torch", "the model computes in floating point"
         if config.format:
             from .pipeline import loading as format_1
 
             self._coder = format_1.load(config, str(device), threads)
+            self.engine, self.reason = self._coder.engine, self._coder.reason
         else:
             from .pretrained import loading
 
@@ -64,8 +66,10 @@ class Codec:
         config = registry.find(model)
         if config.format and (device == "cpu" or (device == "auto" and not may_have_gpu())):
             return cls(config, "cpu", threads)
-        import torch
-
+        try:
+            import torch
+        except ImportError as error:
+            raise _without_torch(config, device) from error
         from .devices import choose
 
         if threads:
@@ -171,3 +175,16 @@ class Codec:
                 f"'{self.name}' ({self.config.identity.hex()}); get that version of '{header.model}' and give it as "
                 "-m local-dir:PATH"
             )
+        if header.version != self.config.format:
+            raise FormatError(
+                f"the file is of format version {header.version} and names weights of version {self.config.format}; "
+                "get a complete and undamaged copy"
+            )
+
+
+def _without_torch(config: PretrainedConfig, device: str) -> VitcodecError:
+    if config.format:
+        return DeviceError(f"device {device} needs PyTorch, which is not installed; pip install torch, or take the CPU")
+    return WeightsError(
+        f"model '{config.name}' computes in floating point on PyTorch, which is not installed; pip install torch"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vitcodec.options import EncodeOptions
+from vitcodec.pretrained.registry import DEFAULT_MODEL
 
 from ..images import LARGE
 from .library import Block, Library, Lines, Results, block, source, table
@@ -75,6 +76,33 @@ def speed(results: Library, document: Results) -> Lines:
     return [head, "", *table(headings, rows), *source(document["provenance"])]
 
 
+@block("times")
+def times(results: Library, document: Results) -> Lines:
+    """A row for each picture and quality: seconds with the model loaded, seconds and memory of commands, avifenc."""
+    found = document["results"]
+    efforts = [name for name in found["rows"][0]["seconds"] if name.endswith(", loaded")]
+    names = [name.removesuffix(", loaded") for name in efforts]
+    rows = []
+    for r in found["rows"]:
+        took, avif = r["seconds"], r["avifenc"]
+        rows.append(
+            (
+                f"{r['image']}, {r['width']}x{r['height']}",
+                f"{r['quality']}",
+                *(seconds(took[f"{name}, loaded"]) for name in names),
+                *(f"{seconds(took[f'{name}, command'])} ({r['mib'][name]:,})" for name in names),
+                f"{seconds(took['avifenc'])}" if avif else "",
+                f"{took[f'{names[-2]}, command'] / took['avifenc']:.2f}" if avif else "",
+            )
+        )
+    headings = ("picture", "quality", *(f"{name} (s)" for name in names), *(f"`{name}` (s, MiB)" for name in names))
+    instructions = {True: "with VNNI", False: "without VNNI", None: "VNNI not known"}[found["vnni"]]
+    head = [f"Shortest of {found['reps']} runs; a processor {instructions}; networks run on {found['engine']}."]
+    head += [f"avifenc: {found['avifenc']}, `-s 4 -j 2`, at the same size." if found["avifenc"] else "No avifenc here."]
+    last = f"`{names[-2]}` / avifenc"
+    return [" ".join(head), "", *table((*headings, "avifenc (s)", last), rows), *source(document["provenance"])]
+
+
 @block("partial")
 def partial(results: Library, document: Results) -> Lines:
     found = document["results"]
@@ -116,7 +144,11 @@ def install_size(results: Library, document: Results) -> Lines:
         *((f"{p['package']} {p['version']}", p["bytes"]) for p in large),
         (f"{len(small)} smaller packages", sum(p["bytes"] for p in small)),
     ]
-    rows = [(name, f"{size / 1e6:.0f}") for name, size in (*sizes, ("all", sum(size for _, size in sizes)))]
+    sizes.append(("all", sum(size for _, size in sizes)))
+    if "light" in found:
+        one = found["weights"].get(DEFAULT_MODEL, 0)
+        sizes.append(("without torch, with the weights of the default model", found["light"] + found["code"] + one))
+    rows = [(name, f"{size / 1e6:.0f}") for name, size in sizes]
     return [*table(("installed", "MB"), rows), *source(document["provenance"])]
 
 
@@ -124,6 +156,7 @@ BLOCKS: dict[str, Block] = {
     "speed-12mp": speed_12mp,
     "memory": memory,
     "speed": speed,
+    "times": times,
     "partial": partial,
     "startup": startup,
     "install-size": install_size,

@@ -55,4 +55,13 @@ def fidelity_kinds(results: Library, document: Results) -> Lines:
     return table(("kind", "pictures", *(f"worst PSNR at {q} (dB)" for q in qualities)), rows)
 
 
-BLOCKS: dict[str, Block] = {"fidelity": fidelity, "fidelity-kinds": fidelity_kinds}
+@block("exact")
+def exact(results: Library, document: Results) -> Lines:
+    """A row for each way of decoding."""
+    found = document["results"]
+    rows = [(r["way"], str(r["files"]), str(r["differences"])) for r in found["ways"]]
+    head = f"{len(found['files'])} files, of 1x1 to {max(f['width'] for f in found['files'])} pixels across:"
+    return [head, "", *table(("decoded by", "files", "differences"), rows), *source(document["provenance"])]
+
+
+BLOCKS: dict[str, Block] = {"fidelity": fidelity, "fidelity-kinds": fidelity_kinds, "exact": exact}

@@ -11,8 +11,7 @@ from .library import Block, Library, source, table
 
 def effort(results: Library) -> str:
     """All efforts; those without a result have no figures."""
-    from vitcodec.rdo import EFFORTS
-
+    EFFORTS = _efforts()
     document = results.document("effort", any_weights=True)
     measured = results.current(document["results"]["efforts"]) if document else {}
     configs = {number: asdict(config) for number, config in EFFORTS.items()}
@@ -36,15 +35,43 @@ def effort(results: Library) -> str:
     return "\n".join([*lines, *(source(*(e["provenance"] for e in measured.values())) if measured else [])])
 
 
+def _efforts() -> Any:
+    """Those of the default model."""
+    from vitcodec.pretrained import registry
+
+    if registry.find(registry.DEFAULT_MODEL).format:
+        from vitcodec.search.efforts import EFFORTS as of_integers
+
+        return of_integers
+    from vitcodec.rdo import EFFORTS
+
+    return EFFORTS
+
+
+def efforts_format_1(results: Library) -> str:
+    """What each effort does in models of format 1, and what it needs; no figures."""
+    from vitcodec.search.efforts import EFFORTS
+
+    configs = {number: asdict(config) for number, config in EFFORTS.items()}
+    rows = [
+        (effort_name(number), described(config, configs), "PyTorch" if config["gradients"] else "")
+        for number, config in configs.items()
+    ]
+    return "\n".join(table(("effort", "the encoder", "needs"), rows, 3))
+
+
 def described(config: dict[str, Any], configs: dict[int, dict[str, Any]]) -> str:
     """What an effort does: its rounds, and the other options that are not the same at all efforts."""
-    rounds = config["rounds"]
-    parts = ["rounds to the nearest token" if not rounds else f"RDO search, {rounds} round{'s' if rounds > 1 else ''}"]
+    own = ("proposals", "gradients", "rounds", "fit_scales")
+    kinds = {"proposals": " of proposals", "gradients": " by gradient", "rounds": ""}
+    counts = [(config[name], kind) for name, kind in kinds.items() if config.get(name)]
+    rounds = " and ".join(f"{n} round{'s' if n > 1 else ''}{kind}" for n, kind in counts)
+    parts = [f"RDO search, {rounds}" if rounds else "rounds to the nearest token"]
     parts += ["scale offsets fitted"] if config["fit_scales"] else []
     for name, value in config.items():
-        if name not in ("rounds", "fit_scales") and len({repr(c[name]) for c in configs.values()}) > 1:
+        if name not in own and len({repr(c[name]) for c in configs.values()}) > 1:
             parts.append(f"{name.replace('_', ' ')} {value}")
     return "; ".join(parts)
 
 
-BLOCKS: dict[str, Block] = {"effort": effort}
+BLOCKS: dict[str, Block] = {"effort": effort, "effort-format-1": efforts_format_1}

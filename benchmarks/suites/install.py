@@ -1,4 +1,7 @@
-"""The size of an installation: vitcodec, its weights, and every package that it needs, as they are installed here."""
+"""The size of an installation: vitcodec, its weights, and every package that it needs, as they are installed here.
+
+Without Python's bytecode. Beside it, the packages of the light installation, requirements-light.txt.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,19 @@ from vitcodec.pretrained import registry
 
 from ..store import Results
 
+LIGHT = Path(__file__).parent.parent.parent / "requirements-light.txt"
+
 
 def run(arguments: argparse.Namespace) -> Results:
     packages = {name: sum(_sizes(name)) for name in sorted(_needed("vitcodec") - {"vitcodec"})}
+    lines = [line.partition("#")[0].strip() for line in LIGHT.read_text("utf-8").splitlines()]
+    light = set().union(*(_needed(_name(Requirement(line))) for line in lines if line))
     code = sum(f.stat().st_size for f in Path(vitcodec.__file__).parent.rglob("*.py"))
     weights = {c.name: sum(f.stat().st_size for f in c.files) for c in registry.available()}
     largest = sorted(packages.items(), key=lambda item: -item[1])
     rows = [{"package": name, "version": metadata.version(name), "bytes": size} for name, size in largest]
     print(*rows, sep="\n")
-    return {"code": code, "weights": weights, "packages": rows}
+    return {"code": code, "weights": weights, "packages": rows, "light": sum(packages[name] for name in light)}
 
 
 def _needed(name: str) -> set[str]:
@@ -37,8 +44,12 @@ def _needed(name: str) -> set[str]:
         for text in metadata.requires(package) or []:
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                left.append(re.sub(r"[-_.]+", "-", requirement.name).lower())
+                left.append(_name(requirement))
     return found
+
+
+def _name(requirement: Requirement) -> str:
+    return re.sub(r"[-_.]+", "-", requirement.name).lower()
 
 
 def _sizes(package: str) -> list[int]:

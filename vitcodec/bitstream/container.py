@@ -28,7 +28,7 @@ PAYLOADS = TOKENS | {PIXELS: "PIXL"}
 FRONT = {"QUAL": "TILQ", "NAME": "iNAM", "CICP": "cICP", "ALPH": "ALPH", "MASK": "MASK"}
 BACK = {"ICCP": "iCCP", "DPI ": "dPIX", "EXIF": "eXIF", "XMP ": "xMPD"}
 METADATA = FRONT | BACK
-TOKENS_ONLY = {"MASK", "QUAL"}  # what a lossless file cannot have
+TOKENS_ONLY, SINCE_1 = {"MASK", "QUAL"}, {"QUAL"}  # what a lossless file cannot have, and one of version 0
 STORED = {"NAME", "CICP", "DPI ", "ALPH"}  # the others are deflated
 HEAD, INDEX, DONE = "HEAD", "INDX", "DONE"
 
@@ -91,7 +91,7 @@ def pack(contents: Contents) -> bytes:
     if unknown := metadata.keys() - METADATA.keys():
         raise ValueError(f"unknown metadata {sorted(unknown)}; known are {list(METADATA)}")
     if wrong := metadata.keys() - _allowed_of(header):
-        raise ValueError(f"a lossless file has no tokens, which {sorted(wrong)} are about")
+        raise ValueError(f"{sorted(wrong)} cannot be in a file that is lossless or of an earlier version")
     _check_metadata(sum(map(len, metadata.values())), "the image")
     keys = list(payload_order(header))
     if payloads.keys() != set(keys):
@@ -264,7 +264,7 @@ def allowed_metadata(header: Header, behind: bool) -> set[str]:
 
 
 def _allowed_of(header: Header) -> set[str]:
-    return set(METADATA) - (TOKENS_ONLY if header.lossless else set())
+    return set(METADATA) - (TOKENS_ONLY if header.lossless else set()) - (set() if header.version else SINCE_1)
 
 
 def read_index(reader: Reader, chunk: Chunk, header: Header) -> list[int]:

@@ -11,7 +11,7 @@ import typer
 from ..errors import UsageError
 from ..files import STDIO
 from ..options import EncodeOptions
-from . import codecs, options, reporting
+from . import options, reporting
 from .output import Output
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def compare_command(
     from ..evaluation.results import Failure, Report
     from ..evaluation.verdict import SAME_SIZE
 
-    own = Entrant(codecs.load_codec(model, device, threads), EncodeOptions(effort=effort))
-    options.say_device(out, own.name, device)
+    own = Entrant(options.load_codec(out, model, device, threads), EncodeOptions(effort=effort))
     pixels = picture.rgb.shape[0] * picture.rgb.shape[1]
     wanted = None if match_bpp is None else match_bpp * pixels / 8  # bytes
     bare = colours_of(picture)

@@ -145,7 +145,7 @@ def decode_command(
             with loading:
                 if name not in loaded_codecs:
                     loaded_codecs[name] = _load(header, name, model is not None, device, threads)
-                    options.say_device(out, loaded_codecs[name].name, device)
+                    options.say_device(out, loaded_codecs[name], device)
             return loaded_codecs[name]
 
         def read(job: files.Job) -> _Loaded:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from .. import __version__
 from ..pretrained import registry
 from ..pretrained.config import PretrainedConfig
-from . import options
+from . import codecs, options
 from .output import DONE, FAILED, Output, explain
 
 
@@ -28,6 +28,7 @@ def doctor_command(device: options.Device = "auto", json: options.Json = False) 
             "vitcodec",
             lambda: f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         ),
+        ("onnxruntime", _onnxruntime),
         ("torch", _torch),
         ("device", lambda: _device(device)),
         ("images", _images),
@@ -50,16 +51,22 @@ def doctor_command(device: options.Device = "auto", json: options.Json = False) 
     return FAILED if failed else DONE
 
 
-def _torch() -> str:
-    import torch
+def _onnxruntime() -> str:
+    import onnxruntime
 
+    return f"{onnxruntime.__version__}, runs models of format 1 on CPUs"
+
+
+def _torch() -> str:
+    try:
+        import torch
+    except ModuleNotFoundError:  # the light installation
+        return "not installed; GPUs, training, high efforts and models in floating point need it"
     return f"{torch.__version__}, {torch.get_num_threads()} threads"
 
 
 def _device(name: str) -> str:
-    from ..devices import choose
-
-    device, reason = choose(name)
+    device, reason = codecs.describe_device(name)
     return f"{device}: {reason}"
 
 
@@ -95,7 +102,7 @@ def _settings() -> str:
 
 
 def _weights(config: PretrainedConfig) -> str:
-    registry.verify(config)
+    registry.verify_all(config)
     return f"{', '.join(str(file) for file in config.files)}, hash as stated"
 
 
@@ -119,4 +126,5 @@ def _round_trip(device: str) -> str:
     psnr = 10 * math.log10(255**2 / max(error, 1e-9))
     if decoded.shape != rgb.shape or psnr < 30:
         raise VitcodecError(f"the picture came back at {psnr:.1f} dB; please report this")
-    return f"256x192 in {len(data):,} bytes at {psnr:.1f} dB, both ways in {seconds:.2f} s on {codec.device}"
+    where = f"{codec.device} ({codec.engine})"
+    return f"256x192 in {len(data):,} bytes at {psnr:.1f} dB, both ways in {seconds:.2f} s on {where}"

@@ -131,9 +131,7 @@ def encode_command(
     def start() -> batch.Work:
         from ..images import MAX_PIXELS, read_image, stripped
 
-        codec = codecs.load_lossless() if lossless else codecs.load_codec(model, device, threads)
-        if not lossless:
-            options.say_device(out, codec.name, device)
+        codec = codecs.load_lossless() if lossless else options.load_codec(out, model, device, threads)
 
         def read(job: files.Job) -> tuple[Picture, int]:
             data = outputs.read_image_file(job.source)

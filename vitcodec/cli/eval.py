@@ -10,7 +10,7 @@ import typer
 from ..errors import UsageError
 from ..files import STDIO, find_inputs, image_suffixes
 from ..options import QUALITIES, EncodeOptions
-from . import codecs, options, outputs, reporting
+from . import options, outputs, reporting
 from .output import DONE, FAILED, Output, explain
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ def eval_command(
         )
         return reporting.finish(out, "eval", comparison, targets, {}, read, pictures, rest)
 
-    own = Entrant(codecs.load_codec(model, device, threads), EncodeOptions(effort=effort))
-    options.say_device(out, own.name, device)
+    own = Entrant(options.load_codec(out, model, device, threads), EncodeOptions(effort=effort))
     entrants: list[tuple[str, ImageCodec, tuple[float, ...]]] = [(reporting.title(own), own, tuple(qualities))]
     entrants += [(b.name, b, b.settings) for b in chosen]
     with out.progress(len(files) * sum(len(settings) for _, _, settings in entrants)) as progress:

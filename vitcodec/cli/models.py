@@ -160,7 +160,7 @@ def download_command(repository: Repository, json: options.Json = False, quiet: 
     """
     out = Output(json, quiet)
     config = PretrainedConfig.read(hub.download(hub.Repository.parse(repository)))
-    registry.verify(config)
+    registry.verify_all(config)
     out.say(f"{repository}: {config.name} ({config.family}) is in {config.folder}, hash as stated")
     out.summary(
         {
@@ -191,7 +191,7 @@ def verify_command(names: Names = None, json: options.Json = False) -> int:
     for name in found:
         try:
             config = registry.find(name)
-            registry.verify(config)
+            registry.verify_all(config)
             status, detail = "ok", config.sha256
         except VitcodecError as error:
             status, detail = "failed", explain(error, name).line
@@ -221,7 +221,7 @@ def push_command(
     out = Output(json, quiet)
     target = hub.Repository.parse(repository)
     config = registry.find(name)
-    registry.verify(config)
+    registry.verify_all(config)
     if not (config.folder / "README.md").is_file():
         out.warn(f"{config.folder}: has no README.md, where others look for what the model is")
     address = hub.push(config.folder, target, private, registry.sources(config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from ..options import EFFORTS, QUALITIES, EncodeOptions
 from ..pretrained import registry
 from . import codecs
 from .output import Output
+
+if TYPE_CHECKING:
+    from ..codec import Codec
 
 Inputs = Annotated[
     list[str], typer.Argument(metavar="INPUT...", show_default=False, help="Files, folders or globs; - for stdin.")
@@ -126,8 +129,16 @@ def write(job: files.Job, data: bytes, overwrite: bool, preserve: bool = False) 
     files.write_atomic(job.target, data, overwrite, modified)
 
 
-def say_device(out: Output, model: str, device: str) -> None:
+def say_device(out: Output, codec: Codec, device: str) -> None:
     """With -v, what was chosen and why."""
     if out.verbose:
         chosen, reason = codecs.describe_device(device)
-        out.detail(f"model {model} on {chosen}: {reason}")
+        out.detail(f"model {codec.name} on {chosen}: {reason}")
+        out.detail(f"networks run on {codec.engine}{f': {codec.reason}' if codec.reason else ''}")
+
+
+def load_codec(out: Output, model: str | None, device: str, threads: int | None) -> Codec:
+    """codecs.load_codec; with -v, what it is and where it runs."""
+    codec = codecs.load_codec(model, device, threads)
+    say_device(out, codec, device)
+    return codec

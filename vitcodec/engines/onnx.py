@@ -7,6 +7,7 @@ the time of two threads.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,12 +16,12 @@ from threading import Lock
 import numpy as np
 import onnxruntime
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from ..errors import WeightsError
 from ..integer.context import treats_rows
+from ..pretrained.config import GRAPHS as GRAPHS
 
-GRAPHS = "graphs.safetensors"  # in a model folder: each network's graph, as bytes, under its name
 FLOAT = {"analysis"}  # networks in floating point
 LEAST_ROWS = 1024  # that a thread takes
 MOST_ROWS = 16384  # at a time: every session keeps the memory that it once needed
@@ -99,9 +100,17 @@ def graphs_to_bytes(graphs: Mapping[str, bytes]) -> bytes:
     return save({name: np.frombuffer(graph, np.uint8) for name, graph in graphs.items()})
 
 
-def read_graphs(path: Path) -> dict[str, bytes]:
-    """The inverse of graphs_to_bytes. Raises WeightsError."""
+def read_graphs(path: Path, sha256: str | None = None) -> dict[str, bytes]:
+    """The inverse of graphs_to_bytes. Raises WeightsError, also where the file's SHA-256 is another than is given."""
     try:
-        return {name: graph.tobytes() for name, graph in load_file(path).items()}
+        data = path.read_bytes()
+        if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256:
+            stated = f"says {sha256[:12]}..." if sha256 else "states none"
+            raise WeightsError(
+                f"{path}: SHA-256 is {found[:12]}..., config.json {stated}: not the graphs of these weights; "
+                "reinstall the weights"
+            )
+        return {name: graph.tobytes() for name, graph in load(data).items()}
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error}); reinstall the weights") from error
+        summary = getattr(error, "strerror", None) or str(error)
+        raise WeightsError(f"{path}: cannot be read ({summary}); reinstall the weights") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from .encoder import Encoder
 
 ANALYSIS = "analysis"  # the name of its graph
 ANALYSIS_HALO = 8  # sites; of the `swin` family
+OLDEST = 1, 20  # of ONNX Runtime
 log = logging.getLogger("vitcodec")
 
 
@@ -34,6 +36,7 @@ class Coder:
     encoder: Encoder
     decoder: Decoder
     engine: str  # "onnxruntime" or "torch"
+    reason: str  # why it is not onnxruntime; else empty
 
 
 def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = None) -> Coder:
@@ -41,7 +44,7 @@ def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = No
     verify(config)
     model = integer_model.load(config.files[0], config.synthesis, config.context)
     threads = threads or cores()
-    engine, name = engine_for(model, config, device, threads)
+    engine, name, reason = engine_for(model, config, device, threads)
     coding = model.coding
     networks = Networks(engine, config.context, coding.look_up())
     entropy = EntropyModel(networks, coding.features, coding.base_scales, coding.tables())
@@ -53,6 +56,7 @@ def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = No
         Encoder(config, analysis, entropy, SearchModel(model, engine, entropy, threads), threads),
         Decoder(engine, entropy, model.dequantiser, threads),
         name,
+        reason,
     )
 
 
@@ -67,29 +71,44 @@ class _AnalysisGraph:
         from ..engines.onnx import GRAPHS, OnnxEngine, read_graphs
 
         if not isinstance(self.engine, OnnxEngine):  # when the first picture is encoded
-            self.engine = OnnxEngine(read_graphs(self.config.folder / GRAPHS), self.threads)
+            self.engine = OnnxEngine(read_graphs(self.config.folder / GRAPHS, self.config.graphs), self.threads)
         return self.engine.run(ANALYSIS, *maps)
 
 
-def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threads: int) -> tuple[Engine, str]:
-    """ONNX Runtime on CPUs, where it and the graphs can be used; else torch. Raises WeightsError."""
-    problem = f"device {device}"
+def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threads: int) -> tuple[Engine, str, str]:
+    """ONNX Runtime on CPUs, where it and the graphs can be used; else torch. Raises WeightsError.
+
+    Returns the engine, its name, and why it is not onnxruntime where it is not.
+    """
+    reason = f"device {device}"
     if device == "cpu":
         try:
-            from ..engines.onnx import GRAPHS, OnnxEngine, read_graphs
-
-            engine = OnnxEngine(read_graphs(config.folder / GRAPHS), threads)
-            if check.passes(engine.run(check.NAME, check.sample())):
-                engine.prepare()
-                return engine, "onnxruntime"
-            problem = "onnxruntime gives wrong numbers on this processor"
-        except ImportError as error:
-            problem = f"onnxruntime cannot be used ({error})"
+            return _on_onnxruntime(config, threads), "onnxruntime", ""
         except WeightsError as error:
-            problem = str(error)
+            reason = str(error)
     try:
         from ..engines.torch import TorchEngine
     except ImportError as error:
-        raise WeightsError(f"{problem}, and torch is not installed; pip install onnxruntime, or torch") from error
-    log.info("%s: running on torch", problem)
-    return TorchEngine(model.networks(), device), "torch"
+        raise WeightsError(f"{reason}; or pip install torch, which takes over") from error
+    log.info("%s: running on torch", reason)
+    return TorchEngine(model.networks(), device), "torch", reason
+
+
+def _on_onnxruntime(config: PretrainedConfig, threads: int) -> Engine:
+    """Raises WeightsError where ONNX Runtime or the graphs cannot be used, and says what would help."""
+    try:
+        import onnxruntime
+
+        if tuple(map(int, re.findall(r"\d+", onnxruntime.__version__)[:2])) < OLDEST:
+            raise ImportError(f"version {onnxruntime.__version__} is too old")
+        from ..engines.onnx import GRAPHS, OnnxEngine, read_graphs
+    except ImportError as error:
+        wanted = f"onnxruntime>={'.'.join(map(str, OLDEST))}"
+        raise WeightsError(f"onnxruntime cannot be used ({error}); pip install '{wanted}'") from error
+    engine = OnnxEngine(read_graphs(config.folder / GRAPHS, config.graphs), threads)
+    if not check.passes(engine.run(check.NAME, check.sample())):
+        raise WeightsError(
+            f"onnxruntime {onnxruntime.__version__} gives wrong numbers on this processor; install another version"
+        )
+    engine.prepare()
+    return engine

@@ -16,6 +16,7 @@ from ..context.config import ContextConfig
 from ..errors import WeightsError
 
 CONFIG = "config.json"
+GRAPHS = "graphs.safetensors"  # of format 1: each network's graph, as bytes, under its name
 MOST_PARTS = 99
 _SCHEMA_VERSION = 1
 _KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object"}  # of JSON
@@ -43,6 +44,7 @@ class PretrainedConfig:
     dead_zone: float  # of rounding details, in quantisation steps (see quality.quantise)
     format: int = 0  # of the files it makes: 0, or 1 with a decoder of integers
     synthesis: Mapping[str, Any] = field(default_factory=dict)  # of format 1: the fields of integer SynthesisShape
+    graphs: str = ""  # of format 1: the SHA-256 of graphs.safetensors, in hexadecimal
     parts: int = 1  # safetensors files, 1 to MOST_PARTS
     tune: str = "psnr"  # what the weights were trained for, a key of distortion.TUNINGS
     parameters: int | None = None
@@ -55,6 +57,11 @@ class PretrainedConfig:
     def files(self) -> list[Path]:
         """The parts of the weights, in order."""
         return [self.folder / name for name in part_names(self.parts)]
+
+    @property
+    def hashes(self) -> list[tuple[list[Path], str]]:
+        """Files with the SHA-256 that is stated of them together: the weights, and graphs where there are any."""
+        return [(self.files, self.sha256), *([([self.folder / GRAPHS], self.graphs)] if self.format else [])]
 
     @property
     def identity(self) -> bytes:
@@ -82,7 +89,7 @@ class PretrainedConfig:
             "family": self.family,
             "sha256": self.sha256,
             "parts": self.parts,
-            **({"format": self.format, "synthesis": dict(self.synthesis)} if self.format else {}),
+            **({key: getattr(self, key) for key in ("format", "synthesis", "graphs")} if self.format else {}),
             "transform": dict(self.transform),
             "context": {k: v for k, v in asdict(self.context).items() if self.context.flags or k not in _FLAG_FIELDS},
             "dead_zone": self.dead_zone,
@@ -137,6 +144,7 @@ def _parse(values: dict[str, Any], folder: Path) -> PretrainedConfig:
         dead_zone=_field(values, "dead_zone", float),
         format=_optional(values, "format", int, 0),
         synthesis=_optional(values, "synthesis", dict, {}),
+        graphs=_optional(values, "graphs", str, ""),
         parts=len(part_names(values.get("parts", 1))),
         tune=_optional(values, "tune", str, "psnr"),
         parameters=_optional(values, "parameters", int, None),

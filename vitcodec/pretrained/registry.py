@@ -112,15 +112,25 @@ def _digest(parts: tuple[tuple[Path, int, int], ...]) -> str:
 
 def verify(config: PretrainedConfig) -> None:
     """Raise WeightsError unless the SHA-256 of the weights is the one that config.json states."""
+    _verify(config.files, config.sha256)
+
+
+def verify_all(config: PretrainedConfig) -> None:
+    """The same for all files that config.json states a hash of: graphs too, which are checked when they are read."""
+    for files, sha256 in config.hashes:
+        _verify(files, sha256)
+
+
+def _verify(files: list[Path], sha256: str) -> None:
     try:
-        stats = [(file, file.stat()) for file in config.files]
+        stats = [(file, file.stat()) for file in files]
         found = _digest(tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats))
     except OSError as error:
         raise WeightsError(
             f"{error.filename}: cannot be read ({error.strerror}); reinstall vitcodec or check the folder"
         ) from error
-    if found != config.sha256:
-        named = ", ".join(str(file) for file in config.files)
+    if found != sha256:
+        named = ", ".join(str(file) for file in files)
         raise WeightsError(
-            f"{named}: SHA-256 is {found[:12]}..., config.json says {config.sha256[:12]}...; reinstall the weights"
+            f"{named}: SHA-256 is {found[:12]}..., config.json says {sha256[:12]}...; reinstall the weights"
         )

@@ -124,5 +124,17 @@ def write_folder(
     config = replace(config, sha256=identity, parts=1, format=1, synthesis=shape_settings(model.shape))
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomic(folder / part_names(1)[0], data, overwrite=True)
-    files.write_atomic(folder / GRAPHS, graphs_to_bytes(graphs), overwrite=True)
-    files.write_atomic(folder / CONFIG, config.to_json().encode(), overwrite=True)
+    _write_graphs(config, graphs)
+
+
+def write_graphs(folder: Path, graphs: Mapping[str, bytes]) -> None:
+    """Replace a model folder's graphs."""
+    _write_graphs(PretrainedConfig.read(folder), graphs)
+
+
+def _write_graphs(config: PretrainedConfig, graphs: Mapping[str, bytes]) -> None:
+    """Graphs, and config.json, which states their hash: an engine that runs others is never asked."""
+    data = graphs_to_bytes(graphs)
+    files.write_atomic(config.folder / GRAPHS, data, overwrite=True)
+    config = replace(config, graphs=hashlib.sha256(data).hexdigest())
+    files.write_atomic(config.folder / CONFIG, config.to_json().encode(), overwrite=True)
