@@ -81,6 +81,7 @@ class OnnxEngine:
         else:
             _share_memory()
             options.add_session_config_entry("session.use_env_allocators", "1")
+            options.enable_mem_pattern = False  # a plan for each size of maps, in memory beside that of the first run
         if network not in FLOAT:  # nothing to gain for integers, and a hundred graphs load in half the time
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # a session's idle threads would wait busily, beside the next session's work
