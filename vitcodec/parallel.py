@@ -7,8 +7,9 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
@@ -49,3 +50,22 @@ def each(function: Callable[[A], B], items: Iterable[A], threads: int) -> list[B
     if min(threads, len(items)) < 2 or getattr(_local, "shared", False):
         return [function(item) for item in items]
     return list(_pool(threads).map(function, items))
+
+
+def in_order(function: Callable[[A], B], items: Iterable[A], threads: int) -> Iterator[B]:
+    """As `each`, but results come one by one, and no more work is begun than is waited for."""
+    items = list(items)
+    if min(threads, len(items)) < 2 or getattr(_local, "shared", False):
+        yield from map(function, items)
+        return
+    waiting: deque[Future[B]] = deque()
+    try:
+        for item in items:
+            waiting.append(_pool(threads).submit(function, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
