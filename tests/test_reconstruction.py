@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from test_integer import small_synthesis
 from vitcodec import reconstruction, wavelet
 from vitcodec.engines.reference import ReferenceEngine
 from vitcodec.integer.catalogue import synthesis_networks
+from vitcodec.integer.synthesis import middle_reach
 from vitcodec.reconstruction import Dequantiser, Reconstruction, log_table
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area, crop
@@ -71,7 +74,7 @@ def test_blocks_that_were_forgotten_are_computed_again(small_blocks):
         inner = whole[16 * block.y : 16 * (block.y + block.h), 16 * block.x : 16 * (block.x + block.w)]
         one.forget(block.y)
         np.testing.assert_array_equal(one.pixels(block), inner)
-    assert len(one._down) < len(WHOLE.blocks(4))
+    assert len(one._down.kept) < len(WHOLE.blocks(4))
 
 
 @pytest.mark.parametrize("quality", [20, 70, 100])
@@ -92,3 +95,32 @@ def test_extreme_tokens_give_some_picture():
     whole = Area(0, 0, 2, 2)
     tokens = random_tokens(np.random.default_rng(3), whole).map(lambda t: np.sign(t) * (1 << 15))
     assert make(tokens, whole, np.array([[1]])).pixels(whole).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("shown", [Area(19, 19, 1, 2), Area(0, 30, 2, 6), Area(40, 0, 4, 10)])
+def test_a_region_needs_no_more_than_the_network_sees(monkeypatch, shown):
+    monkeypatch.setattr(reconstruction, "MIDDLE", 20)
+    monkeypatch.setattr(reconstruction, "MIDDLE_HALO", 4)
+    large = Area(0, 0, 44, 36)
+    tokens, reach = random_tokens(np.random.default_rng(5), large), 5
+    asked = []
+
+    def tokens_of(area):
+        asked.append(area)
+        return crop(tokens, area)
+
+    whole = make(tokens, large, np.array([[50]]))
+    limited = replace(whole, tokens=tokens_of, shown=shown, reach=reach)
+    wanted = whole.pixels(large)[16 * shown.y : 16 * (shown.y + shown.h), 16 * shown.x : 16 * (shown.x + shown.w)]
+    for strip in limited.strips():
+        for block in strip:
+            limited.prepare(block)
+    np.testing.assert_array_equal(limited.pixels(shown), wanted)
+    needed = reconstruction.seen(shown, large, reach)
+    assert all(area.overlap(needed) == area for area in asked)
+    assert needed.h * needed.w < large.h * large.w
+
+
+def test_the_reach_of_the_middle_is_that_of_its_layers():
+    layers, _ = small_synthesis(np.random.default_rng(4))
+    assert middle_reach(layers) == 5

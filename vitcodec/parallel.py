@@ -6,8 +6,11 @@ import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -28,10 +31,41 @@ def may_have_gpu() -> bool:
     return (apple or nvidia) and importlib.util.find_spec("torch") is not None
 
 
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Kept, as every new thread would have memory of its own that the C library does not give back."""
+    return ThreadPoolExecutor(threads, "each", _begin)
+
+
+_local = threading.local()
+
+
+def _begin() -> None:
+    _local.shared = True
+
+
 def each(function: Callable[[A], B], items: Iterable[A], threads: int) -> list[B]:
-    """function of every item, in order, by so many threads at a time."""
+    """function of every item, in order, by so many threads at a time. Work that is shared is not shared again."""
     items = list(items)
-    if min(threads, len(items)) < 2:
+    if min(threads, len(items)) < 2 or getattr(_local, "shared", False):
         return [function(item) for item in items]
-    with ThreadPoolExecutor(min(threads, len(items))) as pool:
-        return list(pool.map(function, items))
+    return list(_pool(threads).map(function, items))
+
+
+def in_order(function: Callable[[A], B], items: Iterable[A], threads: int) -> Iterator[B]:
+    """As `each`, but results come one by one, and no more work is begun than is waited for."""
+    items = list(items)
+    if min(threads, len(items)) < 2 or getattr(_local, "shared", False):
+        yield from map(function, items)
+        return
+    waiting: deque[Future[B]] = deque()
+    try:
+        for item in items:
+            waiting.append(_pool(threads).submit(function, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

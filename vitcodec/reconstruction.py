@@ -9,11 +9,12 @@ not depend on which region is decoded, or in which order.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from . import fixed_point
+from .blockwise import BlockMaps, Maps, crop_map
 from .engines import Engine
 from .parallel import each
 from .subbands import LEVELS, Subbands
@@ -109,17 +110,15 @@ def depth_to_space(x: np.ndarray) -> np.ndarray:
     return x.reshape(1, H, W, 2, 2, C // 4).transpose(0, 1, 3, 2, 4, 5).reshape(1, 2 * H, 2 * W, C // 4)
 
 
-def seen(area: Area, whole: Area) -> Area:
-    """The sites whose tokens the pixels of an area depend on."""
-    return features_needed(area, whole).grown(MARGIN + 2, whole)
+def seen(area: Area, whole: Area, reach: int) -> Area:
+    """The sites whose tokens the pixels of an area depend on. reach: as Reconstruction."""
+    return features_needed(area, whole, reach).grown(MARGIN + 2, whole)
 
 
-def features_needed(area: Area, whole: Area) -> Area:
+def features_needed(area: Area, whole: Area, reach: int) -> Area:
     """The sites whose features before the middle the pixels of an area depend on."""
-    return area.grown(2 * MARGIN, whole).aligned(MIDDLE, whole).grown(MIDDLE_HALO, whole)
-
-
-Maps = tuple[np.ndarray, ...]  # features or corrections at strides 4, 8 and 16, (1, h, w, C)
+    after = area.grown(2 * MARGIN, whole)
+    return after.grown(reach, whole).overlap(after.aligned(MIDDLE, whole).grown(MIDDLE_HALO, whole))
 
 
 @dataclass
@@ -127,7 +126,8 @@ class Reconstruction:
     """The pixels of a picture whose tokens can be asked for.
 
     tokens: an area of sites -> its tokens, Subbands of int32 (1, h, w, C). qualities: (h, w), of every site of the
-    picture, or (1, 1), one for all. whole: all sites of the picture.
+    picture, or (1, 1), one for all. whole: all sites of the picture. shown: all whose pixels will be asked for; None:
+    the whole picture. reach: sites around each that `middle` sees at most (integer.synthesis.middle_reach).
     """
 
     engine: Engine
@@ -136,9 +136,43 @@ class Reconstruction:
     qualities: np.ndarray
     tokens: Callable[[Area], Subbands]
     threads: int = 1
-    needed: Area | None = None  # features_needed of all that will be asked for; None: of the whole picture
-    _down: dict[Area, Maps] = field(default_factory=dict)
-    _middle: dict[Area, np.ndarray] = field(default_factory=dict)
+    shown: Area | None = None
+    reach: int = MIDDLE
+
+    def __post_init__(self) -> None:
+        shown = self.shown or self.whole
+
+        def maps(compute: Callable[[Area], Maps], limit: Area, lead: int) -> BlockMaps:
+            return BlockMaps(compute, self.whole, limit, MIDDLE, lead, self.threads)
+
+        # each is ahead of what is made of it, by the margin that this needs
+        needed = features_needed(shown, self.whole, self.reach)
+        self._down = maps(self._down_block, needed, MIDDLE_HALO)
+        self._middle = maps(self._middle_block, shown.grown(2 * MARGIN, self.whole), 0)
+        self._up = maps(self._up_block, shown.grown(MARGIN, self.whole), -MARGIN)
+
+    def strips(self) -> list[list[Area]]:
+        """What is shown in blocks, row by row: to be asked for in this order, with `prepare` and `forget` before it."""
+        shown = self.shown or self.whole
+        blocks = BlockMaps(lambda _: (), self.whole, shown, MIDDLE, -2 * MARGIN).blocks(shown)
+        return [[b for b in blocks if b.y == y] for y in sorted({b.y for b in blocks})]
+
+    def next_tokens(self, area: Area) -> list[Area]:
+        """The areas whose tokens `prepare` will ask for."""
+        ahead, up = self._missing(area)
+        return [*(block.grown(MARGIN + 2, self.whole) for block in self._down.missing(*ahead)), *up]
+
+    def prepare(self, area: Area) -> None:
+        """Compute all that pixels of an area need: then threads may ask for parts of it."""
+        self._down.prepare(*self._missing(area)[0])
+        self._middle.prepare(area.grown(2 * MARGIN, self.whole))
+        self._up.prepare(area.grown(MARGIN, self.whole))
+
+    def _missing(self, area: Area) -> tuple[list[Area], list[Area]]:
+        """For pixels of an area: where features before the middle are needed, and what is to be corrected."""
+        middle = self._middle.missing(area.grown(2 * MARGIN, self.whole))
+        up = self._up.missing(area.grown(MARGIN, self.whole))
+        return [*map(self._seen_by_middle, middle), *(block.grown(MARGIN, self.whole) for block in up)], up
 
     def pixels(self, area: Area, gray: bool = False) -> np.ndarray:
         """(16 h, 16 w, 3) uint8."""
@@ -172,14 +206,9 @@ class Reconstruction:
 
     def forget(self, above: int) -> None:
         """Drop what was kept of blocks that end above a row of sites, less what their neighbours see."""
-        edge = above - MIDDLE_HALO - MARGIN
-        for kept in (self._down, self._middle):
-            for block in [b for b in kept if b.y + b.h <= edge]:
-                del kept[block]
-
-    @property
-    def _features_needed(self) -> Area:
-        return self.whole if self.needed is None else self.needed
+        self._down.forget(above - 2 * MARGIN)
+        self._middle.forget(above - 2 * MARGIN)
+        self._up.forget(above - MARGIN)
 
     def _qualities(self, area: Area) -> np.ndarray:
         if self.qualities.size == 1:
@@ -194,56 +223,37 @@ class Reconstruction:
         ]
         return Subbands(bands[0], tuple(bands[1:]))
 
-    def corrected(self, area: Area) -> list[np.ndarray]:
+    def corrected(self, area: Area) -> Maps:
         """The coefficients of an area after the network, 64ths of a step: the low band, then details, finest first."""
-        around = area.grown(MARGIN, self.whole)
-        h4, h8, _ = self._features(around, self._down_block, self._down)
-        (h16,) = self._features(around, self._middle_block, self._middle)
-        corrections = self.engine.run("synthesis.up", h4, h8, h16)
-        o4, o8, o16 = (_crop(o.astype(np.int32), around, area) for o in corrections)
-        low, d1, d2, d3, d4 = self._coefficients(area)
-        return [
-            low + o16[..., 9:],
-            d1 + depth_to_space(np.ascontiguousarray(o4[..., :36])),
-            d2 + o4[..., 36:],
-            d3 + o8,
-            d4 + o16[..., :9],
-        ]
+        return self._up(area)
 
-    def _features(
-        self, area: Area, compute: Callable[[Area], Maps | np.ndarray], kept: dict[Area, Maps] | dict[Area, np.ndarray]
-    ) -> Maps:
-        """Maps of an area, put together from blocks, which are computed once and kept."""
-        parts = []
-        for block in area.aligned(MIDDLE, self.whole).blocks(MIDDLE):
-            # `middle` runs on whole blocks always, `down` where it is needed
-            block = block if kept is self._middle else block.overlap(self._features_needed)
-            if block not in kept:
-                kept[block] = compute(block)  # type: ignore[assignment]
-            maps = kept[block]
-            parts.append((block, maps if isinstance(maps, tuple) else (maps,)))
-        if len(parts) == 1:
-            return tuple(_crop(m, parts[0][0], area) for m in parts[0][1])
-        out = []
-        for k, first in enumerate(parts[0][1]):
-            scale = first.shape[1] // parts[0][0].h
-            whole = np.empty((1, area.h * scale, area.w * scale, first.shape[3]), first.dtype)
-            for block, maps in parts:
-                common = block.overlap(area)
-                inner = common.within(area)
-                place = whole[:, inner.y * scale : (inner.y + inner.h) * scale]
-                place[:, :, inner.x * scale : (inner.x + inner.w) * scale] = _crop(maps[k], block, common)
-            out.append(whole)
-        return tuple(out)
+    def _up_block(self, block: Area) -> Maps:
+        around = block.grown(MARGIN, self.whole)
+        h4, h8 = self._down(around, 2)
+        (h16,) = self._middle(around)
+        corrections = self.engine.run("synthesis.up", h4, h8, h16)
+        o4, o8, o16 = (crop_map(o, around, block).astype(np.int32) for o in corrections)
+        low, d1, d2, d3, d4 = self._coefficients(block)
+        d1 += depth_to_space(np.ascontiguousarray(o4[..., :36]))
+        d2 += o4[..., 36:]
+        d3 += o8
+        d4 += o16[..., :9]
+        low += o16[..., 9:]
+        return low, d1, d2, d3, d4
 
     def _down_block(self, block: Area) -> Maps:
         around = block.grown(MARGIN, self.whole)
-        return tuple(_crop(m, around, block) for m in self.engine.run("synthesis.down", *self._inputs(around)))
+        return tuple(crop_map(m, around, block) for m in self.engine.run("synthesis.down", *self._inputs(around)))
 
-    def _middle_block(self, block: Area) -> np.ndarray:
-        around = block.grown(MIDDLE_HALO, self.whole)
-        _, _, h16 = self._features(around, self._down_block, self._down)
-        return _crop(self.engine.run("synthesis.middle", h16)[0], around, block)
+    def _middle_block(self, block: Area) -> Maps:
+        """Of a block of the format, or of the part of one that is needed: then on as much as that depends on."""
+        around = self._seen_by_middle(block)
+        h16 = self._down(around)[2]
+        return (crop_map(self.engine.run("synthesis.middle", h16)[0], around, block),)
+
+    def _seen_by_middle(self, block: Area) -> Area:
+        within = block.aligned(MIDDLE, self.whole).grown(MIDDLE_HALO, self.whole)
+        return block.grown(self.reach, self.whole).overlap(within)
 
     def _inputs(self, area: Area) -> Maps:
         """The network's inputs at strides 4, 8 and 16."""
@@ -270,9 +280,3 @@ class Reconstruction:
             parts = [(c[:, a : a + ROWS * scale], q[:, a : a + ROWS * scale] if q.size > 1 else q) for a in rows]
             out.append(np.concatenate(each(prepared, parts, self.threads), 1))
         return tuple(out)
-
-
-def _crop(x: np.ndarray, outer: Area, inner: Area) -> np.ndarray:
-    """The part of a map of `outer` that belongs to `inner`."""
-    k, place = x.shape[1] // outer.h, inner.within(outer)
-    return np.ascontiguousarray(x[:, k * place.y : k * (place.y + place.h), k * place.x : k * (place.x + place.w)])

@@ -15,7 +15,7 @@ from ..engines import Engine
 from ..integer.context import condition
 from ..subbands import LEVELS, Subbands
 from .groups import Group, level_grid
-from .maps import FLAG_INPUT, LookUp, as_rows
+from .maps import FLAG_INPUT, LookUp, Rows, as_rows
 
 Channels = Sequence[int]  # of each group of channels that are coded together
 ValueCoder = Callable[[Group, np.ndarray], np.ndarray]  # Coder.values
@@ -39,14 +39,14 @@ class Networks:
     config: ContextConfig
     look_up: LookUp
 
-    def run(self, network: str, rows: np.ndarray) -> list[np.ndarray]:
-        """rows (n, c) uint8, n at least 1 -> outputs (n, c')."""
-        return [y.reshape(-1, y.shape[-1]) for y in self.engine.run(network, rows[None, None])]
+    def run(self, network: str, rows: Rows) -> list[np.ndarray]:
+        """n rows, at least 1 -> outputs (n, c)."""
+        return self.engine.run_rows(network, len(rows), rows)
 
     def code(
         self,
         head: str,
-        rows: np.ndarray,
+        rows: Rows,
         coder: ValueCoder,
         level: int,
         first: int,
@@ -56,7 +56,7 @@ class Networks:
     ) -> np.ndarray:
         """Run a head, and code its groups of channels one after another.
 
-        rows: (n, c), its inputs at n sites. first: the level's channel that it begins with; places: (n, P), as Group.
+        rows: its inputs at n sites. first: the level's channel that it begins with; places: (n, P), as Group.
         empty: (n,) bool, as ChannelConditionalHead.code in context/heads.py.
         Returns the values, (P, sum of the channels, n).
         """
@@ -76,7 +76,7 @@ class Networks:
                 if empty is not None:
                     overdue = empty = empty & ~coded.any(0)
                     known = np.concatenate((known, overdue[:, None] * np.uint8(FLAG_INPUT)), 1)
-                parameters = parameters + self.run(condition(head, k), known)[0]
+                parameters = parameters + self.run(condition(head, k), Rows(known))[0]
             group = Group(level, slice(first + start, first + start + c), places, overdue)
             coded = coder(group, parameters.T.astype(np.int32, order="C"))
             values[:, start : start + c] = coded.reshape(each, c, count)

@@ -7,7 +7,7 @@ import numpy as np
 from ..context.phases import PHASES
 from .context_pass import Networks, chroma_channels, luma_channels
 from .groups import CHROMA, FLAGGED_LEVELS, LUMA, Coder, FlagGroup
-from .maps import FLAG_INPUT, PaddedMap, PhasedMap, Source, difference, gathered, put_rows, space_to_depth
+from .maps import FLAG_INPUT, PaddedMap, PhasedMap, Rows, Source, difference, put_rows, space_to_depth
 
 DENSE_LEVELS = 3, 4  # where chroma has four phases of its own
 
@@ -79,7 +79,7 @@ class DetailPass:
         for k, (i, j) in enumerate(PHASES):
             blocks = place[i::2, j::2].ravel()
             known = [*self._known_at(self._at(blocks)), *self.flags.known(5, *around)]
-            rows = gathered(self.inherited[blocks], known)
+            rows = Rows(self.inherited, known, blocks)
             logits = self.nets.run(f"level{self.level}.flags.{k}", rows)[0].astype(np.int32)
             flags = self.coder.flags(FlagGroup(self.level, blocks), logits)
             self.flags.inner[i::2, j::2] = (flags * np.uint8(FLAG_INPUT)).reshape(h // 2, w // 2, 2)
@@ -94,8 +94,7 @@ class DetailPass:
 
     def _features(self, blocks: np.ndarray) -> np.ndarray:
         at = self._at(blocks)
-        inherited = self.inherited if len(blocks) == len(self.inherited) else self.inherited[blocks]
-        rows = gathered(inherited, [*self._known_at(at), *self._flags_at(at)])
+        rows = Rows(self.inherited, [*self._known_at(at), *self._flags_at(at)], blocks)
         return self.nets.run(f"level{self.level}.features", rows)[0]
 
     def _code_luma(self, blocks: np.ndarray, features: np.ndarray) -> None:
@@ -124,7 +123,7 @@ class DetailPass:
             known = decoded.known(size, block_y, block_x)
             if other is not None:
                 known.append(other.around(size, y, x))
-            rows = gathered(features, [*known, *self._flags_at((block_y, block_x))])
+            rows = Rows(features, [*known, *self._flags_at((block_y, block_x))])
             places = y * (2 * self.size[1]) + x
             may_be = empty if self.flags is not None and k == len(PHASES) - 1 else None  # overdue
             head, code = f"level{self.level}.{part}.{k}", self.coder.values
@@ -140,7 +139,7 @@ class DetailPass:
         luma = PaddedMap(h, w, 24, 1)
         luma.inner[...] = space_to_depth(self.luma.inner).reshape(h, w, 24)
         at = self._at(blocks)
-        rows = gathered(features, [luma.around(3, *at), *self._flags_at(at)])
+        rows = Rows(features, [luma.around(3, *at), *self._flags_at(at)])
         corner = (2 * at[0]) * (2 * w) + 2 * at[1]
         places = corner[:, None] + np.array([0, 1, 2 * w, 2 * w + 1])
         groups, head = chroma_channels(self.nets.config), f"level{self.level}.chroma"
@@ -149,5 +148,5 @@ class DetailPass:
 
     def _inherit(self, features: np.ndarray) -> np.ndarray:
         h, w = self.size
-        up = self.nets.run(f"level{self.level}.up", features)[0].reshape(h, w, 2, 2, -1)
+        up = self.nets.run(f"level{self.level}.up", Rows(features))[0].reshape(h, w, 2, 2, -1)
         return np.ascontiguousarray(up.transpose(0, 2, 1, 3, 4)).reshape(4 * h * w, -1)

@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..context.phases import PHASES
 from .context_pass import Networks, ValueCoder
 from .groups import Coder, Group
-from .maps import FRACTION_BITS, as_rows
+from .maps import FRACTION_BITS, Rows, as_rows
 
 SIZE = 5  # sites along a side of the neighbourhoods
 _NEAREST = np.pad(np.ones((3, 3), np.int32), 1).ravel()[:, None]  # 1 for the middle 3x3 of them
@@ -45,10 +45,10 @@ def code_low_band(nets: Networks, features: np.ndarray, rows: int, columns: int,
             inputs = np.concatenate((np.tile(features, (len(q), 1)), context.reshape(len(q), -1).view(np.uint8)), 1)
             centre = centre.T
             luma, chroma = (f"low.{part}.{scale}.{k}" for part in ("luma", "chroma"))
-            y = nets.code(luma, inputs, _moved(coder, centre[:1]), 0, 0, (1,), places)[0]
+            y = nets.code(luma, Rows(inputs), _moved(coder, centre[:1]), 0, 0, (1,), places)[0]
             relative = nets.look_up.sixteenths((y << FRACTION_BITS) - centre[:1])
             inputs = np.concatenate((inputs, as_rows(relative)), 1)
-            c = nets.code(chroma, inputs, _moved(coder, centre[1:]), 0, 1, (2,), places)[0]
+            c = nets.code(chroma, Rows(inputs), _moved(coder, centre[1:]), 0, 1, (2,), places)[0]
             values[here] = np.concatenate((y, c)).T.reshape(*values[here].shape)
             known[here] = 1
     return values[None]

@@ -131,8 +131,8 @@ class Source:
     def count(self) -> int:
         return self.height * self.width * self.map.data.shape[2]
 
-    def copy_to(self, out: np.ndarray) -> None:
-        """out: (n, count), columns of an array in C order."""
+    def copy_to(self, out: np.ndarray, part: slice) -> None:
+        """out: (n, count), columns of an array in C order: what some of the places have."""
         data = self.map.data
         _, width, channels = data.shape
         line = self.width * channels  # bytes; a line of a rectangle is copied as one item
@@ -142,21 +142,39 @@ class Source:
             data,
             strides=(channels,),  # type: ignore[call-overload]
         )
-        first = (self.y + (self.map.border + self.top)) * width + (self.x + (self.map.border + self.left))
+        y, x = self.y[part], self.x[part]
+        first = (y + (self.map.border + self.top)) * width + (x + (self.map.border + self.left))
         items = out.view(f"V{line}")
         for k in range(self.height):
             items[:, k] = windows[first + k * width]
 
 
-def gathered(features: np.ndarray, sources: Sequence[Source]) -> np.ndarray:
-    """A network's inputs: rows of features (n, c), and what the sources hold after them."""
-    start = features.shape[1]
-    rows = np.empty((len(features), start + sum(source.count for source in sources)), np.uint8)
-    rows[:, :start] = features
-    for source in sources:
-        source.copy_to(rows[:, start : start + source.count])
-        start += source.count
-    return rows
+@dataclass(frozen=True)
+class Rows:
+    """A network's inputs at n sites: features (n, c), and what the sources hold after them.
+
+    chosen: (n,), which of the features' rows; None: all.
+    """
+
+    features: np.ndarray
+    sources: Sequence[Source] = ()
+    chosen: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.features if self.chosen is None else self.chosen)
+
+    def __call__(self, part: slice) -> np.ndarray:
+        """Some of the rows, uint8."""
+        features = self.features[part if self.chosen is None else self.chosen[part]]
+        if not self.sources:
+            return features
+        start = features.shape[1]
+        rows = np.empty((len(features), start + sum(source.count for source in self.sources)), np.uint8)
+        rows[:, :start] = features
+        for source in self.sources:
+            source.copy_to(rows[:, start : start + source.count], part)
+            start += source.count
+        return rows
 
 
 def put_rows(rows: np.ndarray, places: np.ndarray, columns: np.ndarray) -> None:

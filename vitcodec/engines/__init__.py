@@ -5,6 +5,7 @@ All give the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -19,3 +20,15 @@ class Engine(Protocol):
         Sums come as whole numbers in float32.
         """
         ...
+
+    def run_rows(self, network: str, count: int, rows: Callable[[slice], np.ndarray]) -> list[np.ndarray]:
+        """A network of the context model, which treats each of `count` rows by itself, at least 1.
+
+        rows: some of them -> the input (n, c) uint8; engines may ask in parts, from several threads. Outputs: (n, c).
+        """
+        ...
+
+
+def run_at_once(engine: Engine, network: str, count: int, rows: Callable[[slice], np.ndarray]) -> list[np.ndarray]:
+    """Engine.run_rows for engines that gain nothing by parts."""
+    return [y[0, 0] for y in engine.run(network, rows(slice(0, count))[None, None])]

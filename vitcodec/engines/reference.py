@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from ..integer.catalogue import Network
 from ..integer.layers import ZERO_POINT
 from ..integer.reference import ReferenceOps
+from . import run_at_once
 
 
 class ReferenceEngine:
@@ -23,6 +24,10 @@ class ReferenceEngine:
         zeros = (ZERO_POINT if signed else 0 for _, signed in found.inputs.values())
         results = found.function(self.ops, *(m.astype(np.int64) - zero for m, zero in zip(maps, zeros, strict=True)))
         return [_stored(y, signed) for y, signed in zip(results, found.outputs.values(), strict=True)]
+
+    def run_rows(self, network: str, count: int, rows: Callable[[slice], np.ndarray]) -> list[np.ndarray]:
+        """As Engine.run_rows."""
+        return run_at_once(self, network, count, rows)
 
 
 def _stored(y: np.ndarray, signed: bool | None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch
 from ..integer.catalogue import Network
 from ..integer.layers import ZERO_POINT
 from ..integer.torch_ops import TorchOps
+from . import run_at_once
 
 
 class TorchEngine:
@@ -26,6 +27,10 @@ class TorchEngine:
         inputs = (torch.from_numpy(m).to(self.ops.device).float() - zero for m, zero in zip(maps, zeros, strict=True))
         results = found.function(self.ops, *inputs)
         return [self._stored(y, signed) for y, signed in zip(results, found.outputs.values(), strict=True)]
+
+    def run_rows(self, network: str, count: int, rows: Callable[[slice], np.ndarray]) -> list[np.ndarray]:
+        """As Engine.run_rows."""
+        return run_at_once(self, network, count, rows)
 
     @staticmethod
     def _stored(y: torch.Tensor, signed: bool | None) -> np.ndarray:

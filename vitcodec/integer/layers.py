@@ -52,8 +52,11 @@ class Layer:
 
     def largest_sum(self) -> int:
         """The bound on every partial sum of every output."""
-        magnitudes = np.abs(self.weight.astype(np.int64)).sum((1, 2, 3))
+        magnitudes = self._magnitudes().reshape(len(self.weight), -1).sum(1, dtype=np.int64)
         return int((LARGEST[self.signed_input] * magnitudes + np.abs(self.bias.astype(np.int64))).max())
+
+    def _magnitudes(self) -> np.ndarray:
+        return np.abs(self.weight).view(np.uint8)  # of -128 too
 
     def check(self, name: str) -> None:
         """Raise WeightsError unless the layer is within all limits."""
@@ -65,7 +68,7 @@ class Layer:
             and self.weight.shape[1] % 2 == 1
             and self.bias.shape == (outputs,)
             and self.shift.shape == (outputs,)
-            and np.abs(self.weight.astype(np.int16)).max(initial=0) <= WEIGHT_LIMIT
+            and self._magnitudes().max(initial=0) <= WEIGHT_LIMIT
             and self.shift.max(initial=0) <= SHIFT_LIMIT
             and self.largest_sum() < SUM_LIMIT
         )

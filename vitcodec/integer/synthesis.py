@@ -61,6 +61,12 @@ def middle(ops: Ops[T], h16: T, layers: Layers, shape: SynthesisShape) -> T:
     return h16
 
 
+def middle_reach(layers: Layers) -> int:
+    """How many sites around each `middle` sees at most."""
+    own = (layer for name, layer in layers.items() if name.split(".")[0] in ("middle", "dense"))
+    return sum(layer.weight.shape[1] // 2 for layer in own)
+
+
 def up(ops: Ops[T], h4: T, h8: T, h16: T, layers: Layers, shape: SynthesisShape) -> tuple[T, T, T]:
     """Features at strides 4, 8 and 16 -> corrections of the coefficients there (BANDS channels), sums."""
     h8 = ops.add(h8, ops.depth_to_space(ops.convolve(h16, layers["from16"])))

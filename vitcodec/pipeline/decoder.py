@@ -7,6 +7,7 @@ tiles from it, so that no others are read.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..images import Picture
 from ..options import DecodeOptions
 from ..parallel import each
 from ..progress import report
-from ..reconstruction import MARGIN, MIDDLE, Dequantiser, Reconstruction, features_needed, seen
+from ..reconstruction import MARGIN, MIDDLE, Dequantiser, Reconstruction, seen
 from ..subbands import CODING_ORDER, LEVELS, Subbands
 from ..tiles import SITE, Area, Region, TileGrid, assemble
 from .filling import fill
@@ -61,12 +62,17 @@ class TileTokens:
         self.erasures = unpack_erasures(self.contents)
         self.qualities = tile_qualities(self.contents)
 
+    def prepare(self, areas: Iterable[Area]) -> None:
+        """Decode the tiles under areas, shared among threads. Raises FormatError."""
+        wanted = dict.fromkeys(tile for area in areas for tile in self.contents.header.grid.under(area))
+        missing = [tile for tile in wanted if tile not in self._tiles]
+        self._tiles |= dict(zip(missing, each(self._read, missing, self.threads), strict=True))
+
     def __call__(self, area: Area) -> Subbands:
         """int32 (1, h, w, C); erased tokens filled in. Raises FormatError."""
         grid = self.contents.header.grid
         wanted = grid.under(area)
-        missing = [tile for tile in wanted if tile not in self._tiles]
-        self._tiles |= dict(zip(missing, each(self._read, missing, self.threads), strict=True))
+        self.prepare([area])
         parts = {tile: self._tiles[tile] for tile in wanted}
         bands = assemble(parts, grid, area)
         if self.erasures.to_fill is None:
@@ -107,19 +113,20 @@ class TileTokens:
 
 @dataclass(frozen=True)
 class Decoder:
-    """A model, ready to decode."""
+    """A model, ready to decode. reach: as Reconstruction."""
 
     engine: Engine
     entropy: EntropyModel
     dequantiser: Dequantiser
     threads: int = 1
+    reach: int = MIDDLE
 
     def plan(self, header: Header, options: DecodeOptions) -> Plan:
         """What is decoded of a file. Raises UsageError."""
         grid = header.grid
         region = (options.region or Region(0, 0, header.width, header.height)).clipped(header.width, header.height)
         shown = grid.touched(region)
-        needed = shown.grown(MARGIN, grid.whole) if options.reduce else seen(shown, grid.whole)
+        needed = shown.grown(MARGIN, grid.whole) if options.reduce else seen(shown, grid.whole, self.reach)
         return Plan(grid, region, options.reduce, shown, needed)
 
     def decode(self, contents: Contents, options: DecodeOptions) -> Picture:
@@ -137,20 +144,31 @@ class Decoder:
             site_qualities(contents),
             tokens,
             self.threads,
-            features_needed(plan.shown, plan.grid.whole),
+            plan.shown,
+            self.reach,
         )
         shown = plan.region.reduced(plan.reduce)
         rgb = np.empty((shown.height, shown.width, 3), np.uint8)
-        size, blocks = SITE >> plan.reduce, plan.shown.blocks(MIDDLE)
+        size, strips = SITE >> plan.reduce, picture.strips()
         pixels = plan.region.width * plan.region.height
-        for done, block in enumerate(blocks):
-            report(done / len(blocks), pixels)
-            picture.forget(block.y)
-            tokens.forget(block.y - MIDDLE)
+
+        def make(block: Area) -> None:
             part = (
                 picture.reduced(block, plan.reduce, header.gray) if plan.reduce else picture.pixels(block, header.gray)
             )
             _paste(part, rgb, block.y * size - shown.y, block.x * size - shown.x)
+
+        for done, blocks in enumerate(strips):
+            report(done / len(strips), pixels)
+            strip = Area(blocks[0].y, plan.shown.x, blocks[0].h, plan.shown.w)
+            picture.forget(strip.y)
+            tokens.forget(strip.y - MIDDLE)
+            if plan.reduce:
+                tokens.prepare([strip.grown(MARGIN, plan.grid.whole)])
+            else:
+                tokens.prepare(picture.next_tokens(strip))
+                picture.prepare(strip)
+            each(make, blocks, self.threads)
         report(1, pixels)
         return unpack_picture(contents, rgb, plan.region, plan.reduce)
 

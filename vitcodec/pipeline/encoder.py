@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
 
 import numpy as np
 
@@ -22,13 +23,13 @@ from ..errors import UsageError
 from ..imageio.transparency import fill_hidden
 from ..images import Picture
 from ..options import EncodeOptions
-from ..parallel import each
+from ..parallel import each, in_order
 from ..pretrained.config import PretrainedConfig
 from ..progress import report
 from ..search.model import SearchModel
 from ..search.state import Target
 from ..subbands import Subbands
-from ..tiles import SITE, assemble, crop
+from ..tiles import SITE, Area, assemble, crop
 from .correction import correct
 
 VERSION = 1
@@ -54,6 +55,8 @@ class Encoder:
     entropy: EntropyModel
     searches: SearchModel
     threads: int = 1
+    # needs much memory, and runs on all threads by itself
+    _analysing: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def encode(self, picture: Picture, options: EncodeOptions) -> Contents:
         """The contents of a file: tokens, or pixels where these are asked for or smaller.
@@ -121,6 +124,7 @@ class Encoder:
         side = header.tile if qualities is not None else max(BLOCK // header.tile, 1) * header.tile
         blocks, area = grid.whole.blocks(side // SITE), header.width * header.height
         dead_zone = self._dead_zone(options)
+        report(0, area)
         search = self.searches.search(options.effort, options.distortion_weight)
 
         def code(work: tuple[int, int, Subbands]) -> EncodedTile:
@@ -128,17 +132,22 @@ class Encoder:
             payloads, coded = self.entropy.encode(tokens, self.entropy.point(quality), None, search.config.fit_scales)
             return EncodedTile(index, payloads, coded)
 
-        for done, block in enumerate(blocks):
-            report(done / len(blocks), area)
+        def made(block: Area) -> list[EncodedTile]:
             tiles = grid.under(block)
             quality = options.quality if qualities is None else int(qualities[tiles[0]])
-            latents, original = self.analysis.with_coefficients(rgb, block, grid.whole, quality)
+            with self._analysing:
+                latents, original = self.analysis.with_coefficients(rgb, block, grid.whole, quality)
             target = Target(original, latents, quality, [grid.area(index).within(block) for index in tiles])
             tokens = correct(search.evaluate, target, round_tokens(latents, dead_zone))
             tokens = search(target, tokens)
             work = [(index, quality, crop(tokens, grid.area(index).within(block))) for index in tiles]
-            yield from each(code, work, self.threads)
-        report(1, area)
+            return each(code, work, self.threads)
+
+        # while one block is searched and coded, the next is analysed; torch takes all threads itself
+        threads = 1 if search.config.gradients else self.threads
+        for done, found in enumerate(in_order(made, blocks, threads)):
+            yield from found
+            report((done + 1) / len(blocks), area)
 
     def _dead_zone(self, options: EncodeOptions) -> float:
         """Of rounding: the model's, wider where distortion weighs less, so that effort 1 follows the weight too."""

@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis import Analysis
 from ..coding.context_pass import Networks
 from ..coding.entropy import EntropyModel
 from ..engines import Engine
 from ..errors import WeightsError
 from ..integer import check
+from ..integer.synthesis import middle_reach
 from ..parallel import cores
 from ..pretrained import integer_model
 from ..pretrained.config import PretrainedConfig
 from ..pretrained.integer_model import IntegerModel
 from ..pretrained.registry import verify
-from ..search.model import SearchModel
 from .decoder import Decoder
-from .encoder import Encoder
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
 
 ANALYSIS = "analysis"  # the name of its graph
 ANALYSIS_HALO = 8  # sites; of the `swin` family
@@ -33,10 +36,31 @@ log = logging.getLogger("vitcodec")
 class Coder:
     """A model on an engine."""
 
-    encoder: Encoder
-    decoder: Decoder
+    config: PretrainedConfig
+    numbers: IntegerModel
+    networks: Engine
+    entropy: EntropyModel
     engine: str  # "onnxruntime" or "torch"
     reason: str  # why it is not onnxruntime; else empty
+    threads: int
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Made, and its modules imported, when the first picture is encoded."""
+        from ..analysis import Analysis
+        from ..search.model import SearchModel
+        from .encoder import Encoder
+
+        numbers = self.numbers.encoder
+        graph = _AnalysisGraph(self.config, self.networks, self.threads)
+        analysis = Analysis(graph.run, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
+        search = SearchModel(self.numbers, self.networks, self.entropy, self.threads)
+        return Encoder(self.config, analysis, self.entropy, search, self.threads)
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        reach = middle_reach(self.numbers.synthesis)
+        return Decoder(self.networks, self.entropy, self.numbers.dequantiser, self.threads, reach)
 
 
 def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = None) -> Coder:
@@ -48,16 +72,7 @@ def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = No
     coding = model.coding
     networks = Networks(engine, config.context, coding.look_up())
     entropy = EntropyModel(networks, coding.features, coding.base_scales, coding.tables())
-    numbers = model.encoder
-    analysis = Analysis(
-        _AnalysisGraph(config, engine, threads).run, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO
-    )
-    return Coder(
-        Encoder(config, analysis, entropy, SearchModel(model, engine, entropy, threads), threads),
-        Decoder(engine, entropy, model.dequantiser, threads),
-        name,
-        reason,
-    )
+    return Coder(config, model, engine, entropy, name, reason, threads)
 
 
 class _AnalysisGraph:
@@ -68,10 +83,10 @@ class _AnalysisGraph:
 
     def run(self, *maps: np.ndarray) -> list[np.ndarray]:
         """As Analysis.network. Raises WeightsError."""
-        from ..engines.onnx import GRAPHS, OnnxEngine, read_graphs
+        from ..engines.onnx import GRAPHS, OnnxEngine, open_graphs
 
         if not isinstance(self.engine, OnnxEngine):  # when the first picture is encoded
-            self.engine = OnnxEngine(read_graphs(self.config.folder / GRAPHS, self.config.graphs), self.threads)
+            self.engine = OnnxEngine(open_graphs(self.config.folder / GRAPHS, self.config.graphs), self.threads)
         return self.engine.run(ANALYSIS, *maps)
 
 
@@ -101,11 +116,11 @@ def _on_onnxruntime(config: PretrainedConfig, threads: int) -> Engine:
 
         if tuple(map(int, re.findall(r"\d+", onnxruntime.__version__)[:2])) < OLDEST:
             raise ImportError(f"version {onnxruntime.__version__} is too old")
-        from ..engines.onnx import GRAPHS, OnnxEngine, read_graphs
+        from ..engines.onnx import GRAPHS, OnnxEngine, open_graphs
     except ImportError as error:
         wanted = f"onnxruntime>={'.'.join(map(str, OLDEST))}"
         raise WeightsError(f"onnxruntime cannot be used ({error}); pip install '{wanted}'") from error
-    engine = OnnxEngine(read_graphs(config.folder / GRAPHS, config.graphs), threads)
+    engine = OnnxEngine(open_graphs(config.folder / GRAPHS, config.graphs), threads)
     if not check.passes(engine.run(check.NAME, check.sample())):
         raise WeightsError(
             f"onnxruntime {onnxruntime.__version__} gives wrong numbers on this processor; install another version"

@@ -6,13 +6,15 @@ No inverse wavelet is computed. The cost is J = lambda D + R in bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..coding.entropy import EntropyModel
 from ..engines import Engine
+from ..parallel import each
 from ..reconstruction import GAIN_BITS, STEP_BITS, STEP_FACTOR_BITS, Dequantiser, Reconstruction
 from ..subbands import LEVELS, Subbands
 from ..tiles import Area, crop
@@ -106,20 +108,16 @@ class Evaluator:
 
     def __call__(self, target: Target, tokens: Subbands) -> State:
         """tokens: int32, of the target's area."""
-        errors = self.errors(target, tokens)
+        # the decoder's picture and the coder's bits know nothing of each other
+        works: list[Callable[[], Any]] = [lambda: self._bits(target, tokens), lambda: self.errors(target, tokens)]
+        coders, errors = each(lambda work: work(), works, self.threads)
         weights = self.weights(target.quality).error
         distortion = sum(
             float(weights[level, channel] * np.vdot(e[..., channel], e[..., channel]))
             for level, e in enumerate(errors)
             for channel in range(e.shape[-1])
         )
-        point = self.entropy.point(target.quality)
         whole = Area(0, 0, *tokens.grid)
-        coders = []
-        for tile in target.tiles:
-            own = tokens if tile == whole else crop(tokens, tile).map(np.ascontiguousarray)
-            coders.append(CostCoder(own, point.base_scales, self.costs))
-            self.entropy.run(point, tile.h, tile.w, coders[-1])
         changes, predicted = (
             _joined(whole, target.tiles, parts)
             for parts in ([c.changes for c in coders], [c.predicted for c in coders])
@@ -130,6 +128,16 @@ class Evaluator:
         )
         rate = sum(coder.rate for coder in coders)
         return State(tokens, errors, changes, predicted, logits, flags, distortion, rate)
+
+    def _bits(self, target: Target, tokens: Subbands) -> list[CostCoder]:
+        """What each tile costs."""
+        point, whole = self.entropy.point(target.quality), Area(0, 0, *tokens.grid)
+        coders = []
+        for tile in target.tiles:
+            own = tokens if tile == whole else crop(tokens, tile).map(np.ascontiguousarray)
+            coders.append(CostCoder(own, point.base_scales, self.costs))
+            self.entropy.run(point, tile.h, tile.w, coders[-1])
+        return coders
 
     def errors(self, target: Target, tokens: Subbands) -> Subbands:
         """What the decoder makes of tokens less the original, in steps: float32 (1, h, w, C)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import tempfile
@@ -9,9 +10,11 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import files
@@ -20,7 +23,7 @@ from ..engines.onnx import GRAPHS, graphs_to_bytes
 from ..integer.catalogue import Network
 from ..integer.onnx_ops import graph_of
 from ..models.autoencoder import Autoencoder
-from ..models.blocks import RMSNorm
+from ..models.blocks import ConvBlock, RMSNorm, WindowBlock
 from ..options import QUALITIES
 from ..pretrained.config import CONFIG, PretrainedConfig, part_names
 from ..pretrained.integer_model import EncoderNumbers, IntegerModel, shape_settings, to_bytes
@@ -31,6 +34,7 @@ from ..subbands import LEVELS, Subbands
 from .rounding import MIDDLE_POSITION, POSITION
 
 ANALYSIS = "analysis"  # the name of its graph
+NARROW, STRIPS = 96, 4  # maps of so few channels, at stride 4, are the largest: the graph widens them strip by strip
 BANDS = ("low", *(f"details{level}" for level in range(1, LEVELS + 1)))
 
 
@@ -89,25 +93,57 @@ def in_8_bits(graph: bytes) -> bytes:
 def analysis_graph(analysis: nn.Module) -> bytes:
     """The analysis as an ONNX graph in float32, for pictures of any size."""
     sample = Subbands(torch.zeros(1, 16, 24, 3), tuple(torch.zeros(1, 256 >> l, 384 >> l, 9) for l in range(1, 5)))
-    before = RMSNorm.forward
-    RMSNorm.forward = lambda self, x: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight  # type: ignore[method-assign]
     out = io.BytesIO()
-    try:
-        with warnings.catch_warnings(), torch.enable_grad():  # without a gradient, layers.by_rows takes maps apart
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                _Analysis(analysis).eval(),
-                (*sample, torch.zeros(1)),
-                out,
-                input_names=[*BANDS, "position"],
-                output_names=[f"out_{name}" for name in BANDS],
-                dynamic_axes={name: {1: f"h_{name}", 2: f"w_{name}"} for name in BANDS},
-                opset_version=17,
-                dynamo=False,
-            )
-    finally:
-        RMSNorm.forward = before  # type: ignore[method-assign]
+    with (
+        warnings.catch_warnings(),
+        patch.object(RMSNorm, "forward", _normalised),
+        patch.object(ConvBlock, "_mlp", _gated),
+        torch.enable_grad(),  # without a gradient, layers.by_rows takes maps apart
+    ):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Analysis(_with_norms_in_layers(analysis)).eval(),
+            (*sample, torch.zeros(1)),
+            out,
+            input_names=[*BANDS, "position"],
+            output_names=[f"out_{name}" for name in BANDS],
+            dynamic_axes={name: {1: f"h_{name}", 2: f"w_{name}"} for name in BANDS},
+            opset_version=17,
+            dynamo=False,
+        )
     return out.getvalue()
+
+
+@torch.no_grad()
+def _with_norms_in_layers(analysis: nn.Module) -> nn.Module:
+    """A copy in which the layers after normalisations have their weights: a pass less over every map."""
+    analysis = copy.deepcopy(analysis)
+    for block in analysis.modules():
+        if isinstance(block, ConvBlock):
+            block.mix.weight *= block.norm.weight[:, None, None, None]
+        elif isinstance(block, WindowBlock):
+            block.qkv.weight *= block.norm1.weight
+            block.up.weight *= block.norm2.weight
+    return analysis
+
+
+def _normalised(norm: RMSNorm, x: Tensor) -> Tensor:
+    """RMSNorm.forward without weights."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
+
+def _gated(block: ConvBlock, x: Tensor, y: Tensor) -> Tensor:
+    """ConvBlock._mlp with two products in place of one that is then taken apart: that copies the largest maps."""
+    if y.shape[-1] > NARROW:
+        return _gated_rows(block, x, y)
+    height = x.shape[1]
+    bounds = [(height * k // STRIPS, height * (k + 1) // STRIPS) for k in range(STRIPS)]
+    return torch.cat([_gated_rows(block, x[:, a:b], y[:, a:b]) for a, b in bounds], 1)
+
+
+def _gated_rows(block: ConvBlock, x: Tensor, y: Tensor) -> Tensor:
+    (gate, value), (b, c) = block.up.weight.chunk(2), block.up.bias.chunk(2)
+    return x + block.down(F.gelu(F.linear(y, gate, b)) * F.linear(y, value, c))
 
 
 def write_folder(
