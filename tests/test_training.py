@@ -47,7 +47,7 @@ from vitcodec.training.data import Crops
 from vitcodec.training.export import calibrate, round_context
 from vitcodec.training.loop import Run
 from vitcodec.training.optimiser import orthogonalise
-from vitcodec.training.refined import RefinedTokens
+from vitcodec.training.refined import EncodedTokens, RDOTokens, RefinedTokens
 
 PSNR = TUNINGS["psnr"]
 SIDE = 192  # of the image that is held out; MS-SSIM takes none that are smaller
@@ -143,6 +143,7 @@ def little_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_train_resume_export_use(shard, held_out, tmp_path, monkeypatch):
     monkeypatch.setattr(package, "COUNTING_BATCHES", 3)
+    monkeypatch.setattr(package, "COUNTED_BATCHES", 3)
     monkeypatch.setattr(package, "CALIBRATION_BATCHES", 2)
     run = tmp_path / "run"
     common = ("train", shard, "--val", held_out, "-o", run, "--batch", 1, "--crop", 64)
@@ -168,12 +169,12 @@ def test_train_resume_export_use(shard, held_out, tmp_path, monkeypatch):
     assert len(data) < picture.rgb.size / 3
 
 
-@pytest.mark.parametrize("family", [(), ("-m", "beit")])
+@pytest.mark.parametrize("family", [("swin",), ("cnn", "-m", "beit")])
 def test_training_starts_from_pretrained_weights(shard, held_out, tmp_path, family):
     """A new family takes the entropy model of the old one."""
     run = tmp_path / "run"
     small = ("--batch", 1, "--crop", 64, "--steps", 1)
-    invoke("train", shard, "--val", held_out, "-o", run, *small, "--init", "swin", *family)
+    invoke("train", shard, "--val", held_out, "-o", run, *small, "--init", *family)
     assert (run / "checkpoint.safetensors").exists()
 
 
@@ -221,8 +222,8 @@ def test_refined_tokens_train_decoder_and_context_model_alone(shard, held_out, t
 
 
 def refined_source() -> tuple[Codec, RefinedTokens]:
-    codec = Codec.load("swin", "cpu")
-    return codec, RefinedTokens(codec.autoencoder, codec.entropy, codec.config.dead_zone, PSNR)
+    codec = Codec.load("cnn", "cpu")
+    return codec, RefinedTokens(RDOTokens(codec.autoencoder, codec.entropy, codec.config.dead_zone, PSNR))
 
 
 def test_refined_tokens_are_the_encoders_own():
@@ -233,6 +234,14 @@ def test_refined_tokens_are_the_encoders_own():
         default, rounded = (codec.encoded_tokens(picture, quality=quality, effort=e) for e in (EncodeOptions.effort, 1))
         # the entropy coder replaces some values by certain zeros
         assert different(tokens, default) * 5 < different(tokens, rounded)
+
+
+def test_refined_tokens_of_format_1_are_what_the_encoder_writes(codec):
+    pictures = [make_rgb(64, 96), make_rgb(64, 96, seed=1)]
+    found = EncodedTokens(codec)(torch.from_numpy(np.stack(pictures)).float(), 60)
+    for k, rgb in enumerate(pictures):
+        read = codec.tokens(codec.encode(Picture(rgb), quality=60, coding="tokens"))
+        assert all((a[k].numpy() == b[0]).all() for a, b in found.zip(read))
 
 
 def test_every_second_batch_has_a_new_refined_sample(monkeypatch):
@@ -351,6 +360,7 @@ def test_depthwise_convolutions_have_the_librarys_gradients():
 def test_training_for_ms_ssim(shard, held_out, tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "CROP", SIDE)
     monkeypatch.setattr(package, "COUNTING_BATCHES", 1)
+    monkeypatch.setattr(package, "COUNTED_BATCHES", 1)
     monkeypatch.setattr(package, "CALIBRATION_BATCHES", 1)
     run, model = tmp_path / "run", tmp_path / "tuned"
     small = ("--batch", 1, "--crop", SIDE, "--steps", 1)

@@ -52,9 +52,13 @@ class Coder:
         from .encoder import Encoder
 
         numbers = self.numbers.encoder
-        graph = _AnalysisGraph(self.config, self.networks, self.threads)
-        analysis = Analysis(graph.run, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
-        search = SearchModel(self.numbers, self.networks, self.entropy, self.threads)
+        floats = _float_engine(self.config, self.networks, self.threads)
+
+        def network(*maps: np.ndarray) -> list[np.ndarray]:
+            return floats.run(ANALYSIS, *maps)
+
+        analysis = Analysis(network, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
+        search = SearchModel(self.numbers, self.networks, self.entropy, self.threads, floats=floats)
         return Encoder(self.config, analysis, self.entropy, search, self.threads)
 
     @cached_property
@@ -75,19 +79,18 @@ def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = No
     return Coder(config, model, engine, entropy, name, reason, threads)
 
 
-class _AnalysisGraph:
-    """The analysis, in floating point: a graph that ONNX Runtime runs, whatever engine runs the integers."""
+def _float_engine(config: PretrainedConfig, engine: Engine, threads: int) -> Engine:
+    """What runs the encoder's networks, in floating point: ONNX Runtime, whatever runs the integers.
 
-    def __init__(self, config: PretrainedConfig, engine: Engine, threads: int):
-        self.config, self.engine, self.threads = config, engine, threads
-
-    def run(self, *maps: np.ndarray) -> list[np.ndarray]:
-        """As Analysis.network. Raises WeightsError."""
+    Raises WeightsError.
+    """
+    try:
         from ..engines.onnx import GRAPHS, OnnxEngine, open_graphs
-
-        if not isinstance(self.engine, OnnxEngine):  # when the first picture is encoded
-            self.engine = OnnxEngine(open_graphs(self.config.folder / GRAPHS, self.config.graphs), self.threads)
-        return self.engine.run(ANALYSIS, *maps)
+    except ImportError as error:
+        raise WeightsError(f"encoding needs onnxruntime ({error}); pip install onnxruntime") from error
+    if isinstance(engine, OnnxEngine):
+        return engine
+    return OnnxEngine(open_graphs(config.folder / GRAPHS, config.graphs), threads)
 
 
 def engine_for(model: IntegerModel, config: PretrainedConfig, device: str, threads: int) -> tuple[Engine, str, str]:

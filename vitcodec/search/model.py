@@ -21,13 +21,16 @@ from .tuning import SQUARED_ERROR
 
 @dataclass(frozen=True)
 class SearchModel:
-    """engine: runs the synthesis, and the proposals where the model has them; without them their known part serves."""
+    """engine: runs the synthesis. floats: runs the proposals where the model has them; without them their known part
+    serves. None: the engine does.
+    """
 
     numbers: IntegerModel
     engine: Engine
     entropy: EntropyModel
     threads: int = 1
     device: str = "cpu"  # of the gradient
+    floats: Engine | None = None
 
     def search(self, effort: int, distortion_weight: float = 1.0) -> Search:
         """The search of an effort of EFFORTS. Raises UsageError where it needs torch and there is none."""
@@ -58,10 +61,11 @@ class SearchModel:
     @cached_property
     def _proposals(self) -> Proposals:
         network: Network | None = None
-        if NETWORK in getattr(self.engine, "graphs", ()):
+        engine = self.floats or self.engine
+        if NETWORK in getattr(engine, "graphs", ()):
 
             def network(*maps: np.ndarray) -> list[np.ndarray]:
-                return self.engine.run(NETWORK, *maps)
+                return engine.run(NETWORK, *maps)
 
         return Proposals(network, self.threads)
 

@@ -186,7 +186,7 @@ def write_model(
     # to half precision first, so that the tables are fitted to the weights that are written
     halves = {k: (v if "gain" in k else v.half()) for k, v in autoencoder.state_dict().items()}
     autoencoder.load_state_dict({k: v.float() for k, v in halves.items()})
-    calibration, counting = _calibration_samples(crops, rng), _counting_samples(crops, rng)
+    calibration, counting = _calibration_samples(crops, rng), _counting_samples(crops, rng, COUNTING_BATCHES)
     entropy, narrow, wide = build_entropy_model(
         autoencoder, model.context, calibration, counting, dead_zone, TUNINGS[tune]
     )
@@ -307,9 +307,7 @@ def _encoded(coder: Coder, crops: Crops, rng: np.random.Generator) -> Iterator[t
             yield coder.encoder.tokens(Picture(image), EncodeOptions(quality=quality, effort=COUNTED_EFFORT)), quality
 
 
-def _counting_samples(
-    crops: Crops, rng: np.random.Generator, batches: int = COUNTING_BATCHES
-) -> Iterator[tuple[Tensor, int]]:
+def _counting_samples(crops: Crops, rng: np.random.Generator, batches: int) -> Iterator[tuple[Tensor, int]]:
     """Images (B, H, W, 3) and a quality, of every part of the range equally often."""
     for k in range(batches):
         yield crops.batch(BATCH, CROP), 1 + int((k + rng.random()) * len(QUALITIES) / batches)
