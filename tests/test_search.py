@@ -36,6 +36,7 @@ from vitcodec.search.efforts import EFFORTS, SearchConfig
 from vitcodec.search.gradient import Gradient, RateCollector
 from vitcodec.search.proposals import INPUTS, NETWORK, Proposals, by_level, by_stride, inputs, known_slopes
 from vitcodec.search.rounds import Search
+from vitcodec.search.sites import BestSites, site_costs
 from vitcodec.search.smooth import SlopedArithmetic
 from vitcodec.search.state import Evaluator, Target
 from vitcodec.search.tuning import SQUARED_ERROR
@@ -381,6 +382,7 @@ from vitcodec.errors import UsageError
 from vitcodec.pretrained import integer_model
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.search.model import SearchModel
+from vitcodec.search.sites import BestSites, site_costs
 from vitcodec.search.state import Target
 from vitcodec.tiles import Area
 
@@ -438,3 +440,27 @@ def test_changes_of_overdue_values_are_those_of_their_symbols():
     bits, up, down = changes(0).T
     np.testing.assert_allclose(up, changes(1)[:, BITS] - bits, atol=1e-4)
     np.testing.assert_allclose(down, changes(-1)[:, BITS] - bits, atol=1e-4)
+
+
+def test_the_best_of_every_site_is_kept(rich, target, tokens):
+    evaluate = evaluator(rich)
+    weights, flag_bits = evaluate.weights(QUALITY), evaluate.entropy.tables.flag_bits
+    worse = tokens.map(np.copy)
+    for level, band in enumerate(worse):  # the right half is spoiled, and of the first state the left
+        band[:, :, band.shape[2] // 2 :] += 3 if level else 9
+    other = tokens.map(np.copy)
+    for level, band in enumerate(other):
+        band[:, :, : band.shape[2] // 2] += 3 if level else 9
+    states = [evaluate(target, t) for t in (worse, other)]
+    for state in states:
+        costs = site_costs(state, weights, flag_bits)
+        assert costs.sum() == pytest.approx(state.cost, rel=1e-3)
+    best = BestSites(flag_bits)
+    for state in states:
+        best.add(state, weights)
+    assert evaluate(target, best.tokens).cost < min(state.cost for state in states)
+    columns = tokens.grid[1]
+    for found, original in best.tokens.zip(tokens):
+        k = found.shape[2] // columns
+        edge = slice(0, k), slice(-k, None)  # far from where the halves meet
+        assert all(np.array_equal(found[:, :, part], original[:, :, part]) for part in edge)

@@ -12,11 +12,11 @@ class SearchConfig:
     proposals: int  # rounds of updates by learned proposals; with none and no gradients, values are only rounded
     gradients: int  # rounds by the true gradient after them
     fit_scales: bool  # whether the entropy coder fits scale offsets to the picture
-    unchecked_rounds: int = 8  # a last round is taken without checking its cost in searches of at most so many rounds
-    # the factor on neighbours' gains (moves.update) in the first, second and all later rounds: the first has most to
-    # gain, and what it makes too many of the later ones take back. The more the synthesis corrects, the higher these
-    # have to be: they are chosen for a model
-    crowding: tuple[float | None, ...] = (0.4, 0.4, 1.0)
+    # the best of all sites are taken together without checking their cost in searches of at most so many rounds
+    unchecked_rounds: int = 8
+    # the factor on neighbours' gains (moves.update) in the first, second and all later rounds. The more the synthesis
+    # corrects, the higher these have to be: they are chosen for a model
+    crowding: tuple[float | None, ...] = (0.3,)
     # after the first rounds by gradient a share of the updates, at random, is skipped: made together, they would go
     # back and forth
     skip_after: int = 2  # rounds by gradient

@@ -1,4 +1,4 @@
-"""The search: rounds of updates from rounded tokens on, the best of which is kept.
+"""The search: rounds of updates from rounded tokens on; of every site the best that was seen is kept.
 
 J = lambda D + R is true in every round: the decoder's integers and the coder's tables, forward. What differs is where
 slopes come from: proposals.py, or the gradient (gradient.py).
@@ -15,6 +15,7 @@ from ..subbands import Subbands
 from ..tiles import SITE
 from .efforts import SearchConfig
 from .moves import skip_at_random, update
+from .sites import BestSites
 from .state import Evaluator, State, Target, Weights
 
 SEED = 0  # of what is skipped: the same picture gives the same file
@@ -40,22 +41,25 @@ class Search:
         step, weights = self.evaluate.step(target.quality), self.evaluate.weights(target.quality)
         neighbourhood, rng = tuning.neighbourhood(step), np.random.default_rng(SEED)
         flag_bits, threads = self.evaluate.entropy.tables.flag_bits, self.evaluate.threads
-        best, lowest, falling = tokens, float("inf"), False
-        for k in range(config.rounds):
+        best, lowest, sites = tokens, float("inf"), BestSites(flag_bits)
+        for k in range(config.rounds + 1):
             state = self.evaluate(target, tokens)
-            falling = state.cost < lowest
-            if falling:
+            sites.add(state, weights)
+            if state.cost < lowest:
                 best, lowest = tokens, state.cost
+            if k == config.rounds:
+                break
             slopes = self._source(k)(target, state, weights)
             crowding = config.crowding[min(k, len(config.crowding) - 1)]
             after = update(state, slopes, weights.curvature, flag_bits, neighbourhood, crowding, threads)
             if (kept := config.kept(k)) < 1:
                 after = skip_at_random(after, tokens, kept, rng)
             tokens = after
+        assert sites.tokens is not None
         rows, columns = tokens.grid
-        if falling and self._needs_no_check(lowest, rows * columns * SITE**2):
-            return tokens
-        return tokens if self.evaluate(target, tokens).cost < lowest else best
+        if self._needs_no_check(lowest, rows * columns * SITE**2):
+            return sites.tokens
+        return sites.tokens if self.evaluate(target, sites.tokens).cost < lowest else best
 
     def _source(self, round: int) -> Slopes:
         if round < self.config.proposals:
@@ -64,9 +68,6 @@ class Search:
         return self.gradients
 
     def _needs_no_check(self, cost: float, pixels: int) -> bool:
-        """Whether one more round is certain to lower the cost.
-
-        Updates raised it for flat pictures, at coarse steps and in long searches alone.
-        """
+        """Whether the best of all sites together are certain to cost less than the best state."""
         config = self.config
         return config.rounds <= config.unchecked_rounds and cost > self.evaluate.tuning.check_threshold * pixels
