@@ -49,7 +49,7 @@ from vitcodec.search.moves import update
 from vitcodec.search.proposals import INPUTS, NETWORK, Proposals, by_stride, inputs, known_slopes
 from vitcodec.search.rounds import Slopes
 from vitcodec.search.state import Evaluator, State, Target, Weights
-from vitcodec.search.tuning import SQUARED_ERROR
+from vitcodec.search.tuning import OF_INTEGERS
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area
 from vitcodec.training.assemble import write_graphs
@@ -76,7 +76,7 @@ class Model:
         coder = loading.load(config, "cpu", threads)
         self.analysis, decoder = coder.encoder.analysis, coder.decoder
         self.evaluate = Evaluator(
-            coder.encoder.entropy, decoder.engine, decoder.dequantiser, SQUARED_ERROR, threads=threads
+            coder.encoder.entropy, decoder.engine, decoder.dequantiser, OF_INTEGERS, threads=threads
         )
         self.numbers = integer_model.load(config.files[0], config.synthesis, config.context)
 
@@ -88,7 +88,7 @@ class Model:
 
     def moved(self, target: Target, state: State, found: Subbands, weights: Weights, round: int) -> Subbands:
         """Tokens after a round, counted from 0, with such slopes."""
-        neighbourhood = SQUARED_ERROR.neighbourhood(self.evaluate.step(target.quality))
+        neighbourhood = OF_INTEGERS.neighbourhood(self.evaluate.step(target.quality))
         flag_bits = self.evaluate.entropy.tables.flag_bits
         crowding = EFFORTS[EncodeOptions.effort].crowding[round]
         return update(state, found, weights.curvature, flag_bits, neighbourhood, crowding)

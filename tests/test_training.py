@@ -17,6 +17,7 @@ import torch
 from conftest import make_rgb
 from PIL import Image
 from safetensors.torch import load_file
+from small_model import write_small_model
 from typer.testing import CliRunner
 
 from vitcodec.bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SHAPE_UNIT
@@ -30,21 +31,24 @@ from vitcodec.context.groups import CodingGroup
 from vitcodec.context.integer import IntegerArithmetic, log_thresholds
 from vitcodec.context.model import ContextModel
 from vitcodec.distortion import TUNINGS
-from vitcodec.errors import UsageError
+from vitcodec.errors import UsageError, WeightsError
 from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.models import build_autoencoder
 from vitcodec.models.blocks import Depthwise
 from vitcodec.options import EncodeOptions
 from vitcodec.pretrained import registry
+from vitcodec.pretrained.config import PretrainedConfig
+from vitcodec.pretrained.presets import PRESETS, Preset
 from vitcodec.quality import round_tokens, step_of
 from vitcodec.subbands import Subbands
 from vitcodec.training import package, validation
-from vitcodec.training.checkpoint import CHECKPOINT
+from vitcodec.training.checkpoint import CHECKPOINT, averaged_model
 from vitcodec.training.config import TrainingConfig
 from vitcodec.training.curve import training_svg
 from vitcodec.training.data import Crops
 from vitcodec.training.export import calibrate, round_context
+from vitcodec.training.integers import load_float
 from vitcodec.training.loop import Run
 from vitcodec.training.optimiser import orthogonalise
 from vitcodec.training.refined import EncodedTokens, RDOTokens, RefinedTokens
@@ -236,7 +240,40 @@ def test_refined_tokens_are_the_encoders_own():
         assert different(tokens, default) * 5 < different(tokens, rounded)
 
 
-def test_refined_tokens_of_format_1_are_what_the_encoder_writes(codec):
+INTEGERS = {"widths": (16, 24, 32), "blocks": (1, 1, 2), "convolutions": 1, "head": 16, "integers": True}
+
+
+def test_a_decoder_of_integers_is_trained_and_exported(shard, held_out, tmp_path, monkeypatch):
+    monkeypatch.setattr(package, "COUNTED_BATCHES", 2)
+    monkeypatch.setattr(package, "CALIBRATION_BATCHES", 2)
+    monkeypatch.setitem(PRESETS, "small-integers", Preset("swin", 0, 0, INTEGERS))
+    run, folder = tmp_path / "run", tmp_path / "model"
+    small = ("--batch", 1, "--crop", 64, "--steps", 2)
+    invoke("train", shard, "--val", held_out, "-o", run, *small, "-m", "small-integers")
+    invoke("export", run, shard, "-o", folder)
+    config = PretrainedConfig.read(folder)
+    codec = Codec(config, "cpu", 1)
+    assert config.format == 1 and codec.engine == "onnxruntime"
+    picture = Picture(make_rgb(150, 130, seed=9))
+    data = codec.encode(picture, quality=70, coding="tokens")
+    assert psnr(picture.rgb, codec.decode(data).rgb) > 32 and len(data) < picture.rgb.size / 3
+
+    model, gauge = load_float(config)  # and training goes on from there
+    again = averaged_model(run / CHECKPOINT)[0].state_dict()
+    assert gauge.largest and all((v - again[k]).abs().max() < 0.02 for k, v in model.state_dict().items())
+    invoke("train", shard, "--val", held_out, "-o", tmp_path / "next", *small, "--init", f"local-dir:{folder}")
+    refused = CliRunner().invoke(
+        app, ["train", str(shard), "-o", str(tmp_path / "x"), "--init", f"local-dir:{folder}", "-m", "vit"]
+    )
+    assert refused.exit_code == 1 and "makes files of format 1 and 'vit' does not" in refused.output
+    (folder / "synthesis-float.safetensors").unlink()
+    with pytest.raises(WeightsError, match="in the source repository"):
+        load_float(config)
+
+
+def test_refined_tokens_of_format_1_are_what_the_encoder_writes(tmp_path):
+    write_small_model(tmp_path)
+    codec = Codec.load(f"local-dir:{tmp_path}", "cpu", 1)
     pictures = [make_rgb(64, 96), make_rgb(64, 96, seed=1)]
     found = EncodedTokens(codec)(torch.from_numpy(np.stack(pictures)).float(), 60)
     for k, rgb in enumerate(pictures):

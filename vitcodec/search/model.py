@@ -16,7 +16,7 @@ from .efforts import EFFORTS
 from .proposals import NETWORK, Network, Proposals
 from .rounds import Search, Slopes
 from .state import Evaluator
-from .tuning import SQUARED_ERROR
+from .tuning import OF_INTEGERS
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SearchModel:
             self.entropy,
             self.engine,
             self.numbers.dequantiser,
-            SQUARED_ERROR,
+            OF_INTEGERS,
             distortion_weight,
             self.threads,
             self._costs,
