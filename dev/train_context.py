@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clock import until
+from clock import descend, until
 from safetensors.torch import load_file, save_file
 from token_cache import CROP, MODEL, STEPS, VALIDATION, cache, load_tokens
 from torch import Tensor, nn
@@ -224,12 +224,7 @@ def train(arguments: argparse.Namespace) -> None:
                 meter = measured(context, tokens, step)
                 bits = meter.bits()
         loss = (bits * step / 26).mean() / CROP**2
-        for optimiser, _ in rates:
-            optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        for optimiser, _ in rates:
-            optimiser.step()
+        descend(loss, (o for o, _ in rates), trained)
         k += 1
         average.update(k)
         losses.append((loss.item(), meter.flag_bits().mean().item() / CROP**2))

@@ -90,7 +90,7 @@ class Model:
         """Tokens after a round, counted from 0, with such slopes."""
         neighbourhood = OF_INTEGERS.neighbourhood(self.evaluate.step(target.quality))
         flag_bits = self.evaluate.entropy.tables.flag_bits
-        crowding = EFFORTS[EncodeOptions.effort].crowding[round]
+        crowding = EFFORTS[EncodeOptions.effort].crowding_in(round)
         return update(state, found, weights.curvature, flag_bits, neighbourhood, crowding)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from clock import descend
 from safetensors.torch import load_file, save_file
 from token_cache import MODEL, STEPS
 from torch import Tensor, nn
@@ -177,12 +178,7 @@ def main() -> None:
                 for group in optimiser.param_groups:
                     group["lr"] = rate * min(1, (k + 1) / 30) * (1 - done) ** 0.8
             loss = loss_of(*pool.batch(batch))
-            for optimiser, _ in rates:
-                optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained, 1.0)
-            for optimiser, _ in rates:
-                optimiser.step()
+            descend(loss, (o for o, _ in rates), trained)
             k += 1
             average.update(k)
             losses.append(loss.item())

@@ -21,17 +21,18 @@ from vitcodec.options import DecodeOptions
 from vitcodec.tiles import Area, Region, TileGrid, assemble, crop
 
 WIDTH, HEIGHT = 330, 270  # 3 x 3 tiles of 128
+MODEL = "swin-ms-ssim"  # of format 0, with a halo of a whole tile
 
 
 @pytest.fixture(scope="module")
-def codec(floating: Codec) -> Codec:
-    return floating
+def codec() -> Codec:
+    return Codec.load(MODEL, "cpu")
 
 
 @pytest.fixture(scope="module")
 def tiny() -> Codec:
     """A codec with small tiles."""
-    codec = Codec.load("cnn", "cpu")
+    codec = Codec.load(MODEL, "cpu")
     codec.autoencoder.tile = 128
     return codec
 

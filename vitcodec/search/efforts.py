@@ -28,6 +28,10 @@ class SearchConfig:
         """All rounds."""
         return self.proposals + self.gradients
 
+    def crowding_in(self, round: int) -> float | None:
+        """The factor in a round, counted from 0."""
+        return self.crowding[min(round, len(self.crowding) - 1)]
+
     def kept(self, round: int) -> float:
         """The share of updates that is made in a round, counted from 0."""
         skipping = round - self.proposals - self.skip_after

@@ -50,7 +50,7 @@ class Search:
             if k == config.rounds:
                 break
             slopes = self._source(k)(target, state, weights)
-            crowding = config.crowding[min(k, len(config.crowding) - 1)]
+            crowding = config.crowding_in(k)
             after = update(state, slopes, weights.curvature, flag_bits, neighbourhood, crowding, threads)
             if (kept := config.kept(k)) < 1:
                 after = skip_at_random(after, tokens, kept, rng)
