@@ -176,7 +176,9 @@ def test_no_family_leaves_seams(name: str, size: tuple[int, int]) -> None:
 
 
 def test_a_region_reads_only_the_tiles_it_needs(tiny: Codec, rgb: np.ndarray) -> None:
-    data = tiny.encode(Picture(np.tile(rgb[:128, :128], (3, 4, 1))), quality=80, effort=1)  # 4 x 3 tiles
+    data = tiny.encode(
+        Picture(np.tile(rgb[:128, :128], (3, 4, 1))), quality=80, effort=1, coding="tokens"
+    )  # 4 x 3 tiles
     stream = Counting(data)
     contents = tiny.read(stream, DecodeOptions(region=Region(0, 0, 100, 100)))
     assert {tile for _, tile in contents.payloads} == {0, 1, 4, 5}
