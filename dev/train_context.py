@@ -39,11 +39,11 @@ from vitcodec.context.heads import neighbourhood
 from vitcodec.context.model import ContextModel
 from vitcodec.layers import depth_to_space
 from vitcodec.pretrained import registry
+from vitcodec.pretrained.config import FLOAT_CONTEXT
 from vitcodec.pretrained.loading import own_name, stored_name
 from vitcodec.subbands import LEVELS, Subbands
 from vitcodec.training.model import Average, dedicate_overdue_units, dedicate_units, load_grown
 from vitcodec.training.optimiser import optimisers
-from vitcodec.training.package import FLOAT_CONTEXT
 
 
 @torch.no_grad()

@@ -16,6 +16,9 @@ from ..context.config import ContextConfig
 from ..errors import WeightsError
 
 CONFIG = "config.json"
+# of training, in half precision: the float context model; in format 1 also the encoder's part, and the decoder's
+FLOAT_CONTEXT = "context-float.safetensors"
+FLOAT_TRANSFORM, FLOAT_SYNTHESIS = "transform-float.safetensors", "synthesis-float.safetensors"
 GRAPHS = "graphs.safetensors"  # of format 1: each network's graph, as bytes, under its name
 MOST_PARTS = 99
 _SCHEMA_VERSION = 1

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError, WeightsError
-from .config import CONFIG, GRAPHS, parts_of
+from .config import CONFIG, FLOAT_CONTEXT, FLOAT_SYNTHESIS, FLOAT_TRANSFORM, GRAPHS, parts_of
 
 HUB = "hf-hub:"
 SOURCES = "SOURCES.md"
-FLOAT = "context-float.safetensors", "transform-float.safetensors", "synthesis-float.safetensors"  # of training
-OPTIONAL = "README.md", SOURCES, GRAPHS, *FLOAT  # graphs are there in format 1
+OPTIONAL = "README.md", SOURCES, GRAPHS, FLOAT_CONTEXT, FLOAT_TRANSFORM, FLOAT_SYNTHESIS
 
 
 @dataclass(frozen=True)

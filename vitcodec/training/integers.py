@@ -25,7 +25,7 @@ from ..models.summary import kmac_per_pixel
 from ..models.synthesis import ConvSynthesis
 from ..pipeline import loading
 from ..pipeline.loading import Coder
-from ..pretrained.config import PretrainedConfig
+from ..pretrained.config import FLOAT_CONTEXT, FLOAT_SYNTHESIS, FLOAT_TRANSFORM, PretrainedConfig
 from ..pretrained.integer_model import CodingNumbers, IntegerModel
 from ..pretrained.loading import own_name, stored_name
 from ..quality import step_position
@@ -37,8 +37,6 @@ from .export import base_scales
 from .model import TrainingModel
 from .rounding import Gauge, RoundedSynthesis, measure
 
-FLOAT_TRANSFORM, FLOAT_SYNTHESIS = "transform-float.safetensors", "synthesis-float.safetensors"
-FLOAT_CONTEXT = "context-float.safetensors"
 FLOAT_FILES = FLOAT_TRANSFORM, FLOAT_SYNTHESIS, FLOAT_CONTEXT
 QUANTILE = 0.999  # of the magnitudes that a map's scale leaves room for
 GAUGE, SYNTHESIS = "gauge.", "synthesis."  # prefixes of tensors

@@ -28,7 +28,7 @@ from ..models.summary import kmac_per_pixel
 from ..options import QUALITIES, EncodeOptions
 from ..pipeline.loading import Coder
 from ..pretrained import registry
-from ..pretrained.config import CONFIG, PretrainedConfig, part_names
+from ..pretrained.config import CONFIG, FLOAT_CONTEXT, PretrainedConfig, part_names
 from ..pretrained.loading import entropy_tensors, own_name, read_parts, split_parts, stored_name
 from ..pretrained.presets import PRESETS
 from ..quality import round_tokens, step_of
@@ -38,7 +38,7 @@ from .checkpoint import CHECKPOINT, averaged_model
 from .config import TrainingConfig
 from .data import Crops
 from .export import build_entropy_model
-from .integers import FLOAT_CONTEXT, is_integer_ready, load_float, write_integer_model
+from .integers import is_integer_ready, load_float, write_integer_model
 from .model import TrainingModel, initialise_base
 from .validation import REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
 
