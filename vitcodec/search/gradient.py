@@ -83,17 +83,16 @@ class Gradient:
         for block in whole.blocks(BLOCK):
             around = block.grown(MARGIN, whole)
             inner = block.within(around)
-            tokens, original = crop(state.tokens, around), crop(target.original, around)
-            slopes = self.slopes(tokens, original, target.quality, weights)
+            slopes = self.slopes(crop(state.tokens, around), crop(state.felt, around), target.quality, weights)
             for place, own in crop(out, block).zip(crop(slopes, inner)):
                 place[...] = own
         return out
 
-    def slopes(self, tokens: Subbands, original: Subbands, quality: int, weights: Weights) -> Subbands:
-        """tokens, original: of a batch of one, NumPy -> the gradient, float32."""
+    def slopes(self, tokens: Subbands, felt: Subbands, quality: int, weights: Weights) -> Subbands:
+        """tokens, felt: of a State, a batch of one -> the gradient, float32."""
         q = tokens.map(lambda t: torch.tensor(t, dtype=torch.float32, device=self.device).requires_grad_())
         with torch.enable_grad(), _half_products(self.device):
-            total = self._distortion(q, original, quality, weights) + self._rate(q, quality)
+            total = self._distortion(q, felt, quality, weights) + self._rate(q, quality)
             total.backward()
         return q.map(lambda t: np.zeros(t.shape, np.float32) if t.grad is None else t.grad.cpu().numpy())
 
@@ -104,18 +103,13 @@ class Gradient:
         self.context.autoregressive_pass(self.arithmetic, features, *q.grid, collector)
         return collector.total()
 
-    def _distortion(self, q: Subbands, original: Subbands, quality: int, weights: Weights) -> Tensor:
+    def _distortion(self, q: Subbands, felt: Subbands, quality: int, weights: Weights) -> Tensor:
+        """What has the gradient of lambda D: by the chain rule, that over the corrected coefficients is known."""
         gains = torch.from_numpy(self.dequantiser.gains[quality - 1]).float().to(self.device) / (1 << GAIN_BITS)
         low, *details = (t * gains[level, : t.shape[-1]] for level, t in enumerate(q))
         corrected = self.corrected(Subbands(low, tuple(details)), quality)
-        factors = torch.from_numpy(weights.error).to(self.device)
-        errors = (
-            (
-                (a - torch.from_numpy(np.ascontiguousarray(b)).to(self.device)).square() * factors[level, : a.shape[-1]]
-            ).sum()
-            for level, (a, b) in enumerate(corrected.zip(original))
-        )
-        return torch.stack(list(errors)).sum()
+        parts = ((c * torch.tensor(f, device=self.device)).sum() for c, f in corrected.zip(felt))
+        return 2 * weights.error * torch.stack(list(parts)).sum()
 
     def corrected(self, bands: Subbands, quality: int) -> Subbands:
         """Coefficients in steps, (1, h, w, C) -> corrected by the synthesis, with a gradient."""

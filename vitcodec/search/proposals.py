@@ -70,7 +70,7 @@ def inputs(target: Target, state: State, threads: int = 1) -> list[np.ndarray]:
 
 def _seen(target: Target, state: State, level: int, place: slice) -> np.ndarray:
     """What is seen of some rows of a level: (SEEN, h, w, C)."""
-    q, latents, errors = (m[level][0, place] for m in (state.tokens, target.latents, state.errors))
+    q, latents, errors = (m[level][0, place] for m in (state.tokens, target.latents, state.felt))
     predicted = state.predicted[level][0, place]
     out = np.empty((SEEN, *q.shape), np.float32)
     np.subtract(latents, q, out=out[0], casting="same_kind")
@@ -107,7 +107,7 @@ def known_slopes(state: State, weights: Weights, factors: np.ndarray | None = No
     factors: (5, 9), on each level and channel.
     """
     each_step = weights.slope if factors is None else weights.slope * factors
-    low, *details = (e * each_step[level, : e.shape[-1]] for level, e in enumerate(state.errors))
+    low, *details = (e * each_step[level, : e.shape[-1]] for level, e in enumerate(state.felt))
     return Subbands(low, tuple(details))
 
 

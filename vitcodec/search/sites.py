@@ -18,16 +18,14 @@ from .state import State, Weights
 def site_costs(state: State, weights: Weights, flag_bits: np.ndarray) -> np.ndarray:
     """Bits of J at each site, (h, w) float32. flag_bits: as CodingTables."""
     rows, columns = state.tokens.grid
-    total = np.zeros((rows, columns), np.float32)
+    total = weights.error * state.squares
 
     def add(places: np.ndarray) -> None:
         k = places.shape[0] // rows
         total[...] += places.reshape(rows, k, columns, k).sum((1, 3))
 
-    for level, errors in enumerate(state.errors):
-        places = state.changes[level][0, ..., BITS].sum(-1)
-        places += np.square(errors[0]) @ weights.error[level, : errors.shape[-1]]
-        add(places)
+    for changes in state.changes:
+        add(changes[0, ..., BITS].sum(-1))
     for level, flags in state.flags.items():
         costs = flag_bits[flag_class(state.logits[level])]  # (h, w, 3, 2): as FlagGroup has logits
         luma, chroma = flags[..., 0], flags[..., 1]

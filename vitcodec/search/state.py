@@ -1,7 +1,7 @@
 """Where the search stands: some tokens, the error that the decoder makes of them, and what they cost.
 
-The wavelet is nearly orthonormal, so the error is looked at among its coefficients: corrected less original, in steps.
-No inverse wavelet is computed. The cost is J = lambda D + R in bits.
+The distortion is the squared error of the pixels before they are rounded and clipped. The cost is J = lambda D + R in
+bits.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..parallel import each
 from ..reconstruction import GAIN_BITS, STEP_BITS, STEP_FACTOR_BITS, Dequantiser, Reconstruction
 from ..subbands import LEVELS, Subbands
 from ..tiles import Area, crop
+from . import pixel_error
 from .costs import CostCoder, StepCosts
 from .tuning import ENERGY, LAGRANGIAN, SearchTuning
 
@@ -38,26 +39,29 @@ class Target:
 
 @dataclass(frozen=True)
 class Weights:
-    """What an error and a token's change mean for lambda D, (5, 9) float32: of each level and channel.
+    """What an error and a token's change mean for lambda D.
 
-    error: bits per squared step. slope: bits that a token's change by one adds per step of error, were the decoder
-    linear. curvature: bits that it adds by itself.
+    error: bits per squared step. The others are (5, 9) float32, of each level and channel. slope: bits that a token's
+    change by one adds per step of State.felt, were the decoder linear. curvature: bits that it adds by itself.
     """
 
-    error: np.ndarray
+    error: float
     slope: np.ndarray
     curvature: np.ndarray
 
 
 @dataclass(frozen=True)
 class State:
-    """tokens: int32; errors: float32, in steps; the others: as CostCoder notes them, of the whole area.
+    """tokens: int32. felt: float32, in steps: the error as each coefficient contributes to it (pixel_error.gradient).
+    squares: (h, w) float32, the squared error of each site, in squared steps. changes to flags: as CostCoder notes
+    them, of the whole area.
 
     distortion, rate: bits.
     """
 
     tokens: Subbands
-    errors: Subbands
+    felt: Subbands
+    squares: np.ndarray
     changes: Subbands
     predicted: Subbands
     logits: dict[int, np.ndarray]  # (h, w, 3), on the grid of blocks
@@ -102,21 +106,16 @@ class Evaluator:
 
     def weights(self, quality: int) -> Weights:
         """What counts at a quality."""
-        error = np.tile(ENERGY, 3) * np.float32(LAGRANGIAN * self.weight * self.tuning.weight_at(self.step(quality)))
+        error = np.float32(LAGRANGIAN * self.weight * self.tuning.weight_at(self.step(quality)))
         gains = self.gains(quality)
-        return Weights(error, 2 * error * gains, error * gains**2)
+        return Weights(float(error), 2 * error * gains, error * np.tile(ENERGY, 3) * gains**2)
 
     def __call__(self, target: Target, tokens: Subbands) -> State:
         """tokens: int32, of the target's area."""
         # the decoder's picture and the coder's bits know nothing of each other
-        works: list[Callable[[], Any]] = [lambda: self._bits(target, tokens), lambda: self.errors(target, tokens)]
-        coders, errors = each(lambda work: work(), works, self.threads)
-        weights = self.weights(target.quality).error
-        distortion = sum(
-            float(weights[level, channel] * np.vdot(e[..., channel], e[..., channel]))
-            for level, e in enumerate(errors)
-            for channel in range(e.shape[-1])
-        )
+        works: list[Callable[[], Any]] = [lambda: self._bits(target, tokens), lambda: self._felt(target, tokens)]
+        coders, (felt, squares) = each(lambda work: work(), works, self.threads)
+        distortion = self.weights(target.quality).error * float(squares.sum(dtype=np.float64))
         whole = Area(0, 0, *tokens.grid)
         changes, predicted = (
             _joined(whole, target.tiles, parts)
@@ -127,7 +126,12 @@ class Evaluator:
             for parts in ([c.logits for c in coders], [c.flags_of for c in coders])
         )
         rate = sum(coder.rate for coder in coders)
-        return State(tokens, errors, changes, predicted, logits, flags, distortion, rate)
+        return State(tokens, felt, squares, changes, predicted, logits, flags, distortion, rate)
+
+    def _felt(self, target: Target, tokens: Subbands) -> tuple[Subbands, np.ndarray]:
+        """State.felt and State.squares."""
+        planes = pixel_error.in_pixels(self.errors(target, tokens))
+        return pixel_error.gradient(planes), pixel_error.of_sites(planes)
 
     def _bits(self, target: Target, tokens: Subbands) -> list[CostCoder]:
         """What each tile costs."""
