@@ -145,7 +145,7 @@ def cache(arguments: argparse.Namespace) -> None:
         ]
         save_samples(folder / VALIDATION, found)
     images = list(read_images(arguments.data))
-    for number in range(-(-arguments.count // SHARD)):
+    for number in range(arguments.first, -(-arguments.count // SHARD)):
         path = folder / f"{number:04}.npz"
         if path.exists():
             continue
@@ -333,6 +333,7 @@ def main() -> None:
     making.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
     making.add_argument("--val", type=Path, required=True)
     making.add_argument("--count", type=int, default=800, help="crops, with those that are there already")
+    making.add_argument("--first", type=int, default=0, help="number of the first file, where several processes work")
     making.add_argument(
         "--proposals", type=Path, help="an earlier network, whose moves make the states of later rounds"
     )

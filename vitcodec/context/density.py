@@ -66,7 +66,7 @@ class RateEstimator:
         if isinstance(group, FlagGroup):
             values = self.integers[group.level]
             if group.level not in self.flags:
-                self.flags[group.level] = block_flags(values).to(values.dtype)
+                self.flags[group.level] = block_flags(values).float()
             flags = group.select(self.flags[group.level])
             self.collected_flags.append(flag_bits(flags, parameters.float()).flatten(1))
             return flags

@@ -64,22 +64,26 @@ def smooth_context(layers: Layers, config: ContextConfig) -> ContextModel:
     layers: NETWORK.LAYER, as integer.context.context_networks takes them.
     """
     model = ContextModel(config)
-    fill = _Filling(layers)
     with torch.no_grad():
-        for part in ("luma", "chroma"):
-            for s, heads in enumerate(getattr(model.low, part)):
-                for k, head in enumerate(heads):
-                    looked_up = [(3, 25), *([(1, 1)] if part == "chroma" else [])]
-                    fill.head(f"low.{part}.{s}.{k}", cast(Head, head), looked_up)
-        for level in model.levels:
-            fill.level(cast(DetailLevel, level))
+        fill_context(model, ContextFilling(layers))
     return model.requires_grad_(False).eval()
+
+
+def fill_context(model: ContextModel, fill: ContextFilling) -> None:
+    """Fill every layer of a context model."""
+    for part in ("luma", "chroma"):
+        for s, heads in enumerate(getattr(model.low, part)):
+            for k, head in enumerate(heads):
+                looked_up = [(3, 25), *([(1, 1)] if part == "chroma" else [])]
+                fill.head(f"low.{part}.{s}.{k}", cast(Head, head), looked_up)
+    for level in model.levels:
+        fill.level(cast(DetailLevel, level))
 
 
 LookedUp = list[tuple[int, int]]  # of decoded integers among a layer's inputs: channels, places
 
 
-class _Filling:
+class ContextFilling:
     """Fills a float model's layers from integer layers."""
 
     def __init__(self, layers: Layers):

@@ -1,0 +1,157 @@
+"""Train the context model of a folder of format 1 with its rounding in the loop, on fixed tokens.
+
+    python dev/round_context.py MODEL runs/tokens -o runs/context-rounded --until 23:40
+
+Tokens are those of a cache of train_context.py. It goes on from its checkpoint if there is one, by the clock, and
+writes log.jsonl, checkpoint.pt and average.safetensors, the averaged weights. Validation compares with the folder's
+model on the same tokens, in %.
+
+    python dev/round_context.py put MODEL runs/context-rounded
+
+is not here: dev/assemble.py --rounded-context takes average.safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from clock import descend, until
+from safetensors.torch import save_file
+from token_cache import CROP, STEPS, VALIDATION, load_tokens
+from torch import Tensor
+
+from vitcodec.bitstream.tables import LOG_SCALE_UNIT, SCALE_LOW
+from vitcodec.options import QUALITIES
+from vitcodec.pretrained import integer_model
+from vitcodec.pretrained.config import PretrainedConfig
+from vitcodec.quality import step_of
+from vitcodec.subbands import Subbands
+from vitcodec.training.model import Average
+from vitcodec.training.rounded_context import RoundedContext
+
+
+class Tokens:
+    """The crops of files."""
+
+    def __init__(self, paths: list[Path]):
+        tokens, self.steps = load_tokens(paths)
+        self.tokens = tokens
+        table = torch.tensor([step_of(q) for q in QUALITIES])
+        self.qualities = (self.steps[:, None] / table).log().abs().argmin(1) + 1
+        self.order = torch.argsort(self.steps)
+
+    def batch(self, count: int) -> Tensor:
+        """A random crop of each stratum of the steps."""
+        return self.order[((torch.arange(count) + torch.rand(count)) / count * len(self.steps)).long()]
+
+
+class Trainer:
+    def __init__(self, model: integer_model.IntegerModel):
+        self.net = RoundedContext(model)
+        # where log scales start: a folder has them for each quality, in units of a table
+        first = torch.from_numpy(model.coding.base_scales[0]).float() * LOG_SCALE_UNIT + SCALE_LOW
+        self.base = first + float(np.log(step_of(1)))
+
+    def bits(self, data: Tokens, chosen: Tensor) -> Tensor:
+        """(B,)"""
+        tokens = data.tokens.map(lambda t: t[chosen].int())
+        step = data.steps[chosen]
+        return self.net.measured(tokens, data.qualities[chosen], self.base, step).bits()
+
+    @torch.no_grad()
+    def validated(self, data: Tokens) -> np.ndarray:
+        """Bits per pixel at each of STEPS."""
+        found = []
+        for at in STEPS:
+            k = torch.nonzero((torch.log(data.steps / at)).abs() < 0.1).flatten()
+            found.append(np.mean([self.bits(data, part).mean().item() / CROP**2 for part in k.split(4)]))
+        return np.array(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="a folder of format 1")
+    parser.add_argument("tokens", type=Path, help="the folder of a cache")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--until", type=until, required=True, help="HH:MM, or 9m from now")
+    parser.add_argument("--lr", type=float, default=0.02, help="in units of the integers")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--average", type=float, default=0.99, help="decay of the averaged weights")
+    parser.add_argument("--validate", type=float, default=10, help="minutes between validations")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
+    torch.autograd.set_multithreading_enabled(False)
+    folder: Path = arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def log(**entry: object) -> None:
+        with (folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"time": datetime.now().isoformat(timespec="seconds"), **entry}) + "\n")
+        print(entry, flush=True)
+
+    config = PretrainedConfig.read(arguments.model)
+    trainer = Trainer(integer_model.load(config.files[0], config.synthesis, config.context))
+    net = trainer.net
+    held = Tokens([arguments.tokens / VALIDATION])
+    data = Tokens([p for p in sorted(arguments.tokens.glob("*.npz")) if p.stem.isdigit()])
+    trained = [p for p in net.parameters() if p.requires_grad]
+    optimiser = torch.optim.Adam(trained, betas=(0.9, 0.98))
+    average, k, checkpoint = Average(net, arguments.average), 0, folder / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.mean, k, reference = state["average"], state["k"], np.array(state["reference"])
+    else:
+        reference = trainer.validated(held)
+        log(bpp=reference.round(5).tolist())
+
+    def save() -> None:
+        state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "average": average.mean, "k": k}
+        torch.save({**state, "reference": reference.tolist()}, checkpoint.with_suffix(".tmp"))
+        checkpoint.with_suffix(".tmp").replace(checkpoint)
+        save_file({n: v.contiguous() for n, v in average.mean.items()}, folder / "average.safetensors")
+
+    def validate() -> None:
+        current = copy.deepcopy(net.state_dict())
+        net.load_state_dict(average.mean)
+        found = trainer.validated(held)
+        net.load_state_dict(current)
+        log(k=k, minutes=round((time.time() - start) / 60, 1), change=(100 * (found / reference - 1)).round(3).tolist())
+
+    losses: list[float] = []
+    start = checked = saved = time.time()
+    end = arguments.until.timestamp()
+    while (done := (time.time() - start) / (end - start)) < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = arguments.lr * min(1, (k + 1) / 20) * (1 - done) ** 0.8
+        chosen = data.batch(arguments.batch)
+        loss = (trainer.bits(data, chosen) * data.steps[chosen] / 26).mean() / CROP**2
+        descend(loss, [optimiser], trained)
+        k += 1
+        average.update(k)
+        losses.append(loss.item())
+        if k % 25 == 0:
+            log(k=k, loss=round(float(np.mean(losses)), 5), minutes=round((time.time() - start) / 60, 1))
+            losses = []
+        if time.time() - saved > 240:
+            save()
+            saved = time.time()
+        if time.time() - checked > 60 * arguments.validate:
+            validate()
+            checked = time.time()
+    save()
+    validate()
+
+
+if __name__ == "__main__":
+    main()
