@@ -20,10 +20,12 @@ from .parallel import each
 from .subbands import LEVELS, Subbands
 from .tiles import Area, crop
 
-STEP_BITS = 6  # coefficients are held in 64ths of a step
+# Coefficients are held in 1024ths of a step: at the coarsest quality a fifth of an 8-bit level. With 64ths, rounding
+# left grain in flat areas
+STEP_BITS = 10
 GAIN_BITS = 12  # of the decoder's factor on each band
 STEP_FACTOR_BITS = 7  # of a quantisation step in 8-bit levels
-LINEAR_BITS = 2  # what the linear input loses of STEP_BITS
+LINEAR_BITS = 6  # what the linear input loses of STEP_BITS
 LOG_UNIT = 16  # the other input is 16 log(1 + |c|)
 LOG_LIMIT = 1 << 16  # entries of its table, beyond its largest value
 CONTRAST_FACTOR, CONTRAST_BITS = 77, 8  # 0.3, by which the low band's contrast enters
@@ -49,7 +51,7 @@ class Dequantiser:
     logs: np.ndarray  # log_table()
 
     def coefficients(self, tokens: np.ndarray, level: int, qualities: np.ndarray) -> np.ndarray:
-        """Tokens (1, H, W, C) of a level -> 64ths of a step. qualities: as `spread` gives them."""
+        """Tokens (1, H, W, C) of a level -> 1024ths of a step. qualities: as `spread` gives them."""
         gains = self.gains[qualities - 1, level, : tokens.shape[-1]]
         shift = GAIN_BITS - STEP_BITS
         out = tokens * gains
@@ -58,7 +60,7 @@ class Dequantiser:
         return out
 
     def levels(self, coefficients: np.ndarray, qualities: np.ndarray) -> np.ndarray:
-        """64ths of a step -> parts of an 8-bit level (fixed_point.FRACTION_BITS)."""
+        """1024ths of a step -> parts of an 8-bit level (fixed_point.FRACTION_BITS)."""
         steps = self.steps[qualities - 1][..., None]
         shift = STEP_BITS + STEP_FACTOR_BITS - fixed_point.FRACTION_BITS
         limit = (fixed_point.LIMIT << shift) // steps
@@ -224,7 +226,7 @@ class Reconstruction:
         return Subbands(bands[0], tuple(bands[1:]))
 
     def corrected(self, area: Area) -> Maps:
-        """The coefficients of an area after the network, 64ths of a step: the low band, then details, finest first."""
+        """The coefficients of an area after the network, 1024ths of a step: the low band, then details, finest first."""
         return self._up(area)
 
     def _up_block(self, block: Area) -> Maps:

@@ -22,9 +22,10 @@ from ..integer.torch_ops import Round, TorchOps, TrainedLayer
 from ..layers import depth_to_space, signed_log
 from ..models.synthesis import GATE_SLOPE, ConvSynthesis, DenseBlock, GatedBlock
 from ..models.unet import by_stride
+from ..reconstruction import STEP_BITS
 from ..subbands import Subbands
 
-FRACTION = 64  # corrections come in such parts of a quantisation step
+FRACTION = 1 << STEP_BITS  # corrections come in such parts of a quantisation step
 LINEAR, LOGARITHM, POSITION = 1 / 32, 1 / 16, 1 / 150  # scales of the inputs: models.blocks.coefficient_features
 MIDDLE_POSITION = 0.475  # the quality's input is zero there
 GATE_SCALE = 4 / (256 * GATE_SLOPE)  # so that the integers' hard sigmoid has the slope of hard_gelu
