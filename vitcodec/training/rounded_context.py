@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .. import fixed_point
 from ..bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SHAPE_UNIT
-from ..coding.maps import FLAG_INPUT
+from ..coding.maps import FLAG_INPUT, FRACTION_BITS
 from ..coding.tables import FLAG_UNIT
 from ..context.density import RateEstimator
 from ..context.groups import CodingGroup, FlagGroup
@@ -155,6 +156,13 @@ class _Arithmetic(IntegerArithmetic):
 
     def embed_flags(self, flags: Tensor) -> Tensor:
         return flags.float() * FLAG_INPUT
+
+    def merge(self, low: Tensor, details: Tensor) -> Tensor:
+        def planes(x: Tensor) -> np.ndarray:
+            return np.ascontiguousarray(x.permute(0, 3, 1, 2).flatten(0, 1).cpu().numpy())
+
+        merged = torch.from_numpy(fixed_point.merge(planes(low), planes(details << FRACTION_BITS)))
+        return merged.unflatten(0, (len(low), -1)).permute(0, 2, 3, 1).to(self.device)
 
 
 class _Meter(RateEstimator):
