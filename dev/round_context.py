@@ -1,14 +1,14 @@
 """Train the context model of a folder of format 1 with its rounding in the loop, on fixed tokens.
 
-    python dev/round_context.py MODEL runs/tokens -o runs/context-rounded --until 23:40
+    python dev/round_context.py train MODEL runs/tokens -o runs/context-rounded --until 23:40
 
 Tokens are those of a cache of train_context.py. It goes on from its checkpoint if there is one, by the clock, and
 writes log.jsonl, checkpoint.pt and average.safetensors, the averaged weights. Validation compares with the folder's
 model on the same tokens, in %.
 
-    python dev/round_context.py put MODEL runs/context-rounded
+    python dev/round_context.py put MODEL runs/tokens runs/context-rounded -o FOLDER
 
-is not here: dev/assemble.py --rounded-context takes average.safetensors.
+writes a folder with the trained context model and tables that are fitted to it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,28 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import shutil
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 from clock import descend, until
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from token_cache import CROP, STEPS, VALIDATION, load_tokens
 from torch import Tensor
 
 from vitcodec.bitstream.tables import LOG_SCALE_UNIT, SCALE_LOW
+from vitcodec.engines.onnx import GRAPHS, read_graphs
 from vitcodec.options import QUALITIES
+from vitcodec.pipeline import loading
 from vitcodec.pretrained import integer_model
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.quality import step_of
-from vitcodec.subbands import Subbands
+from vitcodec.training.assemble import ANALYSIS, PROPOSALS, write_folder
+from vitcodec.training.coding_tables import fit_coding_tables
 from vitcodec.training.model import Average
 from vitcodec.training.rounded_context import RoundedContext
 
@@ -75,18 +80,38 @@ class Trainer:
         return np.array(found)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a folder of format 1")
-    parser.add_argument("tokens", type=Path, help="the folder of a cache")
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--until", type=until, required=True, help="HH:MM, or 9m from now")
-    parser.add_argument("--lr", type=float, default=0.02, help="in units of the integers")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--average", type=float, default=0.99, help="decay of the averaged weights")
-    parser.add_argument("--validate", type=float, default=10, help="minutes between validations")
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+def put(arguments: argparse.Namespace) -> None:
+    """Write a folder with the trained layers, in place of the model's own."""
+    torch.set_num_threads(1)
+    start, config = time.time(), PretrainedConfig.read(arguments.model)
+    model = integer_model.load(config.files[0], config.synthesis, config.context)
+    net = RoundedContext(model)
+    net.load_state_dict(load_file(arguments.run_folder / "average.safetensors"))
+    graphs = read_graphs(config.folder / GRAPHS)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    config, model = replace(config, folder=arguments.output), replace(model, context=net.export())
+
+    def write() -> None:
+        write_folder(config, model, graphs[ANALYSIS], graphs[PROPOSALS])
+
+    write()
+    data = Tokens([p for p in sorted(arguments.tokens.glob("*.npz")) if p.stem.isdigit()])
+    entropy = loading.load(PretrainedConfig.read(arguments.output), "cpu").encoder.entropy
+    chosen = np.random.default_rng(0).permutation(len(data.steps))[: arguments.fitted].tolist()
+    samples = (
+        (data.tokens.map(lambda t, k=k: np.ascontiguousarray(t[k : k + 1].int().numpy())), int(data.qualities[k]))
+        for k in chosen
+    )
+    narrow, wide, flags = fit_coding_tables(entropy, samples)
+    model = replace(model, coding=replace(model.coding, narrow=narrow, wide=wide, flags=flags))
+    write()
+    for path in arguments.model.iterdir():  # what the folder holds beside that: README.md, floating-point parts
+        if not (arguments.output / path.name).exists():
+            shutil.copy(path, arguments.output / path.name)
+    print(f"{arguments.output}: written in {time.time() - start:.0f} s")
+
+
+def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
     torch.autograd.set_multithreading_enabled(False)
@@ -151,6 +176,27 @@ def main() -> None:
             checked = time.time()
     save()
     validate()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    training, putting = commands.add_parser("train"), commands.add_parser("put")
+    for command, run in ((training, train), (putting, put)):
+        command.set_defaults(run=run)
+        command.add_argument("model", type=Path, help="a folder of format 1")
+        command.add_argument("tokens", type=Path, help="the folder of a cache")
+        command.add_argument("-o", "--output", type=Path, required=True)
+    putting.add_argument("run_folder", type=Path, metavar="RUN")
+    putting.add_argument("--fitted", type=int, default=500, help="crops that the tables are fitted to")
+    training.add_argument("--until", type=until, required=True, help="HH:MM, or 9m from now")
+    training.add_argument("--lr", type=float, default=0.02, help="in units of the integers")
+    training.add_argument("--batch", type=int, default=4)
+    training.add_argument("--average", type=float, default=0.99, help="decay of the averaged weights")
+    training.add_argument("--validate", type=float, default=10, help="minutes between validations")
+    training.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
 
 
 if __name__ == "__main__":
