@@ -69,7 +69,7 @@ class RoundedLinear(nn.Module):
         if excess.any():
             shrunk = torch.trunc(found * (most / found.abs().sum(1))[:, None])
             found = torch.where(excess[:, None], shrunk, found)
-        weight[np.ix_(self.rows, [0], [0], self.columns)] = found.to(torch.int8).numpy()[:, None, None]
+        weight[self.rows[:, None], 0, 0, self.columns] = found.to(torch.int8).numpy()
         bias[self.rows] = found_bias.int().numpy()
         return replace(self.layer, weight=weight, bias=bias)
 
