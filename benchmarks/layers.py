@@ -63,7 +63,8 @@ an earlier size, and `vitcodec models show NAME` prints them as they are.
 [How it works](../architecture.md) explains the parts. [En español](es/README.md).
 """,
     models={
-        "swin": "The default: a U-Net over the wavelet subbands with shifted-window attention at stride 16.",
+        "swin": "The default: a U-Net over the wavelet subbands with shifted-window attention at stride 16. In the "
+        "decoder, which integers carry, wide convolutions take its place.",
         "vit": "A plain vision transformer: global attention within areas of 256x256 pixels.",
         "beit": "A transformer with mask tokens and a cross-attention decoder, made for erased tokens.",
         "cnn": "The U-Net of `swin` with convolutions in place of attention.",
@@ -127,7 +128,8 @@ distribuyen pueden ser de un tamaño anterior, y `vitcodec models show NOMBRE` l
 """,
     models={
         "swin": "El modelo por defecto: una U-Net sobre las subbandas de la wavelet, con atención por ventanas "
-        "desplazadas a 1/16 de la resolución.",
+        "desplazadas a 1/16 de la resolución. En el decodificador, que calcula con enteros, hay convoluciones "
+        "anchas en su lugar.",
         "vit": "Un transformador de visión sencillo: atención global dentro de zonas de 256x256 píxeles.",
         "beit": "Un transformador con tokens de máscara y un decodificador de atención cruzada, hecho para tokens "
         "borrados.",

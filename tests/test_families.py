@@ -191,6 +191,8 @@ def test_a_new_family_starts_from_anothers_context_model():
     stored = {own_name(k) for k in load_file(config.folder / "context-float.safetensors")}
     assert len(stored) > 100 and all((ours[k] == theirs[k]).all() for k in stored)
     assert not vit.autoencoder.analysis.leave.weight.any()
+    with pytest.raises(WeightsError, match="makes files of format 1 and 'vit' does not"):
+        package.load_training_model(registry.find("swin"), "vit")
 
 
 def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
@@ -203,6 +205,7 @@ def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
         {
             "blocks": (blocks[0], blocks[1] + 1, blocks[2]),
             "convolutions": PRESETS["swin"].config["convolutions"] + 2,
+            "integers": True,
         },
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from vitcodec.rdo import EFFORTS as FORMER_EFFORTS
+from vitcodec.search.efforts import EFFORTS
+
 from .cost import effort_name, seconds
 from .library import Block, Library, source, table
 
 
 def effort(results: Library) -> str:
-    """All efforts; those without a result have no figures."""
-    EFFORTS = _efforts()
+    """All efforts of the default model; those without a result have no figures."""
     document = results.document("effort", any_weights=True)
     measured = results.current(document["results"]["efforts"]) if document else {}
     configs = {number: asdict(config) for number, config in EFFORTS.items()}
@@ -21,43 +23,28 @@ def effort(results: Library) -> str:
         figures = (
             (f"{entry['bd_rate']:+.1f}" if number > 1 else "0", seconds(entry["encode_seconds"])) if entry else ("", "")
         )
-        rows.append((effort_name(number), described(config, configs), *figures))
-    headings = ("effort", "the encoder", "BD-rate against effort 1 (%)", "encode (s per megapixel)")
-    lines = table(headings, rows, 2)
-    longest = EFFORTS[max(EFFORTS)]
-    lines += [
-        "",
-        f"From round {longest.skip_after + 1} on {100 * longest.skip_share:.0f} % of the updates are randomly skipped.",
-    ]
+        needs = "PyTorch" if config["gradients"] else ""
+        rows.append((effort_name(number), described(config, configs), needs, *figures))
+    headings = ("effort", "the encoder", "needs", "BD-rate against effort 1 (%)", "encode (s per megapixel)")
+    lines = table(headings, rows, 3)
+    lines += ["", _skipped(configs, " by gradient")]
     if len(measured) < len(configs):
         left = ", ".join(str(n) for n in configs if str(n) not in measured)
         lines += ["", f"Not measured yet with the weights that ship: effort {left}; `python -m benchmarks effort`."]
     return "\n".join([*lines, *(source(*(e["provenance"] for e in measured.values())) if measured else [])])
 
 
-def _efforts() -> Any:
-    """Those of the default model."""
-    from vitcodec.pretrained import registry
-
-    if registry.find(registry.DEFAULT_MODEL).format:
-        from vitcodec.search.efforts import EFFORTS as of_integers
-
-        return of_integers
-    from vitcodec.rdo import EFFORTS
-
-    return EFFORTS
+def efforts_format_0(results: Library) -> str:
+    """What each effort does in models of format 0; no figures."""
+    configs = {number: asdict(config) for number, config in FORMER_EFFORTS.items()}
+    rows = [(effort_name(number), described(config, configs)) for number, config in configs.items()]
+    return "\n".join([*table(("effort", "the encoder"), rows, 2), "", _skipped(configs, "")])
 
 
-def efforts_format_1(results: Library) -> str:
-    """What each effort does in models of format 1, and what it needs; no figures."""
-    from vitcodec.search.efforts import EFFORTS
-
-    configs = {number: asdict(config) for number, config in EFFORTS.items()}
-    rows = [
-        (effort_name(number), described(config, configs), "PyTorch" if config["gradients"] else "")
-        for number, config in configs.items()
-    ]
-    return "\n".join(table(("effort", "the encoder", "needs"), rows, 3))
+def _skipped(configs: dict[int, dict[str, Any]], kind: str) -> str:
+    longest = configs[max(configs)]
+    share = 100 * longest["skip_share"]
+    return f"After {longest['skip_after']} rounds{kind}, {share:.0f} % of the updates are randomly skipped."
 
 
 def described(config: dict[str, Any], configs: dict[int, dict[str, Any]]) -> str:
@@ -74,4 +61,4 @@ def described(config: dict[str, Any], configs: dict[int, dict[str, Any]]) -> str
     return "; ".join(parts)
 
 
-BLOCKS: dict[str, Block] = {"effort": effort, "effort-format-1": efforts_format_1}
+BLOCKS: dict[str, Block] = {"effort": effort, "effort-format-0": efforts_format_0}

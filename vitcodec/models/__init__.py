@@ -12,8 +12,8 @@ To add a family `new`:
 2. Add a line to FAMILIES below.
 3. Add a preset of the same name to `pretrained/presets.py`. tests/test_families.py then checks it as it checks the
    others, and says which figures of cost belong there.
-4. Train it: `vitcodec train DATA... -m new --init swin`, which starts from the wavelet with the context model and the
-   gains of `swin`.
+4. Train it: `vitcodec train DATA... -m new --init cnn`, which starts from the wavelet with the context model and the
+   gains of `cnn`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Preset:
 
 
 PRESETS = {
-    "swin": Preset("swin", 13_363_556, 75.43, {"blocks": (1, 3, 2), "convolutions": 8}),
+    "swin": Preset("swin", 13_648_140, 77.08, {"blocks": (1, 3, 2), "convolutions": 8, "integers": True}),
     "vit": Preset("vit", 10_000_706, 58.93),
     "beit": Preset("beit", 9_790_896, 53.6),
     "cnn": Preset("cnn", 7_865_924, 58.57),
