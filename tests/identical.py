@@ -4,8 +4,8 @@
     python tests/identical.py --write    # note the hashes of the encoder as it is
 
 The five example pictures at qualities 20, 50 and 90 and efforts 1 and 3 with `swin`, and at quality 50, effort 1 with
-the other models. Transforms are computed in floating point, so hashes hold for one kind of processor and one version of
-torch, which the file names.
+the other models. The encoder's transforms are computed in floating point, so hashes hold for one kind of processor and
+one version of torch and of ONNX Runtime, which the file names.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnxruntime
 import torch
 
 from vitcodec import Codec, read_image
@@ -27,7 +28,8 @@ OTHERS = "swin-ms-ssim", "vit", "beit", "cnn"
 
 
 def machine() -> str:
-    return f"torch {torch.__version__.split('+')[0]}, {torch.backends.cpu.get_cpu_capability()}"
+    versions = f"torch {torch.__version__.split('+')[0]}, onnxruntime {onnxruntime.__version__}"
+    return f"{versions}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def hashes(only: str | None = None) -> Iterator[tuple[str, str]]:

@@ -966,7 +966,7 @@ def test_the_example_in_the_specification() -> None:
         return bytes.fromhex("".join(re.split(r" {3,}", line.strip())[0] for line in block.splitlines()))
 
     example = example_after("begins with")
-    header = Header(768, 512, 60, False, "swin", bytes.fromhex("0011223344556677"), 512)
+    header = Header(768, 512, 60, False, "cnn", bytes.fromhex("0011223344556677"), 512)
     assert read_header(example) == header
     assert pack(Contents(header, {}, payloads_of(header))).startswith(example)
     lossless = Header(768, 512, 0, False, "", b"", 512)

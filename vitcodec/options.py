@@ -25,7 +25,7 @@ class EncodeOptions:
     """How a picture is encoded. Raises UsageError for values out of range."""
 
     quality: int = 50  # 1 to 100: higher is better and larger
-    effort: int = 3  # 1 to 9: time spent on smaller files; see rdo.py
+    effort: int = 3  # 1 to 9: time spent on smaller files; see docs/effort.md
     distortion_weight: float = 1.0  # multiplier on distortion in RDO, more than 0: less makes a smaller and worse file
     # side in pixels, of TILE_SIDES, of the squares that are coded by themselves; None: the model's
     tile: int | None = None

@@ -1,8 +1,9 @@
 """The `swin` family: a U-Net over the wavelet subbands, with shifted-window attention at stride 16.
 
-At strides 4 and 8 there are convolutions. Analysis and synthesis are the same network mirrored around the latents. Each
-corrects the coefficients that it is given; both start as zero corrections, so that an untrained model is a wavelet
-codec. The presets `swin-s` and `swin-b` have timm's Swin transformer as their encoder.
+At strides 4 and 8 there are convolutions. Analysis and synthesis correct the coefficients that they are given; both
+start as zero corrections, so that an untrained model is a wavelet codec. In the preset `swin` the synthesis is one that
+integers can carry, without attention (synthesis.py); without `integers` it is the same network as the analysis. The
+presets `swin-s` and `swin-b` have timm's Swin transformer as their encoder.
 
 Source: Z. Liu et al., "Swin transformer", 2021.
 """
