@@ -301,7 +301,7 @@ def test_models_list_and_show():
     *rows, summary = (json.loads(line) for line in result.stdout.splitlines())
     by_name = {row["name"]: row for row in rows}
     assert result.exit_code == 0 and summary["models"] == len(rows) and set(PRESETS) <= set(by_name)
-    assert by_name["swin"]["status"] == "trained" and by_name["swin"]["bd_rate_jpeg_percent"] < 0
+    assert by_name["swin"]["status"] == "trained" and by_name["cnn"]["bd_rate_jpeg_percent"] < 0
     assert by_name["vit-b16"]["status"] == "preset" and by_name["swin-s"]["licence"] == "MIT"
     result = CliRunner().invoke(app, ["models", "show", "vit-b16", "--image-size", "256x256", "--json"])
     *rows, summary = (json.loads(line) for line in result.stdout.splitlines())

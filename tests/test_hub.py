@@ -108,7 +108,7 @@ def other(tmp_path: Path) -> Path:
     """A model folder: the default model under another name."""
     folder, config = tmp_path / "other", registry.find()
     folder.mkdir()
-    for file in config.files:
+    for file in (file for files, _ in config.hashes for file in files):
         shutil.copy(file, folder)
     (folder / "config.json").write_text(replace(config, name="other").to_json())
     (folder / "README.md").write_text("# other\n")
@@ -152,7 +152,6 @@ def run(tmp_path: Path, commands: list[list[str]], **environment: str) -> list[t
 def test_models_on_the_hub(tmp_path, server, other):
     vitcodec.write_image(vitcodec.Picture(make_rgb(40, 30)), tmp_path / "a.png")
     (other / "SOURCES.md").write_text("of its images")
-    (other / "graphs.safetensors").write_bytes(b"as models of format 1 have them")
     online = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
     downloaded, listed, encoded, decoded, absent, revision, empty = run(
         tmp_path,
@@ -171,7 +170,8 @@ def test_models_on_the_hub(tmp_path, server, other):
     assert downloaded[0] == 0 and "hash as stated" in downloaded[2]
     [sources] = (tmp_path / "cache").glob("hub/models--someone--other/snapshots/*/SOURCES.md")
     assert sources.read_text() == "of its images"
-    assert (sources.parent / "graphs.safetensors").read_bytes() == b"as models of format 1 have them"
+    graphs = "graphs.safetensors"
+    assert (sources.parent / graphs).read_bytes() == (other / graphs).read_bytes()
     rows = [json.loads(line) for line in listed[1].splitlines()]
     assert [row["status"] for row in rows if row.get("name") == f"hf-hub:someone/other@{COMMIT}"] == ["downloaded"]
     assert encoded[0] == 0, encoded[2]
@@ -217,7 +217,6 @@ def test_uploading(tmp_path, server, other):
         "HF_HUB_DISABLE_XET": "1",
     }
     (other / "notes.txt").write_text("not to be uploaded")
-    (other / "graphs.safetensors").write_bytes(b"as models of format 1 have them")
     pushed, refused = run(
         tmp_path,
         [
@@ -227,8 +226,8 @@ def test_uploading(tmp_path, server, other):
         **online,
     )
     assert pushed[0] == 0, pushed[2]
-    parts = [file.name for file in registry.find().files]
-    assert set(server.uploaded) == {"config.json", "README.md", "graphs.safetensors", *parts}
+    parts = [file.name for files, _ in registry.find().hashes for file in files]
+    assert "graphs.safetensors" in parts and set(server.uploaded) == {"config.json", "README.md", *parts}
     assert all(server.uploaded[part] == (other / part).read_bytes() for part in parts)
     assert refused[0] == 2 and "hf-hub:ORG/NAME" in refused[2]
 

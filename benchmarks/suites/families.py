@@ -64,7 +64,7 @@ def _measure(arguments: argparse.Namespace, model: str, files: list[Path], effor
         "family": config.family,
         "parameters": config.parameters,
         "kmac_per_pixel": config.kmac_per_pixel,
-        "bytes": sum(file.stat().st_size for file in config.files),
+        "bytes": sum(file.stat().st_size for files, _ in config.hashes for file in files),
         "training": config.training,
         "encode_mps": round(row.encode_mps, 3),
         "decode_mps": round(row.decode_mps, 3),
