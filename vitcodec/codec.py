@@ -34,8 +34,8 @@ class Codec:
     Options are given as an object, as keywords, or both: keywords replace the object's fields.
 
     name, config, device: what was loaded. engine: what runs its networks, "onnxruntime" or "torch", and reason: why it
-    is not onnxruntime. autoencoder, entropy: of a model of format 0, the networks, for research; they may change with any
-    version.
+    is not onnxruntime. autoencoder, entropy: of a model of format 0, the networks, for research; they may change with
+    any version.
     """
 
     autoencoder: Autoencoder
