@@ -21,7 +21,7 @@ from ..measure import mean_points, point, rows_of
 from ..store import Results
 
 FAMILY = "vit"  # any would do
-MODEL = "cnn"  # of format 0, as any model but swin is
+MODELS = ("cnn",)  # of format 0, as any model but swin is
 QUALITIES = (20, 50, 80)
 
 
@@ -43,7 +43,7 @@ class WaveletStart:
 
 
 def run(arguments: argparse.Namespace) -> Results:
-    codec = Codec.load(one(arguments.models, MODEL, "model"), "cpu", arguments.threads)
+    codec = Codec.load(one(arguments.models, None, "model"), "cpu", arguments.threads)
     effort = one(arguments.effort, EncodeOptions.effort, "effort")
     with image_files(arguments) as files:
         report = rows_of(WaveletStart(codec, effort), files, arguments.qualities or QUALITIES)
