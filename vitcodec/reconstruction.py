@@ -226,7 +226,7 @@ class Reconstruction:
         return Subbands(bands[0], tuple(bands[1:]))
 
     def corrected(self, area: Area) -> Maps:
-        """The coefficients of an area after the network, 1024ths of a step: the low band, then details, finest first."""
+        """An area after the network, coefficients in 1024ths of a step: the low band, then details, finest first."""
         return self._up(area)
 
     def _up_block(self, block: Area) -> Maps:

@@ -92,9 +92,15 @@ def factors_by_stride(factors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def loss(found: Sequence[Tensor], true: Sequence[Tensor], weight: Sequence[Tensor]) -> Tensor:
-    """Bits: the mean deviation, squared where it is small, of the values that matter."""
-    parts = [(F.smooth_l1_loss(a, b, reduction="none") * w).sum() for a, b, w in zip(found, true, weight, strict=True)]
-    return torch.stack(parts).sum() / torch.stack([w.sum() for w in weight]).sum().clamp_min(1)
+    """Bits: the deviation, squared where it is small, of the values that matter.
+
+    The mean of the means at each stride: of the coarse levels, where low qualities are decided, there are few values.
+    """
+    means = [
+        (F.smooth_l1_loss(a, b, reduction="none") * w).sum() / w.sum().clamp_min(1)
+        for a, b, w in zip(found, true, weight, strict=True)
+    ]
+    return torch.stack(means).mean()
 
 
 def graph(net: ProposalNetwork) -> bytes:
