@@ -3,7 +3,7 @@
     python dev/assemble.py runs/draft --synthesis runs/refined/synthesis --context runs/refined/context.safetensors
     --tokens runs/tokens --proposals runs/proposals-net/proposals.onnx
 
-Analysis and gains are those of the shipped `swin` model, which is of format 0. The folder of the synthesis is of a run
+Analysis and gains are those of the shipped `swin` model. The folder of the synthesis is of a run
 of train_synthesis.py --rounded or of train_refined.py. The tokens are those of a cache of train_context.py: on some the
 context model's maps are measured, on others the tables are fitted.
 """
@@ -21,7 +21,6 @@ import torch
 from safetensors.torch import load_file
 from token_cache import MODEL, load_tokens
 
-from vitcodec import Codec
 from vitcodec.context.model import ContextModel
 from vitcodec.models import build_autoencoder
 from vitcodec.models.autoencoder import Autoencoder
@@ -29,7 +28,7 @@ from vitcodec.options import QUALITIES
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.loading import own_name
 from vitcodec.quality import step_of
-from vitcodec.training.integers import QUANTILE, TokenSample, write_integer_model
+from vitcodec.training.integers import QUANTILE, TokenSample, load_float, write_integer_model
 from vitcodec.training.model import TrainingModel, load_grown
 from vitcodec.training.rounding import Gauge
 
@@ -41,7 +40,7 @@ def transforms(synthesis: Path) -> Autoencoder:
     shipped = registry.find(MODEL)
     out = build_autoencoder(shipped.family, {**shipped.transform, "integers": True})
     state = out.state_dict()
-    kept = Codec.load(MODEL, device="cpu").autoencoder.state_dict()
+    kept = load_float(shipped)[0].autoencoder.state_dict()
     state |= {name: t for name, t in kept.items() if not name.startswith("synthesis.")}
     trained = load_file(synthesis / "average.safetensors")
     state |= {

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from vitcodec import Codec
-from vitcodec.distortion import TUNINGS
+from vitcodec.images import Picture
 from vitcodec.options import QUALITIES
-from vitcodec.quality import round_tokens, step_of
-from vitcodec.rdo import EFFORTS, RDOSearch
+from vitcodec.quality import step_of
 from vitcodec.subbands import LEVELS, Subbands
 from vitcodec.training.data import Crops, read_images, validation_crops
 
@@ -57,18 +56,13 @@ class Tokeniser:
 
     def __init__(self, device: str):
         self.codec = Codec.load(MODEL, device=device)
-        self.distortion = TUNINGS[self.codec.config.tune]
 
     def __call__(self, images: Tensor, quality: int, effort: int) -> Subbands:
         """Images (B, H, W, 3) in 0..255 -> int32 tokens as `effort` chooses them."""
-        autoencoder, entropy = self.codec.autoencoder, self.codec.entropy
-        point = entropy.point(quality, autoencoder.steps)
-        with torch.no_grad():
-            tokens = round_tokens(autoencoder.encode(images, point.step), self.codec.config.dead_zone)
-        config = EFFORTS[effort]
-        if not config.rounds:
-            return tokens
-        return RDOSearch(autoencoder, entropy, point, self.distortion, config).search(images, tokens)
+        pictures = (Picture(image) for image in images.byte().cpu().numpy())
+        found = (self.codec.encoded_tokens(p, quality=quality, effort=effort, coding="tokens") for p in pictures)
+        first, *rest = (tokens.map(torch.as_tensor) for tokens in found)
+        return first.combine(lambda *parts: torch.cat(parts), *rest)
 
 
 def cache(arguments: argparse.Namespace) -> None:

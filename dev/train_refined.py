@@ -1,9 +1,9 @@
 """Train context model and synthesis of format 1 on tokens that the search chooses, in one run of minutes on a GPU.
 
     python dev/train_refined.py shared/data/train/train-0*.tar --val shared/data/train/val.tar -o runs/refined
-    --synthesis runs/synthesis-rounded --context runs/context/average.safetensors --device cuda --minutes 1.3 3.3 3.3
+    --model local-dir:runs/float --synthesis runs/synthesis-rounded --context runs/context/average.safetensors --device cuda --minutes 1.3 3.3 3.3
 
-First new crops are searched with the shipped analysis and context model and the new synthesis, for the first of the
+First new crops are searched with the model's analysis and context model and the new synthesis, for the first of the
 minutes; they stay in memory. Then the context model learns from them for the second, the rounded synthesis for the
 third. Averaged weights are written as they come, so that a run that is cut off loses little: context.safetensors,
 synthesis/average.safetensors and, beside it, gauge.safetensors; log.jsonl has all figures.
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from clock import descend
 from safetensors.torch import load_file, save_file
-from token_cache import MODEL, STEPS
+from token_cache import STEPS
 from torch import Tensor, nn
 from train_context import measured
 from train_synthesis import stored
@@ -35,7 +35,6 @@ from vitcodec.context.model import ContextModel
 from vitcodec.distortion import TUNINGS
 from vitcodec.models.synthesis import ConvSynthesis
 from vitcodec.options import QUALITIES
-from vitcodec.pretrained import registry
 from vitcodec.pretrained.loading import own_name, stored_name
 from vitcodec.quality import lagrangian, step_of
 from vitcodec.subbands import Subbands
@@ -93,6 +92,7 @@ def scaled(crops: Crops, count: int, size: int, scale: float) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
+    parser.add_argument("--model", required=True, help="a floating-point model to start from, as -m takes it")
     parser.add_argument("--val", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument(
@@ -120,13 +120,13 @@ def main() -> None:
             file.write(json.dumps({"seconds": round(time.time() - begun), **entry}) + "\n")
         print(entry, flush=True)
 
-    codec = Codec.load(MODEL, device=arguments.device)
+    codec = Codec.load(arguments.model, device=arguments.device)
     shipped, model = (copied(codec.autoencoder) for _ in range(2))
     largest = {name: t.to(device) for name, t in load_file(arguments.synthesis / "gauge.safetensors").items()}
     net = RoundedSynthesis(ConvSynthesis().to(device), Gauge(0.999, largest)).to(device)
     net.load_state_dict({k: v.float() for k, v in load_file(arguments.synthesis / "average.safetensors").items()})
     model.synthesis = net.net
-    context = ContextModel(replace(registry.find(MODEL).context, flags=True)).to(device)
+    context = ContextModel(replace(codec.config.context, flags=True)).to(device)
     load_grown(context, {own_name(k): v.float().to(device) for k, v in load_file(arguments.context).items()})
 
     refined = RDOTokens(model, codec.entropy, codec.config.dead_zone, TUNINGS[codec.config.tune])

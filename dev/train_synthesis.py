@@ -1,12 +1,12 @@
-"""Train the synthesis of format 1 in floating point: models/synthesis.py, on the fixed tokens of a shipped model.
+"""Train the synthesis of format 1, models/synthesis.py, on the fixed tokens of a floating-point model.
 
-    python dev/train_synthesis.py shared/data/train/train-0*.tar --val shared/data/train/val.tar -o runs/synthesis
-    --until 18:05
+    python dev/train_synthesis.py shared/data/train/train-0*.tar --val shared/data/train/val.tar
+    --model local-dir:runs/float -o runs/synthesis --until 18:05
 
-It starts from the shipped synthesis (see synthesis.start_from); analysis, gains and tokens are those of the shipped
-model. The loss is the squared error against a mix of the picture and what the shipped synthesis makes of the same
-tokens (--distil: the share of the latter), which is a target with less noise. Of each batch, a part is new (--fresh);
-the rest comes from a pool of recent samples, which saves the passes of analysis and teacher.
+It starts from that model's synthesis (see synthesis.start_from); analysis, gains and tokens are that model's too.
+The loss is the squared error against a mix of the picture and what that synthesis makes of the same tokens (--distil:
+the share of the latter), which is a target with less noise. Of each batch, a part is new (--fresh); the rest comes from
+a pool of recent samples, which saves the passes of analysis and teacher.
 
 With --rounded the network computes as its integers do (training/rounding.py), and learns with that: the second phase.
 Its scales are measured at the start and kept in gauge.safetensors.
@@ -97,6 +97,7 @@ def stored(name: str, value: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
+    parser.add_argument("--model", required=True, help="a floating-point model to start from, as -m takes it")
     parser.add_argument("--val", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument(
@@ -121,7 +122,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     torch.autograd.set_multithreading_enabled(False)
     device = torch.device(arguments.device)
-    model = Codec.load("swin", device=arguments.device).autoencoder.requires_grad_(False)
+    model = Codec.load(arguments.model, device=arguments.device).autoencoder.requires_grad_(False)
     teacher = copy.copy(model)  # shares analysis and gains, keeps the shipped synthesis
     teacher._modules = dict(model._modules)
     start_crops = Crops(read_images([arguments.val]), 0, device)
