@@ -1,7 +1,8 @@
 """Train context model and synthesis of format 1 on tokens that the search chooses, in one run of minutes on a GPU.
 
     python dev/train_refined.py shared/data/train/train-0*.tar --val shared/data/train/val.tar -o runs/refined
-    --model local-dir:runs/float --synthesis runs/synthesis-rounded --context runs/context/average.safetensors --device cuda --minutes 1.3 3.3 3.3
+    --model local-dir:runs/float --synthesis runs/synthesis-rounded --context runs/context/average.safetensors
+    --device cuda --minutes 1.3 3.3 3.3
 
 First new crops are searched with the model's analysis and context model and the new synthesis, for the first of the
 minutes; they stay in memory. Then the context model learns from them for the second, the rounded synthesis for the
