@@ -16,7 +16,7 @@ class SearchConfig:
     unchecked_rounds: int = 8
     # the factor on neighbours' gains (moves.update) in the first, second and all later rounds. The more the synthesis
     # corrects, the higher these have to be: they are chosen for a model
-    crowding: tuple[float | None, ...] = (0.6,)
+    crowding: tuple[float | None, ...] = (0.3, 0.6)
     # after the first rounds by gradient a share of the updates, at random, is skipped: made together, they would go
     # back and forth
     skip_after: int = 2  # rounds by gradient
