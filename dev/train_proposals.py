@@ -144,7 +144,7 @@ def cache(arguments: argparse.Namespace) -> None:
             s for rgb, q in zip(held, qualities, strict=True) for s in samples(model, source, rgb, int(q), proposals)
         ]
         save_samples(folder / VALIDATION, found)
-    images = list(read_images(arguments.data))
+    images, (least, most) = list(read_images(arguments.data)), arguments.qualities
     for number in range(arguments.first, -(-arguments.count // SHARD)):
         path = folder / f"{number:04}.npz"
         if path.exists():
@@ -152,7 +152,7 @@ def cache(arguments: argparse.Namespace) -> None:
         start, rng, crops = time.time(), np.random.default_rng(number), Crops(images, number)
         found = []
         for k in range(SHARD):  # a stratum of the qualities for each crop
-            quality = round(FIRST + (k + rng.random()) * (LAST - FIRST) / SHARD)
+            quality = round(least + (k + rng.random()) * (most - least) / SHARD)
             rgb = crops.batch(1, CROP)[0].byte().numpy()
             found += samples(model, source, rgb, min(quality, QUALITIES[-1]), proposals)
         save_samples(path, found)
@@ -333,6 +333,7 @@ def main() -> None:
     making.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
     making.add_argument("--val", type=Path, required=True)
     making.add_argument("--count", type=int, default=800, help="crops, with those that are there already")
+    making.add_argument("--qualities", type=int, nargs=2, default=[FIRST, LAST], help="of the crops: from, to")
     making.add_argument("--first", type=int, default=0, help="number of the first file, where several processes work")
     making.add_argument(
         "--proposals", type=Path, help="an earlier network, whose moves make the states of later rounds"
