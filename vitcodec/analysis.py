@@ -71,30 +71,7 @@ def forward(rgb: np.ndarray) -> Subbands:
     return Subbands(np.ascontiguousarray(low.transpose(1, 2, 0))[None], tuple(details))
 
 
-def split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One level: planes (C, H, W) -> the low band (C, H/2, W/2) and the details (3 C, H/2, W/2)."""
-    planes, H, W = x.shape
-    rows = np.empty((planes, 2, H, W // 2), np.float32)  # each line's low and high half
-    low, details = np.empty((planes, H // 2, W // 2), np.float32), np.empty((3 * planes, H // 2, W // 2), np.float32)
-    lines, columns = max(1, PART // W), max(16, PART // H)
-    for plane, a in product(range(planes), range(0, H, lines)):
-        left, right = (x[plane, a : a + lines, side::2].copy() for side in (0, 1))
-        _lift(left.T, right.T)
-        rows[plane, 0, a : a + lines], rows[plane, 1, a : a + lines] = left, right
-    for plane, a in product(range(planes), range(0, W // 2, columns)):
-        place = slice(a, a + columns)
-        (top, vertical), (horizontal, diagonal) = (
-            tuple(rows[plane, side, half::2, place].copy() for half in (0, 1)) for side in (0, 1)
-        )
-        _lift(top, vertical)
-        _lift(horizontal, diagonal)
-        low[plane, :, place] = top * GAIN**2  # of one low and one high half it is 1
-        details[3 * plane, :, place], details[3 * plane + 1, :, place] = horizontal, vertical
-        details[3 * plane + 2, :, place] = diagonal / GAIN**2
-    return low, details
-
-
-def _lift(low: np.ndarray, high: np.ndarray) -> None:
+def lift(low: np.ndarray, high: np.ndarray) -> None:
     """Lifting along the first axis, in place: even and odd lines, without scaling. Borders extended symmetrically."""
     total = np.empty_like(low)
     for k, factor in enumerate(LIFTING):
@@ -107,6 +84,35 @@ def _lift(low: np.ndarray, high: np.ndarray) -> None:
             np.add(other[0], other[0], out=total[0])
         total *= factor
         target += total
+
+
+def split(
+    x: np.ndarray, lift: Callable[[np.ndarray, np.ndarray], None] = lift, gain: np.float32 = GAIN**2
+) -> tuple[np.ndarray, np.ndarray]:
+    """One level: planes (C, H, W) -> the low band (C, H/2, W/2) and the details (3 C, H/2, W/2).
+
+    lift: of halves along the first axis, in place. gain: what scales low halves in both directions; high ones are
+    divided by it, and of one low and one high half the scale is 1.
+    """
+    planes, H, W = x.shape
+    rows = np.empty((planes, 2, H, W // 2), np.float32)  # each line's low and high half
+    low, details = np.empty((planes, H // 2, W // 2), np.float32), np.empty((3 * planes, H // 2, W // 2), np.float32)
+    lines, columns = max(1, PART // W), max(16, PART // H)
+    for plane, a in product(range(planes), range(0, H, lines)):
+        left, right = (x[plane, a : a + lines, side::2].copy() for side in (0, 1))
+        lift(left.T, right.T)
+        rows[plane, 0, a : a + lines], rows[plane, 1, a : a + lines] = left, right
+    for plane, a in product(range(planes), range(0, W // 2, columns)):
+        place = slice(a, a + columns)
+        (top, vertical), (horizontal, diagonal) = (
+            tuple(rows[plane, side, half::2, place].copy() for half in (0, 1)) for side in (0, 1)
+        )
+        lift(top, vertical)
+        lift(horizontal, diagonal)
+        low[plane, :, place] = top * gain
+        details[3 * plane, :, place], details[3 * plane + 1, :, place] = horizontal, vertical
+        details[3 * plane + 2, :, place] = diagonal / gain
+    return low, details
 
 
 def round_tokens(latents: Subbands, dead_zone: float) -> Subbands:

@@ -6,8 +6,9 @@ Bands are planes, (C, H, W) int32, in parts of 1 / 2^FRACTION_BITS of an 8-bit l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,15 @@ LOW_GAIN, HIGH_GAIN = round(4096 / 1.149604398**2), round(1.149604398**2 * 4096)
 COLOUR = tuple(round(4096 / n**0.5) for n in (3, 2, 6))  # lengths of the axes gray, red-blue, green-magenta
 
 
+class Factors(NamedTuple):
+    """The wavelet's factors in some arithmetic. times: a factor and an array -> their product, in place."""
+
+    lifting: Sequence[Any]
+    low: Any  # of low halves in both directions
+    high: Any
+    times: Callable[[Any, np.ndarray], np.ndarray]
+
+
 def times(factor: int, x: np.ndarray) -> np.ndarray:
     """x times factor / 4096, rounded; int32, in place."""
     x *= np.int32(factor)
@@ -29,8 +39,11 @@ def times(factor: int, x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _unlift(low: np.ndarray, high: np.ndarray) -> None:
-    """Undo the lifting along the first axis, in place: the halves (n, m), int32. Borders are extended symmetrically."""
+INTEGERS = Factors(LIFTING, LOW_GAIN, HIGH_GAIN, times)
+
+
+def _unlift(low: np.ndarray, high: np.ndarray, factors: Factors) -> None:
+    """Undo the lifting along the first axis, in place: the halves (n, m). Borders are extended symmetrically."""
     total = np.empty_like(low)
     for k in reversed(range(4)):
         target, other = (high, low) if k % 2 == 0 else (low, high)
@@ -40,29 +53,30 @@ def _unlift(low: np.ndarray, high: np.ndarray) -> None:
         else:  # with the one before
             np.add(other[1:], other[:-1], out=total[1:])
             np.add(other[0], other[0], out=total[0])
-        target -= times(LIFTING[k], total)
+        target -= factors.times(factors.lifting[k], total)
 
 
-def merge(low: np.ndarray, details: np.ndarray) -> np.ndarray:
-    """One level: the low band (C, h, w) and the details (3 C, h, w) -> (C, 2h, 2w).
+def merge(low: np.ndarray, details: np.ndarray, factors: Factors = INTEGERS) -> np.ndarray:
+    """One level: the low band (C, h, w) and the details (3 C, h, w) -> (C, 2h, 2w), of the same type.
 
     The details of a plane are horizontal, vertical, diagonal.
     """
     planes, h, w = low.shape
-    rows = np.empty((planes, 2, 2 * h, w), np.int32)  # the left and the right half of each line
-    out = np.empty((planes, 2 * h, 2 * w), np.int32)
+    rows = np.empty((planes, 2, 2 * h, w), low.dtype)  # the left and the right half of each line
+    out = np.empty((planes, 2 * h, 2 * w), low.dtype)
     columns, lines = max(16, PART // h), max(1, PART // w)
 
     for plane, a in product(range(planes), range(0, w, columns)):
         place = slice(a, a + columns)
         horizontal, vertical, diagonal = (details[3 * plane + k, :, place].copy() for k in range(3))
-        halves = (times(LOW_GAIN, low[plane, :, place].copy()), vertical), (horizontal, times(HIGH_GAIN, diagonal))
+        smooth = factors.times(factors.low, low[plane, :, place].copy())
+        halves = (smooth, vertical), (horizontal, factors.times(factors.high, diagonal))
         for side, (top, bottom) in enumerate(halves):
-            _unlift(top, bottom)
+            _unlift(top, bottom, factors)
             rows[plane, side, 0::2, place], rows[plane, side, 1::2, place] = top, bottom
     for plane, a in product(range(planes), range(0, 2 * h, lines)):
         left, right = rows[plane, :, a : a + lines]
-        _unlift(left.T, right.T)
+        _unlift(left.T, right.T, factors)
         out[plane, a : a + lines, 0::2], out[plane, a : a + lines, 1::2] = left, right
     return out
 

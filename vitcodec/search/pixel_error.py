@@ -8,20 +8,27 @@ orthonormal and left out. Sources: see wavelet.py.
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 
-from ..analysis import GAIN, LIFTING, PART
+from ..analysis import GAIN, LIFTING, split
+from ..fixed_point import Factors, merge
 from ..subbands import LEVELS, Subbands
 from ..tiles import SITE
+
+
+def _times(factor: np.float32, x: np.ndarray) -> np.ndarray:
+    x *= factor
+    return x
+
+
+FLOATS = Factors(LIFTING, GAIN**-2, GAIN**2, _times)
 
 
 def in_pixels(errors: Subbands) -> np.ndarray:
     """W e: float32 (1, h, w, C) -> planes of the colour axes, (3, 16 h, 16 w), in the same unit."""
     low = _planes(errors.low)
     for level in range(LEVELS, 0, -1):
-        low = _merge(low, _planes(errors[level]))
+        low = merge(low, _planes(errors[level]), FLOATS)
     return low
 
 
@@ -29,7 +36,7 @@ def gradient(planes: np.ndarray) -> Subbands:
     """W' p: half the gradient of the squared error over each coefficient, (1, h, w, C)."""
     low, details = planes, []
     for _ in range(LEVELS):
-        low, found = _split(low)
+        low, found = split(low, _unlift_transposed, GAIN**-2)
         details.append(_channels_last(found))
     return Subbands(_channels_last(low), tuple(details))
 
@@ -49,65 +56,8 @@ def _channels_last(planes: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))[None]
 
 
-def _merge(low: np.ndarray, details: np.ndarray) -> np.ndarray:
-    """wavelet.merge of planes: (C, h, w) and (3 C, h, w) -> (C, 2h, 2w)."""
-    planes, h, w = low.shape
-    rows, out = np.empty((planes, 2, 2 * h, w), np.float32), np.empty((planes, 2 * h, 2 * w), np.float32)
-    columns, lines = max(16, PART // h), max(1, PART // w)
-    for plane, a in product(range(planes), range(0, w, columns)):
-        place = slice(a, a + columns)
-        horizontal, vertical, diagonal = (details[3 * plane + k, :, place].copy() for k in range(3))
-        halves = (low[plane, :, place] / GAIN**2, vertical), (horizontal, diagonal * GAIN**2)
-        for side, (top, bottom) in enumerate(halves):
-            _unlift(top, bottom)
-            rows[plane, side, 0::2, place], rows[plane, side, 1::2, place] = top, bottom
-    for plane, a in product(range(planes), range(0, 2 * h, lines)):
-        left, right = rows[plane, :, a : a + lines]
-        _unlift(left.T, right.T)
-        out[plane, a : a + lines, 0::2], out[plane, a : a + lines, 1::2] = left, right
-    return out
-
-
-def _split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The transpose of _merge: (C, 2h, 2w) -> (C, h, w) and (3 C, h, w)."""
-    planes, H, W = x.shape
-    rows = np.empty((planes, 2, H, W // 2), np.float32)
-    low, details = np.empty((planes, H // 2, W // 2), np.float32), np.empty((3 * planes, H // 2, W // 2), np.float32)
-    lines, columns = max(1, PART // W), max(16, PART // H)
-    for plane, a in product(range(planes), range(0, H, lines)):
-        left, right = (x[plane, a : a + lines, side::2].copy() for side in (0, 1))
-        _unlift_transposed(left.T, right.T)
-        rows[plane, 0, a : a + lines], rows[plane, 1, a : a + lines] = left, right
-    for plane, a in product(range(planes), range(0, W // 2, columns)):
-        place = slice(a, a + columns)
-        (top, vertical), (horizontal, diagonal) = (
-            tuple(rows[plane, side, half::2, place].copy() for half in (0, 1)) for side in (0, 1)
-        )
-        _unlift_transposed(top, vertical)
-        _unlift_transposed(horizontal, diagonal)
-        low[plane, :, place] = top / GAIN**2
-        details[3 * plane, :, place], details[3 * plane + 1, :, place] = horizontal, vertical
-        details[3 * plane + 2, :, place] = diagonal * GAIN**2
-    return low, details
-
-
-def _unlift(low: np.ndarray, high: np.ndarray) -> None:
-    """Undo the lifting along the first axis, in place, without scaling. Borders are extended symmetrically."""
-    total = np.empty_like(low)
-    for k in reversed(range(4)):
-        target, other = (high, low) if k % 2 == 0 else (low, high)
-        if k % 2 == 0:  # with the one after
-            np.add(other[:-1], other[1:], out=total[:-1])
-            np.add(other[-1], other[-1], out=total[-1])
-        else:  # with the one before
-            np.add(other[1:], other[:-1], out=total[1:])
-            np.add(other[0], other[0], out=total[0])
-        total *= LIFTING[k]
-        target -= total
-
-
 def _unlift_transposed(low: np.ndarray, high: np.ndarray) -> None:
-    """The transpose of _unlift."""
+    """The transpose of undoing the lifting, without scaling; in place."""
     total = np.empty_like(low)
     for k in range(4):
         target, other = (high, low) if k % 2 == 0 else (low, high)
