@@ -143,8 +143,8 @@ class Encoder:
             work = [(index, quality, crop(tokens, grid.area(index).within(block))) for index in tiles]
             return each(code, work, self.threads)
 
-        # while one block is searched and coded, the next is analysed; torch takes all threads itself
-        threads = 1 if search.config.gradients else self.threads
+        # rounded blocks are coded while the next is analysed; a search takes all threads itself, and much memory
+        threads = 1 if search.config.rounds else self.threads
         for done, found in enumerate(in_order(made, blocks, threads)):
             yield from found
             report((done + 1) / len(blocks), area)
