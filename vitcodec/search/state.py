@@ -53,8 +53,8 @@ class Weights:
 @dataclass(frozen=True)
 class State:
     """tokens: int32. felt: float32, in steps: the error as each coefficient contributes to it (pixel_error.gradient).
-    squares: (h, w) float32, the squared error of each site, in squared steps. changes to flags: as CostCoder notes
-    them, of the whole area.
+    squares: (h, w) float32, the squared error of each site, in squared steps. changes, predicted, logits and
+    flags: as CostCoder notes them, of the whole area.
 
     distortion, rate: bits.
     """
