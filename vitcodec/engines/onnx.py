@@ -26,6 +26,7 @@ from ..pretrained.config import GRAPHS as GRAPHS
 FLOAT = {"analysis", "proposals"}  # networks in floating point
 LEAST_ROWS = 1024  # that a thread takes
 MOST_ROWS = 4096  # at a time: as fast as more, and their inputs take no memory to speak of
+LARGE = 4 << 20  # bytes of inputs from which on the memory of a run is given back at its end: it takes some time
 _QUIET = 3  # errors alone
 
 
@@ -48,7 +49,8 @@ class OnnxEngine:
         """As Engine.run. Raises WeightsError for a graph that is missing, none, or another network's."""
         session = self._sessions.get(network) or self._session(network)
         try:
-            return session.run(None, {node.name: x for node, x in zip(session.get_inputs(), maps, strict=True)})
+            inputs = {node.name: x for node, x in zip(session.get_inputs(), maps, strict=True)}
+            return session.run(None, inputs, _giving_back() if sum(x.nbytes for x in maps) > LARGE else None)
         except MemoryError:
             raise
         except Exception as error:  # ONNX Runtime has no class of its own for it
@@ -100,6 +102,15 @@ def _when_needed(network: str) -> tuple[int, str]:
     """A key that sorts networks: the low band's, those of levels 4 to 1, the synthesis."""
     part = network.split(".")[0]
     return ("low", "level4", "level3", "level2", "level1").index(part) if treats_rows(network) else 5, network
+
+
+@cache
+def _giving_back() -> onnxruntime.RunOptions:
+    """Options of a run after which the store of memory has none that is not in use."""
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = _QUIET
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 @cache

@@ -39,6 +39,9 @@ class SwinConfig:
     backbone: str = ""  # timm's name of the encoder's class; none: the U-Net
     # whether integers can carry the decoder (synthesis.py): wide convolutions in place of attention, no normalisation
     integers: bool = False
+    # the blocks of such a decoder, where they are not as many as the encoder's: at strides 4 and 8 each way, wide and
+    # others at stride 16
+    synthesis: tuple[int, ...] = ()
 
 
 class SwinUNet(SubbandUNet):
@@ -82,7 +85,8 @@ def swin_analysis(config: SwinConfig) -> nn.Module:
 
 def swin_synthesis(config: SwinConfig) -> nn.Module:
     if config.integers:
-        return ConvSynthesis(config.widths, config.blocks[:2], config.blocks[2], config.convolutions)
+        four, eight, wide, middle = config.synthesis or (*config.blocks, config.convolutions)
+        return ConvSynthesis(config.widths, (four, eight), wide, middle)
     return SwinSynthesis(config)
 
 

@@ -22,6 +22,7 @@ from ..coding.entropy import EntropyModel
 from ..errors import UsageError
 from ..imageio.transparency import fill_hidden
 from ..images import Picture
+from ..memory import give_back
 from ..options import EncodeOptions
 from ..parallel import each, in_order
 from ..pretrained.config import PretrainedConfig
@@ -140,6 +141,8 @@ class Encoder:
             target = Target(original, latents, quality, [grid.area(index).within(block) for index in tiles])
             tokens = correct(search.evaluate, target, round_tokens(latents, dead_zone))
             tokens = search(target, tokens)
+            if search.config.rounds and len(blocks) > 1:
+                give_back()
             work = [(index, quality, crop(tokens, grid.area(index).within(block))) for index in tiles]
             return each(code, work, self.threads)
 

@@ -27,6 +27,9 @@ INPUTS = ("d1", "d2", "d3", "d4", "low", "f1", "f2", "position")
 # at strides 4, 8 and 16: levels 1 (by blocks) and 2; level 3; level 4 and the low band. Then factors on the known part
 OUTPUTS = ("g4", "g8", "g16", "factors")
 ROWS = 2  # of sites that are prepared at a time
+# rows of sites that the network sees at a time, and those around that reach into its results: with 64 rows at a time
+# its inputs would be what takes most memory in a search
+STRIP, REACH = 32, 4
 
 # inputs, as `inputs` makes them, in the order of INPUTS -> outputs, (1, h, w, C) float32 each
 Network = Callable[..., list[np.ndarray]]
@@ -34,38 +37,44 @@ Network = Callable[..., list[np.ndarray]]
 _LOGS = signed_log(np.arange(-LOG_TOP, LOG_TOP + 1).astype(np.float32))
 
 
-def inputs(target: Target, state: State, threads: int = 1) -> list[np.ndarray]:
+def inputs(target: Target, state: State, threads: int = 1, lines: range | None = None) -> list[np.ndarray]:
     """What the network sees of a state, float32, in the order of INPUTS.
 
-    d1: (1, h, w, SEEN * 4 * 9), of blocks of level 1; d2 to d4: (1, h, w, SEEN * 9); low: (1, h, w, SEEN * 3). f1, f2:
+    lines: which rows of sites; None: all. d1: (1, h, w, SEEN * 4 * 9), of blocks of level 1; d2 to d4: (1, h, w, SEEN * 9); low: (1, h, w, SEEN * 3). f1, f2:
     block flags, (1, h, w, 2). position: (1, 1).
     """
-    rows, columns = state.tokens.grid
+    lines = lines or range(state.tokens.grid[0])
+    rows, columns = len(lines), state.tokens.grid[1]
     d1 = np.empty((1, 4 * rows, 4 * columns, SEEN, 2, 2, 9), np.float32)
     others = [np.empty((1, rows << (LEVELS - l), columns << (LEVELS - l), SEEN, 9), np.float32) for l in (2, 3, 4)]
     low = np.empty((1, rows, columns, SEEN, 3), np.float32)
 
     def strip(start: int) -> None:
         end = min(start + ROWS, rows)
-        fine = _seen(target, state, 1, slice(8 * start, 8 * end))
+        here = lines[start:end]
+        fine = _seen(target, state, 1, _places(here, 8))
         blocks = fine.reshape(SEEN, 4 * (end - start), 2, 4 * columns, 2, 9)
         d1[0, 4 * start : 4 * end] = blocks.transpose(1, 3, 0, 2, 4, 5)
         for level, out in ((2, others[0]), (3, others[1]), (4, others[2]), (0, low)):
             k = 1 << (LEVELS - level if level else 0)
-            place = slice(k * start, k * end)
-            out[0, place] = _seen(target, state, level, place).transpose(1, 2, 0, 3)
+            out[0, k * start : k * end] = _seen(target, state, level, _places(here, k)).transpose(1, 2, 0, 3)
 
     each(strip, range(0, rows, ROWS), threads)
     maps = [m.reshape(*m.shape[:3], -1) for m in (d1, *others, low)]
     # without flags everything is coded, as where all are set
-    flags = [
-        state.flags[l][None].astype(np.float32)
-        if l in state.flags
-        else np.ones((1, *(n // 2 for n in state.tokens[l].shape[1:3]), 2), np.float32)
-        for l in FLAGGED_LEVELS
-    ]
+    flags = []
+    for level in FLAGGED_LEVELS:
+        k = 1 << (LEVELS - level - 1)  # blocks along a side of a site
+        own = state.flags.get(level)
+        part = np.ones((k * rows, k * columns, 2), bool) if own is None else own[_places(lines, k)]
+        flags.append(part[None].astype(np.float32))
     position = np.array([[(target.quality - 50) / QUALITIES_UNIT]], np.float32)
     return [*maps, *flags, position]
+
+
+def _places(lines: range, k: int) -> slice:
+    """Rows of a map with k places along a side of a site."""
+    return slice(k * lines.start, k * lines.stop)
 
 
 def _seen(target: Target, state: State, level: int, place: slice) -> np.ndarray:
@@ -122,5 +131,14 @@ class Proposals:
         """The slopes of all tokens, float32."""
         if self.network is None:
             return known_slopes(state, weights)
-        *maps, factors = self.network(*inputs(target, state, self.threads))
+        rows = state.tokens.grid[0]
+        count = -(-rows // STRIP)
+        parts = []
+        for k in range(count):
+            own = range(rows * k // count, rows * (k + 1) // count)
+            around = range(max(own.start - REACH, 0), min(own.stop + REACH, rows))
+            *maps, factors = self.network(*inputs(target, state, self.threads, around))
+            inner = range(own.start - around.start, own.stop - around.start)
+            parts.append([m[:, _places(inner, m.shape[1] // len(around))] for m in maps])
+        maps = [np.concatenate(strips, 1) for strips in zip(*parts, strict=True)]
         return known_slopes(state, weights, factors.reshape(LEVELS + 1, 9)).combine(np.add, by_level(maps))

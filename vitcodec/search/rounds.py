@@ -55,6 +55,7 @@ class Search:
             if (kept := config.kept(k)) < 1:
                 after = skip_at_random(after, tokens, kept, rng)
             tokens = after
+            del state, slopes  # hundreds of megabytes, and the next state needs as much
         assert sites.tokens is not None
         rows, columns = tokens.grid
         if self._needs_no_check(lowest, rows * columns * SITE**2):

@@ -104,6 +104,12 @@ class _Source:
     groups: int = 1
 
 
+def layer_shift(weight: Tensor, outputs: Tensor) -> Tensor:
+    """The largest shift, for each output, that leaves weights (o, ...) in units of `outputs` within the limit."""
+    most = (weight.flatten(1).abs().amax(1) / outputs).clamp_min(1e-9)
+    return torch.floor(torch.log2(WEIGHT_LIMIT / most)).clamp(0, SHIFT_LIMIT)
+
+
 class RoundedSynthesis(nn.Module):
     """A ConvSynthesis that computes as its integers do: the same interface, with a gradient."""
 
@@ -126,12 +132,15 @@ class RoundedSynthesis(nn.Module):
         for name, scale in scales.items():
             self.register_buffer(f"scale_{name}".replace(".", "_"), scale)
         for name, source in self._sources():
-            most = (self._weight(source).detach().flatten(1).abs().amax(1) / source.outputs).clamp_min(1e-9)
-            shift = torch.floor(torch.log2(WEIGHT_LIMIT / most)).clamp(0, SHIFT_LIMIT)
+            shift = layer_shift(self._weight(source).detach(), source.outputs)
             self.register_buffer(f"shift_{name}".replace(".", "_"), shift)
 
     def _scale(self, name: str) -> Tensor:
         return cast(Tensor, getattr(self, f"scale_{name}".replace(".", "_")))
+
+    def shift_of(self, name: str) -> Tensor:
+        """The shift of a layer's sums, for each output: a buffer."""
+        return cast(Tensor, getattr(self, f"shift_{name}".replace(".", "_")))
 
     @property
     def shape(self) -> synthesis.SynthesisShape:
@@ -158,7 +167,7 @@ class RoundedSynthesis(nn.Module):
         for l, stride in enumerate((4, 8, 16)):
             n, stream = synthesis.BANDS[l], self._scale(f"stream{stride}")
             entry = cast(nn.Linear, net.inputs[l])
-            units = one.new_tensor([LINEAR] * n + [LOGARITHM] * n + [POSITION])
+            units = torch.cat([one.new_full((k,), u) for k, u in ((n, LINEAR), (n, LOGARITHM), (1, POSITION))])
             weight, bias = linear(entry)
             yield f"input{stride}", _Source(weight, bias + MIDDLE_POSITION * weight[:, -1, 0, 0], units, stream)
             outputs = one.new_full((n,), 1 / FRACTION)
@@ -191,7 +200,7 @@ class RoundedSynthesis(nn.Module):
         """The integers of every layer."""
         out = {}
         for name, source in self._sources():
-            shift = cast(Tensor, getattr(self, f"shift_{name}".replace(".", "_")))
+            shift = self.shift_of(name)
             unit = source.outputs * 2.0**-shift
             weight = (self._weight(source) / unit[:, None, None, None]).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
             out[name] = TrainedLayer(rounding(weight), rounding(source.bias / unit), 2.0**-shift, source.groups)
