@@ -6,9 +6,11 @@
 One step - forward, backward, optimisers, average - is one CUDA graph. The blocks of analysis and synthesis and the
 probabilities are compiled, each kind once: the whole, 13,000 operators, would take minutes. The synthesis computes as
 its integers do (training/rounding.py), so that what comes out can be stored as it is. Crops are cut, scaled and
-recoloured on the card, and rounded with dead zones of any size up to a quarter, as the search leaves more zeros than
-rounding. --grow: fields of the transform's and the context model's settings that are larger than the
-model's; new blocks change nothing before they are trained.
+recoloured on the card.
+
+Context model and synthesis are trained; the analysis and the gains too with --encoder, which moves the operating point
+and costs more than it gains (dev/LOG.md, run 26). --grow: fields of the transform's and the context model's settings
+that are larger than the model's; new blocks change nothing before they are trained.
 
 The learning rate falls to zero by the clock. Averaged weights are written as they come (a set of float parts as in a
 model's folder, and description.json, from which the next run goes on), so that a run that is cut off loses little.
@@ -56,7 +58,7 @@ from vitcodec.training.optimiser import SMALLEST_SIDE, orthogonalise
 from vitcodec.training.rounding import Gauge, RoundedSynthesis, layer_shift, measure
 
 MIDDLE_STEP = 26.0
-DEAD_ZONES, HELD_DEAD_ZONE = (0.05, 0.25), 0.15  # of training and of validation
+DEAD_ZONE = 0.09  # of rounding
 DISTORTION = TUNINGS["psnr"]
 HELD = 32  # validation crops
 SCALES = 1.0, 1.0, 1.25, 1.6  # how much larger than it stays a crop is cut
@@ -227,6 +229,9 @@ class Run:
         self.net = model.autoencoder.synthesis
         if arguments.rounded:
             model.autoencoder.synthesis = RoundedSynthesis(self.net, gauge).to(device)
+        if not arguments.encoder:
+            for name, parameter in model.autoencoder.named_parameters():
+                parameter.requires_grad_(name.startswith(SYNTHESIS))
         self.rate = torch.zeros((), device=device)
         self.optimiser = Steps(model, self.rate, self.half)
         self.image = torch.zeros(self.batch, arguments.crop, arguments.crop, 3, device=device)
@@ -235,14 +240,13 @@ class Run:
         self.parameters = list(model.parameters())
         self.average = [p.detach().clone() for p in self.parameters]
         self.losses = torch.zeros(2, device=device)
-        self.dead_zone = torch.zeros((), device=device)
         if arguments.compile:
             compile_parts(model, device)
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def loss(self) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
-            decoded, bits = self.model(self.image, self.step, self.dead_zone)
+            decoded, bits = self.model(self.image, self.step, DEAD_ZONE)
         bits = bits / self.image[0, ..., 0].numel()
         costs = bits + DISTORTION.bits_per_pixel(self.image, decoded.float(), self.step)
         return torch.stack(((costs * self.step / MIDDLE_STEP).mean(), bits.mean()))
@@ -280,7 +284,6 @@ class Run:
     def train(self, image: Tensor, step: Tensor) -> None:
         self.image.copy_(image)
         self.step.copy_(step)
-        self.dead_zone.uniform_(*DEAD_ZONES)
         if self.graph:
             self.graph.replay()
         else:
@@ -328,7 +331,7 @@ class Run:
                 bits, psnr, cost = [], [], []
                 for part in images.split(16):
                     steps = torch.full((len(part),), step, device=self.device)
-                    decoded, own = self.model(part, steps, HELD_DEAD_ZONE)
+                    decoded, own = self.model(part, steps, DEAD_ZONE)
                     own = own / part[0, ..., 0].numel()
                     error = (decoded.clamp(0, 255) - part).square().mean((1, 2, 3))
                     cost.append(own + DISTORTION.bits_per_pixel(part, decoded, steps))
@@ -399,11 +402,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--grow", type=json.loads, default={}, metavar="JSON")
     parser.add_argument("--float", dest="rounded", action="store_false", help="do not round the synthesis")
+    parser.add_argument("--encoder", action="store_true", help="train the analysis and the gains as well")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--lr", type=float, default=4e-4)
+    parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--average", type=float, default=0.998)
     parser.add_argument("--every", type=float, default=100, help="seconds between validations")
     parser.add_argument("--seed", type=int, default=0)

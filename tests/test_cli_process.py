@@ -49,10 +49,11 @@ def test_help_version_and_info_import_nothing_heavy(photos):
     script = """
 import sys
 from vitcodec.cli import app
+from vitcodec.cli import main
 def run(*args):
     sys.argv = ["vitcodec", *args]
     try:
-        app()
+        main()
     except SystemExit as end:
         assert not end.code, (args, end.code)
 run("--version"); run("--help"); run("info", "a.vitc"); run("models", "list"); run("encode", "-n", "photos")
@@ -95,10 +96,10 @@ def test_ctrl_c(photos):
     script = """
 import os, signal, sys, time
 from vitcodec import files
-from vitcodec.cli import app
+from vitcodec.cli import main
 files.find_inputs = lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(10)
 sys.argv = ["vitcodec", "info", "a.vitc"]
-app()
+main()
 """
     result = run_python("-c", script, text=True)
     assert result.returncode == 130 and "Traceback" not in result.stderr

@@ -40,7 +40,8 @@ _LOGS = signed_log(np.arange(-LOG_TOP, LOG_TOP + 1).astype(np.float32))
 def inputs(target: Target, state: State, threads: int = 1, lines: range | None = None) -> list[np.ndarray]:
     """What the network sees of a state, float32, in the order of INPUTS.
 
-    lines: which rows of sites; None: all. d1: (1, h, w, SEEN * 4 * 9), of blocks of level 1; d2 to d4: (1, h, w, SEEN * 9); low: (1, h, w, SEEN * 3). f1, f2:
+    lines: which rows of sites; None: all.
+    d1: (1, h, w, SEEN * 4 * 9), of blocks of level 1; d2 to d4: (1, h, w, SEEN * 9); low: (1, h, w, SEEN * 3). f1, f2:
     block flags, (1, h, w, 2). position: (1, 1).
     """
     lines = lines or range(state.tokens.grid[0])
