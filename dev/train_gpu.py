@@ -8,8 +8,10 @@ probabilities are compiled, each kind once: the whole, 13,000 operators, would t
 its integers do (training/rounding.py), so that what comes out can be stored as it is. Crops are cut, scaled and
 recoloured on the card.
 
-Context model and synthesis are trained; the analysis and the gains too with --encoder, which moves the operating point
-and costs more than it gains (dev/LOG.md, run 26). --grow: fields of the transform's and the context model's settings
+Context model and synthesis are trained, on tokens that the search chooses with the model as it is then
+(training/batched_search.py): a share of the time goes to searching new crops (--searching), which stay in memory. With
+--encoder the analysis and the gains are trained too, on rounded tokens; that moves the operating point and cost more
+than it gained (dev/LOG.md, run 26). --grow: fields of the transform's and the context model's settings
 that are larger than the model's; new blocks change nothing before they are trained.
 
 The learning rate falls to zero by the clock. Averaged weights are written as they come (a set of float parts as in a
@@ -50,7 +52,9 @@ from vitcodec.models.blocks import ConvBlock, WindowBlock
 from vitcodec.models.synthesis import ConvSynthesis, GatedBlock
 from vitcodec.pretrained.config import FLOAT_CONTEXT, FLOAT_SYNTHESIS, FLOAT_TRANSFORM, PretrainedConfig
 from vitcodec.pretrained.loading import own_name, stored_name
-from vitcodec.quality import COARSEST, FINEST, step_position
+from vitcodec.quality import COARSEST, FINEST, round_tokens, step_position
+from vitcodec.subbands import Subbands
+from vitcodec.training.batched_search import BatchedSearch
 from vitcodec.training.data import Crops, read_images, validation_crops
 from vitcodec.training.integers import GAUGE, QUANTILE, load_float
 from vitcodec.training.model import TrainingModel
@@ -60,7 +64,6 @@ from vitcodec.training.rounding import Gauge, RoundedSynthesis, layer_shift, mea
 MIDDLE_STEP = 26.0
 DEAD_ZONE = 0.09  # of rounding
 DISTORTION = TUNINGS["psnr"]
-HELD = 32  # validation crops
 SCALES = 1.0, 1.0, 1.25, 1.6  # how much larger than it stays a crop is cut
 ADAM = 0.9, 0.98  # how much stays of the mean and of the mean square of gradients
 WARM = 40  # steps of rising learning rate
@@ -124,14 +127,20 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return _Linear.apply(x.flatten(0, -2), layer.weight, layer.bias).unflatten(0, x.shape[:-1])
 
 
+class _Fast:
+    """Whether what runs is a step of training: validation and search, with other shapes, go without compilation."""
+
+    on = False
+
+
 class _FastLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
-        return _linear(self, x) if torch.is_grad_enabled() else super().forward(x)
+        return _linear(self, x) if _Fast.on else super().forward(x)
 
 
 class _FastDense(Dense):
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(_linear(self, x)) if torch.is_grad_enabled() else super().forward(x)
+        return F.relu(_linear(self, x)) if _Fast.on else super().forward(x)
 
 
 def _gated(x: Tensor, shift: Tensor, *numbers: Tensor) -> Tensor:
@@ -145,12 +154,12 @@ def _gated(x: Tensor, shift: Tensor, *numbers: Tensor) -> Tensor:
 
 
 def _compiled(function: Callable) -> Callable:
-    """Compiled where there is a gradient; validation, with other shapes, goes without."""
+    """Compiled in steps of training."""
     fast = torch.compile(function, dynamic=False)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        return (fast if torch.is_grad_enabled() else function)(*arguments)
+        return (fast if _Fast.on else function)(*arguments)
 
     return call
 
@@ -236,6 +245,10 @@ class Run:
         self.optimiser = Steps(model, self.rate, self.half)
         self.image = torch.zeros(self.batch, arguments.crop, arguments.crop, 3, device=device)
         self.step = torch.full((self.batch,), 26.0, device=device)
+        self.tokens: Subbands | None = None
+        if not arguments.encoder:
+            with torch.no_grad():
+                self.tokens = model.autoencoder.encode(self.image, self.step).map(torch.zeros_like)
         self.weight = torch.ones((), device=device)  # of the average
         self.parameters = list(model.parameters())
         self.average = [p.detach().clone() for p in self.parameters]
@@ -245,8 +258,12 @@ class Run:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def loss(self) -> Tensor:
+        _Fast.on = self.half
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
-            decoded, bits = self.model(self.image, self.step, DEAD_ZONE)
+            decoded, bits = self.model(
+                self.image, self.step, DEAD_ZONE if self.tokens is None else 0.0, None, True, self.tokens
+            )
+        _Fast.on = False
         bits = bits / self.image[0, ..., 0].numel()
         costs = bits + DISTORTION.bits_per_pixel(self.image, decoded.float(), self.step)
         return torch.stack(((costs * self.step / MIDDLE_STEP).mean(), bits.mean()))
@@ -281,9 +298,16 @@ class Run:
         with torch.cuda.graph(self.graph):
             self.once()
 
-    def train(self, image: Tensor, step: Tensor) -> None:
+    def fill(self, image: Tensor, step: Tensor, tokens: Subbands | None) -> None:
+        """What the next step is to train on."""
         self.image.copy_(image)
         self.step.copy_(step)
+        if self.tokens is not None and tokens is not None:
+            for own, new in self.tokens.zip(tokens):
+                own.copy_(new)
+
+    def train(self, image: Tensor, step: Tensor, tokens: Subbands | None = None) -> None:
+        self.fill(image, step, tokens)
         if self.graph:
             self.graph.replay()
         else:
@@ -297,13 +321,14 @@ class Run:
             for name, source in net._sources():
                 net.shift_of(name).copy_(layer_shift(net._weight(source), source.outputs))
 
-    @torch.no_grad()
     def averaged(self, function: Callable[[], object]) -> object:
         """What a function finds while the averaged weights are the model's."""
         current = [p.detach().clone() for p in self.parameters]
-        torch._foreach_copy_(self.parameters, self.average)
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, self.average)
         found = function()
-        torch._foreach_copy_(self.parameters, current)
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, current)
         return found
 
     def save(self, folder: Path) -> None:
@@ -321,7 +346,20 @@ class Run:
 
         self.averaged(write)
 
-    @torch.no_grad()
+    def tokens_of(self, image: Tensor, step: Tensor) -> Subbands:
+        """As they are trained on: searched, or, where the encoder is trained, rounded."""
+        model, trained = self.model, [p for p in self.parameters if p.requires_grad]
+        with torch.no_grad():
+            tokens = round_tokens(model.autoencoder.encode(image, step), DEAD_ZONE).map(Tensor.float)
+        if self.tokens is None:
+            return tokens
+        for p in trained:  # or the search would keep what their gradients need
+            p.requires_grad_(False)
+        tokens = BatchedSearch(model)(image, step, tokens)
+        for p in trained:
+            p.requires_grad_(True)
+        return tokens
+
     def validate(self, images: Tensor) -> list[list[float]]:
         """Of each of STEPS: bits a pixel, PSNR, and J times the step / 26."""
 
@@ -331,7 +369,9 @@ class Run:
                 bits, psnr, cost = [], [], []
                 for part in images.split(16):
                     steps = torch.full((len(part),), step, device=self.device)
-                    decoded, own = self.model(part, steps, DEAD_ZONE)
+                    tokens = self.tokens_of(part, steps)
+                    with torch.no_grad():
+                        decoded, own = self.model(part, steps, 0.0, tokens=tokens)
                     own = own / part[0, ..., 0].numel()
                     error = (decoded.clamp(0, 255) - part).square().mean((1, 2, 3))
                     cost.append(own + DISTORTION.bits_per_pixel(part, decoded, steps))
@@ -375,6 +415,41 @@ class Source:
         return x, FINEST * (COARSEST / FINEST) ** strata
 
 
+class Pool:
+    """Crops with the tokens that the search chose, on the device; the oldest give way."""
+
+    def __init__(self, run: Run, source: Source, size: int):
+        self.run, self.source, self.size = run, source, size
+        self.images, self.steps, self.tokens = list[Tensor](), list[Tensor](), list[Subbands]()
+        self.seconds = 0.0
+
+    def search(self) -> None:
+        """Add a batch."""
+        start = time.time()
+        image, step = self.source()
+        tokens = self.run.tokens_of(image, step)
+        self.images.append(image.byte())
+        self.steps.append(step)
+        self.tokens.append(tokens.map(Tensor.short))
+        keep = max(1, self.size // len(step))
+        self.images, self.steps, self.tokens = self.images[-keep:], self.steps[-keep:], self.tokens[-keep:]
+        if self.run.half:
+            torch.cuda.synchronize()
+        self.seconds += time.time() - start
+
+    def __call__(self) -> tuple[Tensor, Tensor, Subbands]:
+        """Images, steps and tokens of a batch: each from any of the batches that were searched, at its own place there.
+
+        The places of a batch are the strata of the steps.
+        """
+        count = len(self.steps[0])
+        chosen = torch.randint(len(self.steps), (count,)).tolist()
+        first, *rest = ([t[i : i + 1] for t in self.tokens[k]] for i, k in enumerate(chosen))
+        low, *details = (torch.cat(parts).float() for parts in zip(first, *rest, strict=True))
+        images = torch.stack([self.images[k][i] for i, k in enumerate(chosen)]).float()
+        return images, torch.stack([self.steps[k][i] for i, k in enumerate(chosen)]), Subbands(low, tuple(details))
+
+
 def complete(gauge: Gauge, model: TrainingModel, images: Tensor) -> Gauge:
     """The gauge with what new blocks need."""
     autoencoder, net = model.autoencoder, model.autoencoder.synthesis
@@ -403,12 +478,16 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--grow", type=json.loads, default={}, metavar="JSON")
     parser.add_argument("--float", dest="rounded", action="store_false", help="do not round the synthesis")
     parser.add_argument("--encoder", action="store_true", help="train the analysis and the gains as well")
+    parser.add_argument("--first", type=float, default=0.12, help="share of the time for searching before training")
+    parser.add_argument("--searching", type=float, default=0.25, help="share of the time for searching in all")
+    parser.add_argument("--pool", type=int, default=8192, help="crops that are kept")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--average", type=float, default=0.998)
+    parser.add_argument("--held", type=int, default=32, help="validation crops")
     parser.add_argument("--every", type=float, default=100, help="seconds between validations")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -433,14 +512,19 @@ def main() -> None:
     if arguments.grow:
         model = grown(model, arguments.grow)
     model = model.to(device)
-    held = validation_crops(read_images([arguments.val]), 256, HELD).to(device)
+    held = validation_crops(read_images([arguments.val]), 256, arguments.held).to(device)
     gauge = complete(gauge, model, held[:28])
     run = Run(model, gauge, arguments, device)
     log(start=run.validate(held), parameters=sum(p.numel() for p in model.parameters()))
     source = Source(list(read_images(arguments.data)), arguments, device)
     log(images=len(source.crops), device=torch.cuda.get_device_name() if run.half else "cpu")
-    run.image.copy_((first := source())[0])
-    run.step.copy_(first[1])
+    pool = None if arguments.encoder else Pool(run, source, arguments.pool)
+    draw: Callable[[], tuple] = pool or source
+    if pool:
+        while not pool.steps or pool.seconds < arguments.first * arguments.seconds:
+            pool.search()
+        log(searched=len(pool.steps) * arguments.batch, search_seconds=round(pool.seconds, 1))
+    run.fill(*draw()) if pool else run.fill(*draw(), None)
     run.capture()
     run.losses.zero_()
     start, k, counted, told, validated = time.time(), 0, 0, time.time(), time.time()
@@ -449,7 +533,9 @@ def main() -> None:
         done = (now - start) / (begun + arguments.seconds - start)
         run.rate.fill_(arguments.lr * min(1, (k + 1) / WARM) * (1 - done) ** 0.8)
         run.weight.fill_(1 - min(arguments.average, (1 + k) / (10 + k)))
-        run.train(*source())
+        if pool and pool.seconds < arguments.searching * (now - begun):
+            pool.search()
+        run.train(*draw())
         k, counted = k + 1, counted + 1
         if k % SHIFT_INTERVAL == 0:
             run.follow()
