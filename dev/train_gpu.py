@@ -298,7 +298,7 @@ class Run:
         with torch.cuda.graph(self.graph):
             self.once()
 
-    def fill(self, image: Tensor, step: Tensor, tokens: Subbands | None) -> None:
+    def fill(self, image: Tensor, step: Tensor, tokens: Subbands | None = None) -> None:
         """What the next step is to train on."""
         self.image.copy_(image)
         self.step.copy_(step)
@@ -524,7 +524,7 @@ def main() -> None:
         while not pool.steps or pool.seconds < arguments.first * arguments.seconds:
             pool.search()
         log(searched=len(pool.steps) * arguments.batch, search_seconds=round(pool.seconds, 1))
-    run.fill(*draw()) if pool else run.fill(*draw(), None)
+    run.fill(*draw())
     run.capture()
     run.losses.zero_()
     start, k, counted, told, validated = time.time(), 0, 0, time.time(), time.time()

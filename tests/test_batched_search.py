@@ -54,7 +54,7 @@ def test_the_cost_falls_with_every_round(model, images):
 
 def test_what_sites_cost_is_what_the_picture_costs(model, images):
     tokens = round_tokens(model.autoencoder.encode(images, STEPS), 0.09).map(torch.Tensor.float)
-    _, costs, sites = BatchedSearch(model)._look(images, STEPS, tokens, slopes=False)
+    _, costs, sites = BatchedSearch(model)._evaluate(images, STEPS, tokens, slopes=False)
     torch.testing.assert_close(sites.sum((1, 2)), cost(model, images, STEPS, tokens), rtol=1e-4, atol=0)
     for level, flags in costs.flags.items():  # values of unflagged blocks cost nothing and cannot change
         unflagged = batched_search._doubled(flags[..., 0]) == 0
@@ -65,7 +65,7 @@ def test_what_sites_cost_is_what_the_picture_costs(model, images):
 def test_slopes_are_those_of_the_cost(model, images):
     image, step = images[:1], torch.tensor([40.0])
     tokens = round_tokens(model.autoencoder.encode(image, step), 0.09).map(torch.Tensor.float)
-    slopes, costs, _ = BatchedSearch(model)._look(image, step, tokens, slopes=True)
+    slopes, costs, _ = BatchedSearch(model)._evaluate(image, step, tokens, slopes=True)
     before, ratios = cost(model, image, step, tokens), []
     places = (tokens[3][0] != 0).nonzero()[::12]
     for y, x, c in places.tolist():

@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from .fixed_point import add_neighbours
 from .subbands import LEVELS, Subbands
 from .tiles import SITE, Area, crop
 
@@ -76,12 +77,7 @@ def lift(low: np.ndarray, high: np.ndarray) -> None:
     total = np.empty_like(low)
     for k, factor in enumerate(LIFTING):
         target, other = (high, low) if k % 2 == 0 else (low, high)
-        if k % 2 == 0:  # with the one after
-            np.add(other[:-1], other[1:], out=total[:-1])
-            np.add(other[-1], other[-1], out=total[-1])
-        else:  # with the one before
-            np.add(other[1:], other[:-1], out=total[1:])
-            np.add(other[0], other[0], out=total[0])
+        add_neighbours(other, k % 2 == 0, total)
         total *= factor
         target += total
 

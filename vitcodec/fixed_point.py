@@ -42,17 +42,22 @@ def times(factor: int, x: np.ndarray) -> np.ndarray:
 INTEGERS = Factors(LIFTING, LOW_GAIN, HIGH_GAIN, times)
 
 
+def add_neighbours(x: np.ndarray, after: bool, out: np.ndarray) -> None:
+    """Each line of x plus the one after it, or before it; at the border plus itself."""
+    if after:
+        np.add(x[:-1], x[1:], out=out[:-1])
+        np.add(x[-1], x[-1], out=out[-1])
+    else:
+        np.add(x[1:], x[:-1], out=out[1:])
+        np.add(x[0], x[0], out=out[0])
+
+
 def _unlift(low: np.ndarray, high: np.ndarray, factors: Factors) -> None:
     """Undo the lifting along the first axis, in place: the halves (n, m). Borders are extended symmetrically."""
     total = np.empty_like(low)
     for k in reversed(range(4)):
         target, other = (high, low) if k % 2 == 0 else (low, high)
-        if k % 2 == 0:  # with the one after
-            np.add(other[:-1], other[1:], out=total[:-1])
-            np.add(other[-1], other[-1], out=total[-1])
-        else:  # with the one before
-            np.add(other[1:], other[:-1], out=total[1:])
-            np.add(other[0], other[0], out=total[0])
+        add_neighbours(other, k % 2 == 0, total)
         target -= factors.times(factors.lifting[k], total)
 
 

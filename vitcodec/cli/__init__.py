@@ -138,7 +138,7 @@ def run() -> None:
     try:
         main()
     except SystemExit as end:
-        if not isinstance(end.code, int) or "torch" in sys.modules:
+        if not isinstance(end.code, int) or "torch" in sys.modules:  # torch may have processes to end
             raise
         try:
             sys.stdout.flush()

@@ -1,8 +1,8 @@
 """The search of format 1 for many crops at once, in torch: tokens to train on, on a GPU in a fraction of the time.
 
 It does what search/ does for files, with the true gradient and with the model that is being trained, in floating point:
-rounds of updates by one, block by block emptied, of every site the best that was seen. Kin: search/rounds.py, moves.py,
-sites.py, gradient.py.
+tokens change by one, blocks are emptied, and each site keeps the best tokens that were seen. The same steps for files:
+search/rounds.py, moves.py, sites.py, gradient.py.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class BatchedSearch:
         best: Subbands | None = None
         lowest: Tensor | None = None
         for k in range(self.rounds + 1):
-            slopes, costs, sites = self._look(image, step, q, slopes=k < self.rounds)
+            slopes, costs, sites = self._evaluate(image, step, q, slopes=k < self.rounds)
             if best is None or lowest is None:
                 best, lowest = q, sites
             else:
@@ -121,7 +121,7 @@ class BatchedSearch:
         tuning = OF_INTEGERS
         return lagrangian(torch.ones_like(step)) * tuning.weight * (step / tuning.MIDDLE) ** tuning.power
 
-    def _look(self, image: Tensor, step: Tensor, tokens: Subbands, slopes: bool) -> tuple[Subbands, Costs, Tensor]:
+    def _evaluate(self, image: Tensor, step: Tensor, tokens: Subbands, slopes: bool) -> tuple[Subbands, Costs, Tensor]:
         """The gradient of J over every token, what tokens cost, and J of every site, (B, h, w)."""
         model = self.model
         q = tokens.map(lambda t: t.detach().clone().requires_grad_(slopes))
@@ -155,10 +155,10 @@ class BatchedSearch:
         def level(k: int) -> Tensor:
             out = q[k].clone()
             for part, channels in enumerate(LOW_PARTS if k == 0 else PARTS):
-                bend = curvature[:, k, channels][:, None, None]
+                own_curvature = curvature[:, k, channels][:, None, None]
                 values, slope = q[k][..., channels], slopes[k][..., channels]
                 up, down = costs.up[k][..., channels] + slope, costs.down[k][..., channels] - slope
-                change, more = torch.minimum(up, down) + bend, up < down
+                change, more = torch.minimum(up, down) + own_curvature, up < down
                 gain = (-change).amax(-1).clamp_min(0)
                 flags = costs.flags.get(k)
                 if flags is None:
@@ -167,7 +167,7 @@ class BatchedSearch:
                     out[..., channels] = values + torch.where(more, 1.0, -1.0) * chosen
                     continue
                 flagged = _doubled(flags[..., part]) > 0
-                emptying = costs.own[k][..., channels] - (bend * values - slope) * values
+                emptying = costs.own[k][..., channels] - (own_curvature * values - slope) * values
                 block = _sums(emptying.sum(-1), 2) + costs.saved[k][..., part]
                 block = block * EMPTYING * (_sums(values.abs().sum(-1), 2) > 1) * flags[..., part]
                 gain = torch.where(flagged, torch.maximum(gain, _doubled(block)), 0)
