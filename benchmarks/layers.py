@@ -12,7 +12,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from vitcodec.context.config import new_context
+from vitcodec.context.config import CURRENT
 from vitcodec.models.summary import Row, table_of, totals
 from vitcodec.pretrained.presets import PRESETS
 from vitcodec.subbands import LEVELS
@@ -226,7 +226,7 @@ def _table(name: str, language: Language) -> str:
 @cache
 def _rows(name: str) -> list[Row]:
     preset = PRESETS[name]
-    return table_of(preset.family, preset.config, new_context(preset.config), *SIZE)
+    return table_of(preset.family, preset.config, CURRENT, *SIZE)
 
 
 def _block(layer: str) -> str:

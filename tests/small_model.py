@@ -13,10 +13,12 @@ from vitcodec.coding.maps import log_thresholds
 from vitcodec.coding.tables import logistic_flags
 from vitcodec.context.config import ContextConfig
 from vitcodec.context.model import ContextModel
+from vitcodec.models import build_autoencoder
 from vitcodec.models.autoencoder import Autoencoder
 from vitcodec.pretrained.config import PretrainedConfig
-from vitcodec.pretrained.integer_model import CodingNumbers, IntegerModel
+from vitcodec.pretrained.integer_model import CodingNumbers, ContextNumbers, IntegerModel
 from vitcodec.subbands import Subbands
+from vitcodec.training import floats
 from vitcodec.training.assemble import analysis_graph, dequantiser, encoder_numbers, write_folder
 from vitcodec.training.export import base_scales
 from vitcodec.training.round_context import measure, round_context
@@ -58,7 +60,19 @@ def small_model() -> IntegerModel:
     narrow, wide = (frequencies(parametric(scales, largest)) for scales, largest in KINDS)
     coding = CodingNumbers(features, base_scales(context), log_thresholds(), narrow, wide, logistic_flags())
     plain = Autoencoder()
-    return IntegerModel(quiet, shape, layers, CONFIG, coding, dequantiser(plain), encoder_numbers(plain))
+    return IntegerModel(layers, CONFIG, coding, quiet, shape, dequantiser(plain), encoder_numbers(plain))
+
+
+def write_small_family(folder: Path, family: str, settings: dict, tune: str = "psnr") -> None:
+    """A family in floating point that corrects a little."""
+    torch.manual_seed(0)
+    autoencoder = build_autoencoder(family, settings)
+    for p in autoencoder.parameters():
+        if not p.any():
+            nn.init.normal_(p, std=0.003)
+    model = small_model()
+    config = PretrainedConfig(family, family, folder, "", autoencoder.settings, CONFIG, 0.1, tune=tune)
+    floats.write_folder(config, autoencoder, ContextNumbers(model.context, CONFIG, model.coding))
 
 
 def write_small_model(folder: Path) -> None:

@@ -27,6 +27,7 @@ from vitcodec.context.heads import ChannelCondition, Head
 from vitcodec.context.model import ContextModel
 from vitcodec.engines.onnx import OnnxEngine
 from vitcodec.engines.torch import TorchEngine
+from vitcodec.pipeline.integers import IntegerTransform
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.pretrained.integer_model import CodingNumbers, EncoderNumbers, IntegerModel
 from vitcodec.quality import step_of
@@ -34,11 +35,12 @@ from vitcodec.search import moves, pixel_error
 from vitcodec.search.costs import BITS, DOWN, MEAN, UP, CostCoder, StepCosts, signed_log
 from vitcodec.search.efforts import EFFORTS, SearchConfig
 from vitcodec.search.gradient import Gradient, RateCollector
+from vitcodec.search.measures import Target
 from vitcodec.search.proposals import INPUTS, NETWORK, Proposals, by_level, by_stride, inputs, known_slopes
 from vitcodec.search.rounds import Search
 from vitcodec.search.sites import BestSites, site_costs
 from vitcodec.search.smooth import SlopedArithmetic
-from vitcodec.search.state import Evaluator, Target
+from vitcodec.search.state import Evaluator
 from vitcodec.search.tuning import SQUARED_ERROR
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area, crop
@@ -90,14 +92,14 @@ def small_model(spread: float, corrections: bool = False) -> IntegerModel:
     coding = CodingNumbers(features, base_scales(context), log_thresholds(), narrow, wide, logistic_flags())
     steps = np.array([step_of(q) for q in options.QUALITIES], np.float32)
     encoder = EncoderNumbers(np.ones((100, 5, 9), np.float32), steps, np.zeros(100, np.float32))
-    return IntegerModel(layers, shape, context_layers, SMALL, coding, dequantiser(), encoder)
+    return IntegerModel(context_layers, SMALL, coding, layers, shape, dequantiser(), encoder)
 
 
 def evaluator(model: IntegerModel) -> Evaluator:
     engine, coding = TorchEngine(model.networks()), model.coding
     networks = Networks(engine, model.context_config, coding.look_up())
     entropy = EntropyModel(networks, coding.features, coding.base_scales, coding.tables())
-    return Evaluator(entropy, engine, model.dequantiser, SQUARED_ERROR)
+    return Evaluator(entropy, IntegerTransform(engine, model.dequantiser), SQUARED_ERROR)
 
 
 @pytest.fixture(scope="module")
@@ -408,30 +410,20 @@ import sys
 from pathlib import Path
 import numpy as np
 from vitcodec.analysis import forward, round_tokens
-from vitcodec.coding.context_pass import Networks
-from vitcodec.coding.entropy import EntropyModel
-from vitcodec.engines.onnx import GRAPHS, OnnxEngine, read_graphs
 from vitcodec.errors import UsageError
-from vitcodec.pretrained import integer_model
+from vitcodec.pipeline import loading
 from vitcodec.pretrained.config import PretrainedConfig
-from vitcodec.search.model import SearchModel
-from vitcodec.search.sites import BestSites, site_costs
-from vitcodec.search.state import Target
+from vitcodec.search.measures import Target
 from vitcodec.tiles import Area
 
 sys.modules["torch"] = None
-config = PretrainedConfig.read(Path(sys.argv[1]))
-model = integer_model.load(config.files[0], config.synthesis, config.context)
-engine = OnnxEngine(read_graphs(config.folder / GRAPHS))
-networks = Networks(engine, config.context, model.coding.look_up())
-entropy = EntropyModel(networks, model.coding.features, model.coding.base_scales, model.coding.tables())
-search = SearchModel(model, engine, entropy)
+search = loading.load(PretrainedConfig.read(Path(sys.argv[1])), "cpu", 1).encoder.searches
 rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 bands = forward(rgb).map(lambda t: t / np.float32(40))
 target, before = Target(bands, bands, 40, [Area(0, 0, 4, 4)]), round_tokens(bands, 0.0)
 default = search.search(3)
 after = default(target, before)
-assert default.proposals.network is not None
+assert search.network is not None
 assert default.evaluate(target, after).cost < default.evaluate(target, before).cost
 assert search.search(1)(target, before) is before
 try:

@@ -21,7 +21,8 @@ GAIN = np.float32(1.149604398)
 COLOUR = (np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]]) / np.sqrt([[3], [2], [6]])).astype(np.float32)
 PART = 1 << 15  # values that are lifted at a time: what lies between the steps stays in the cache
 
-# low band, details of levels 1 to 4 (channels-last, in quantisation steps) and the step position -> the same, corrected
+# low band, details of levels 1 to 4 (channels-last, in quantisation steps), the step position and, where tokens are
+# erased, which ones, (1, h, w) bool -> the bands, corrected
 Network = Callable[..., list[np.ndarray]]
 
 
@@ -42,16 +43,24 @@ class Analysis:
         """rgb: (H, W, 3) uint8, the whole picture -> latents of an area in steps, not rounded, float32 (1, h, w, C)."""
         return self.with_coefficients(rgb, area, whole, quality)[0]
 
-    def with_coefficients(self, rgb: np.ndarray, area: Area, whole: Area, quality: int) -> tuple[Subbands, Subbands]:
-        """As latents -> the latents, and the wavelet coefficients in steps that they were made of."""
+    def with_coefficients(
+        self, rgb: np.ndarray, area: Area, whole: Area, quality: int, erased: np.ndarray | None = None
+    ) -> tuple[Subbands, Subbands]:
+        """As latents -> the latents, and the wavelet coefficients in steps that they were made of.
+
+        erased: (1, h, w) bool, the area's tokens that will not be coded, for networks that know what that means.
+        """
         around = area.grown(self.halo, whole)
         bands = forward(pixels(rgb, around))
         step = np.float32(1 / self.steps[quality - 1])
         bands = bands.map(lambda t: t * step)
-        corrected = self.network(*bands, self.positions[quality - 1 : quality])
+        inner, known = area.within(around), list[np.ndarray]()
+        if erased is not None:
+            below, right = around.h - inner.y - inner.h, around.w - inner.x - inner.w
+            known = [np.pad(erased, ((0, 0), (inner.y, below), (inner.x, right)))]
+        corrected = self.network(*bands, self.positions[quality - 1 : quality], *known)
         gains = self.gains[quality - 1]
         low, *details = (t * gains[level, : t.shape[-1]] for level, t in enumerate(corrected))
-        inner = area.within(around)
         return crop(Subbands(low, tuple(details)), inner), crop(bands, inner)
 
 

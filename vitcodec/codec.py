@@ -22,6 +22,7 @@ from .subbands import Subbands
 if TYPE_CHECKING:
     from .context.coding import EntropyModel
     from .models.autoencoder import Autoencoder
+    from .pipeline.loading import Coder
 
 
 class Codec:
@@ -44,13 +45,15 @@ class Codec:
     def __init__(self, config: PretrainedConfig, device: Any, threads: int | None = None):
         """device: torch's, or its name. threads: of the CPU; None for all cores."""
         self.name, self.config, self.device = config.name, config, device
-        self._coder = None
+        self._coder: Coder | None = None
         self.engine, self.reason = "torch", "the model computes in floating point"
         if config.format:
             from .pipeline import loading as format_1
 
             self._coder = format_1.load(config, str(device), threads)
             self.engine, self.reason = self._coder.engine, self._coder.reason
+            if not config.integers:
+                self.autoencoder = self._coder.decoder.transform.autoencoder  # type: ignore[attr-defined]
         else:
             from .pretrained import loading
 
@@ -65,7 +68,7 @@ class Codec:
         device: auto, cpu, cuda[:N] or mps. threads: of the CPU; None for all cores. Raises WeightsError, DeviceError.
         """
         config = registry.find(model)
-        if config.format and (device == "cpu" or (device == "auto" and not may_have_gpu())):
+        if config.integers and (device == "cpu" or (device == "auto" and not may_have_gpu())):
             return cls(config, "cpu", threads)
         try:
             import torch
@@ -184,7 +187,7 @@ class Codec:
 
 
 def _without_torch(config: PretrainedConfig, device: str) -> VitcodecError:
-    if config.format:
+    if config.integers:
         return DeviceError(f"device {device} needs PyTorch, which is not installed; pip install torch, or take the CPU")
     return WeightsError(
         f"model '{config.name}' computes in floating point on PyTorch, which is not installed; pip install torch"

@@ -12,9 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .analysis import COLOUR
 from .metrics import MS_SSIM_SIDE, ms_ssim, ms_ssim_decibels, ms_ssim_tensor, psnr
-from .quality import lagrangian
-from .search.tuning import SQUARED_ERROR, SearchTuning
+from .quality import LAGRANGIAN, lagrangian, step_of
+from .search import pixel_error
+from .search.measures import Felt, Target, Weights
+from .search.tuning import MS_SSIM, SQUARED_ERROR, SearchTuning
+from .subbands import Subbands
 from .tiles import SITE
 
 # 8-bit levels: erased pixels count as at this step at least, or at fine steps they would be nearly all of the loss
@@ -85,9 +89,7 @@ class MultiScaleSSIM(Distortion):
 
     name, title = "ms-ssim", "MS-SSIM"
     smallest_side = MS_SSIM_SIDE
-    search = SearchTuning(
-        weight=1.15, power=0.0, check_threshold=float("inf"), wide_step=float("inf"), corner_steps=None
-    )
+    search = MS_SSIM
     compared = 12.0, 28.0
 
     @staticmethod
@@ -114,3 +116,24 @@ class MultiScaleSSIM(Distortion):
 
 
 TUNINGS: dict[str, Distortion] = {d.name: d for d in (SquaredError(), MultiScaleSSIM())}
+
+
+class PixelMeasure:
+    """A distortion of whole pictures as the encoder's search measures it: search.measures.Measure."""
+
+    def __init__(self, distortion: Distortion):
+        self.distortion = distortion
+
+    def __call__(self, target: Target, errors: Subbands, weights: Weights) -> Felt:
+        """As Measure. The gradient over the pixels becomes one over coefficients by the transposed wavelet."""
+        step = step_of(target.quality)
+        original, error = (pixel_error.in_pixels(bands).transpose(1, 2, 0) for bands in (target.original, errors))
+        image, decoded = (torch.from_numpy((x @ COLOUR) * np.float32(step))[None] for x in (original, original + error))
+        decoded.requires_grad_()
+        steps, weight = torch.tensor([step]), weights.error / LAGRANGIAN
+        bits = self.distortion.bits(image + 128, decoded + 128, steps, weight)
+        (gradient,) = torch.autograd.grad(bits, decoded)
+        curvature = self.distortion.curvature(image, decoded.detach(), steps, weight, bits.detach())
+        planes = (gradient[0].numpy() @ COLOUR.T).transpose(2, 0, 1) * np.float32(step / (2 * weights.error))
+        felt = pixel_error.gradient(np.ascontiguousarray(planes))
+        return Felt(felt, None, bits.item(), curvature)

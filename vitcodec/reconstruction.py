@@ -129,7 +129,8 @@ class Reconstruction:
 
     tokens: an area of sites -> its tokens, Subbands of int32 (1, h, w, C). qualities: (h, w), of every site of the
     picture, or (1, 1), one for all. whole: all sites of the picture. shown: all whose pixels will be asked for; None:
-    the whole picture. reach: sites around each that `middle` sees at most (integer.synthesis.middle_reach).
+    the whole picture. reach: sites around each that `middle` sees at most (integer.synthesis.middle_reach). reduce: how
+    often the picture is halved.
     """
 
     engine: Engine
@@ -140,6 +141,7 @@ class Reconstruction:
     threads: int = 1
     shown: Area | None = None
     reach: int = MIDDLE
+    reduce: int = 0
 
     def __post_init__(self) -> None:
         shown = self.shown or self.whole
@@ -160,12 +162,16 @@ class Reconstruction:
         return [[b for b in blocks if b.y == y] for y in sorted({b.y for b in blocks})]
 
     def next_tokens(self, area: Area) -> list[Area]:
-        """The areas whose tokens `prepare` will ask for."""
+        """The areas whose tokens the pixels of an area will ask for."""
+        if self.reduce:
+            return [area.grown(MARGIN, self.whole)]
         ahead, up = self._missing(area)
         return [*(block.grown(MARGIN + 2, self.whole) for block in self._down.missing(*ahead)), *up]
 
     def prepare(self, area: Area) -> None:
         """Compute all that pixels of an area need: then threads may ask for parts of it."""
+        if self.reduce:
+            return
         self._down.prepare(*self._missing(area)[0])
         self._middle.prepare(area.grown(2 * MARGIN, self.whole))
         self._up.prepare(area.grown(MARGIN, self.whole))
@@ -177,7 +183,9 @@ class Reconstruction:
         return [*map(self._seen_by_middle, middle), *(block.grown(MARGIN, self.whole) for block in up)], up
 
     def pixels(self, area: Area, gray: bool = False) -> np.ndarray:
-        """(16 h, 16 w, 3) uint8."""
+        """(16 h, 16 w, 3) uint8; at a reduced size as `_reduced`."""
+        if self.reduce:
+            return self._reduced(area, self.reduce, gray)
         # the wavelet sees less than the network
         around = area.grown(MARGIN, self.whole)
         bands = self.corrected(around)
@@ -191,7 +199,7 @@ class Reconstruction:
         part = picture[:, 16 * inner.y : 16 * (inner.y + inner.h), 16 * inner.x : 16 * (inner.x + inner.w)]
         return fixed_point.to_rgb(part, gray=gray)
 
-    def reduced(self, area: Area, reduce: int, gray: bool = False) -> np.ndarray:
+    def _reduced(self, area: Area, reduce: int, gray: bool) -> np.ndarray:
         """The area at 1 / 2^reduce of its size, from the coarser levels alone, without the network."""
         around = area.grown(MARGIN, self.whole)
         tokens, qualities = self.tokens(around), self._qualities(around)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -26,9 +24,4 @@ class ContextConfig:
     flag_head: int = 48  # width of the flags' heads
 
 
-CURRENT = ContextConfig(conditional=32, extra_blocks=(0, 1, 2, 2))
-
-
-def new_context(transform: Mapping[str, Any]) -> ContextConfig:
-    """What a new model gets; transform: the fields of its family's config. Only format 1 has block flags."""
-    return replace(CURRENT, flags=bool(transform.get("integers")))
+CURRENT = ContextConfig(conditional=32, extra_blocks=(0, 1, 2, 2), flags=True)

@@ -92,28 +92,39 @@ class Autoencoder(nn.Module):
 
     def restore(self, latents: Subbands, step: Tensor, erased: Tensor | None = None) -> Subbands:
         """Latents -> corrected wavelet coefficients in steps: `decode` before the inverse wavelet."""
-        position = step_position(step)
-        bands = self._scale(latents, self.inverse_gain - self.gain, position)
+        return self.correct(self.dequantise(latents, step), step, erased)
+
+    def dequantise(self, latents: Subbands, step: Tensor) -> Subbands:
+        """Latents -> wavelet coefficients in steps, not yet corrected. Fine levels may be absent."""
+        return self._scale(latents, self.inverse_gain - self.gain, step_position(step))
+
+    def correct(self, bands: Subbands, step: Tensor, erased: Tensor | None = None) -> Subbands:
+        """Coefficients in steps -> corrected ones."""
         if erased is not None:
             bands = fill(bands, erased)
         if self.synthesis is None:
             return bands
+        position = step_position(step)
         return (
             self.synthesis(bands, position, erased)
             if self.supports_erasure and erased is not None
             else self.synthesis(bands, position)
         )
 
-    def error_gains(self, step: Tensor) -> Tensor:
-        """The decoder's factor of each band, (B, 5, 9), at steps (B,) in 8-bit levels.
+    def encoder_gains(self, step: Tensor) -> Tensor:
+        """The encoder's factor of each band, (B, 5, 9), at steps (B,) in 8-bit levels.
 
         Row 0 is the low band, whose three factors are repeated three times.
         """
-        low, *details = (
-            torch.ones(len(step), 1, 1, CHANNELS[level], device=step.device) for level in range(LEVELS + 1)
-        )
-        gains = self._scale(Subbands(low, tuple(details)), self.inverse_gain - self.gain, step_position(step))
-        low, *details = gains
+        return self._factors(self.gain, step)
+
+    def error_gains(self, step: Tensor) -> Tensor:
+        """The decoder's factor of each band, as encoder_gains."""
+        return self._factors(self.inverse_gain - self.gain, step)
+
+    def _factors(self, logs: Tensor, step: Tensor) -> Tensor:
+        ones = (torch.ones(len(step), 1, 1, CHANNELS[level], device=step.device) for level in range(LEVELS + 1))
+        low, *details = self._scale(Subbands(next(ones), tuple(ones)), logs, step_position(step))
         return torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)
 
     def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int, erased: Tensor | None = None) -> Tensor:
@@ -122,7 +133,7 @@ class Autoencoder(nn.Module):
         Made by the wavelet, without the family's correction: (B, H/2^reduce, W/2^reduce, 3). erased: as in `decode`.
         """
         s = step.view(-1, 1, 1, 1)
-        bands = self._scale(latents, self.inverse_gain - self.gain, step_position(step))
+        bands = self.dequantise(latents, step)
         if erased is not None:
             bands = fill(bands, erased)
         return wavelet.inverse(bands.map(lambda t: t * s), reduce)

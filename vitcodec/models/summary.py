@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..context.arithmetic import FloatArithmetic
-from ..context.config import ContextConfig, new_context
+from ..context.config import CURRENT, ContextConfig
 from ..context.groups import CodingGroup, FlagGroup
 from ..context.model import ContextModel
 from ..pretrained import registry
@@ -145,7 +145,7 @@ def layer_table(name: str | None = None, image_size: tuple[int, int] = (768, 512
     width, height = (-(-n // 32) * 32 for n in image_size)
     if registry.is_preset(name):
         preset = PRESETS[registry.chosen(name)]
-        return table_of(preset.family, preset.config, new_context(preset.config), width, height)
+        return table_of(preset.family, preset.config, CURRENT, width, height)
     config = registry.find(name)
     return table_of(config.family, config.transform, config.context, width, height)
 

@@ -16,15 +16,14 @@ from ..bitstream.container import Contents
 from ..bitstream.header import Header
 from ..bitstream.metadata import site_qualities, tile_qualities, unpack_erasures, unpack_picture
 from ..coding.entropy import EntropyModel
-from ..engines import Engine
 from ..images import Picture
 from ..options import DecodeOptions
 from ..parallel import each
 from ..progress import report
-from ..reconstruction import MARGIN, MIDDLE, Dequantiser, Reconstruction, seen
+from ..reconstruction import MIDDLE
 from ..subbands import CODING_ORDER, LEVELS, Subbands
 from ..tiles import SITE, Area, Region, TileGrid, assemble
-from .filling import fill
+from ..transform import Transform
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,10 @@ class TileTokens:
         self._tiles |= dict(zip(missing, each(self._read, missing, self.threads), strict=True))
 
     def __call__(self, area: Area) -> Subbands:
-        """int32 (1, h, w, C); erased tokens filled in. Raises FormatError."""
+        """int32 (1, h, w, C). Raises FormatError."""
         grid = self.contents.header.grid
-        wanted = grid.under(area)
         self.prepare([area])
-        parts = {tile: self._tiles[tile] for tile in wanted}
-        bands = assemble(parts, grid, area)
-        if self.erasures.to_fill is None:
-            return bands
-        mask = self.erasures.to_fill[area.y : area.y + area.h, area.x : area.x + area.w]
-        return fill(bands, mask) if mask.any() else bands
+        return assemble({tile: self._tiles[tile] for tile in grid.under(area)}, grid, area)
 
     def forget(self, above: int) -> None:
         """Drop the tiles that end above a row of sites."""
@@ -113,21 +106,18 @@ class TileTokens:
 
 @dataclass(frozen=True)
 class Decoder:
-    """A model, ready to decode. reach: as Reconstruction."""
+    """A model, ready to decode. threads: that decode tiles at a time."""
 
-    engine: Engine
     entropy: EntropyModel
-    dequantiser: Dequantiser
+    transform: Transform
     threads: int = 1
-    reach: int = MIDDLE
 
     def plan(self, header: Header, options: DecodeOptions) -> Plan:
         """What is decoded of a file. Raises UsageError."""
         grid = header.grid
         region = (options.region or Region(0, 0, header.width, header.height)).clipped(header.width, header.height)
         shown = grid.touched(region)
-        needed = shown.grown(MARGIN, grid.whole) if options.reduce else seen(shown, grid.whole, self.reach)
-        return Plan(grid, region, options.reduce, shown, needed)
+        return Plan(grid, region, options.reduce, shown, self.transform.needed(shown, grid.whole, options.reduce))
 
     def decode(self, contents: Contents, options: DecodeOptions) -> Picture:
         """The picture of a file's contents. Payloads that contents.erased lists are filled in.
@@ -137,38 +127,25 @@ class Decoder:
         header = contents.header
         plan = self.plan(header, options)
         tokens = TileTokens(contents, self.entropy, plan.finest, self.threads)
-        picture = Reconstruction(
-            self.engine,
-            self.dequantiser,
-            plan.grid.whole,
-            site_qualities(contents),
-            tokens,
-            self.threads,
-            plan.shown,
-            self.reach,
-        )
+        qualities, erased = site_qualities(contents), tokens.erasures.to_fill
+        picture = self.transform.picture(tokens, plan.grid.whole, plan.shown, qualities, erased, plan.reduce)
         shown = plan.region.reduced(plan.reduce)
         rgb = np.empty((shown.height, shown.width, 3), np.uint8)
         size, strips = SITE >> plan.reduce, picture.strips()
         pixels = plan.region.width * plan.region.height
 
         def make(block: Area) -> None:
-            part = (
-                picture.reduced(block, plan.reduce, header.gray) if plan.reduce else picture.pixels(block, header.gray)
-            )
-            _paste(part, rgb, block.y * size - shown.y, block.x * size - shown.x)
+            _paste(picture.pixels(block, header.gray), rgb, block.y * size - shown.y, block.x * size - shown.x)
 
         for done, blocks in enumerate(strips):
             report(done / len(strips), pixels)
-            strip = Area(blocks[0].y, plan.shown.x, blocks[0].h, plan.shown.w)
+            first, last = blocks[0], blocks[-1]
+            strip = Area(first.y, first.x, first.h, last.x + last.w - first.x)
             picture.forget(strip.y)
             tokens.forget(strip.y - MIDDLE)
-            if plan.reduce:
-                tokens.prepare([strip.grown(MARGIN, plan.grid.whole)])
-            else:
-                tokens.prepare(picture.next_tokens(strip))
-                picture.prepare(strip)
-            each(make, blocks, self.threads)
+            tokens.prepare(picture.next_tokens(strip))
+            picture.prepare(strip)
+            each(make, blocks, self.transform.threads)
         report(1, pixels)
         return unpack_picture(contents, rgb, plan.region, plan.reduce)
 

@@ -7,7 +7,7 @@ whole tiles, which are entropy-coded by themselves. Memory beyond the picture it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
@@ -27,14 +27,16 @@ from ..options import EncodeOptions
 from ..parallel import each, in_order
 from ..pretrained.config import PretrainedConfig
 from ..progress import report
+from ..search.measures import Target
 from ..search.model import SearchModel
-from ..search.state import Target
 from ..subbands import Subbands
 from ..tiles import SITE, Area, assemble, crop
 from .correction import correct
 
 VERSION = 1
 BLOCK = 1024  # pixels along a side of what is analysed at once
+# tokens, their quality and a share to keep -> the tokens that cost least to erase, (1, h, w) bool
+Erase = Callable[[Subbands, int, float], np.ndarray]
 _SEARCH_LEAVES = 0.6  # of the size of rounded tokens; on patterns 0.75 was seen, on photographs 0.85
 
 
@@ -45,17 +47,24 @@ class EncodedTile:
     index: int
     payloads: dict[int, bytes]  # by level
     tokens: Subbands  # as the decoder will read them, int32
+    erased: np.ndarray | None  # (1, h, w) bool: the tokens that are not in the payloads
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A model, ready to encode."""
+    """A model, ready to encode.
+
+    block: pixels along a side of what is analysed at once. erase: chooses tokens that the model can fill in; None: it
+    cannot.
+    """
 
     config: PretrainedConfig
     analysis: Analysis
     entropy: EntropyModel
     searches: SearchModel
     threads: int = 1
+    block: int = BLOCK
+    erase: Erase | None = None
     # needs much memory, and runs on all threads by itself
     _analysing: Lock = field(default_factory=Lock, repr=False, compare=False)
 
@@ -67,7 +76,7 @@ class Encoder:
         if options.coding == "lossless":
             return lossless.pack(picture, options.tile)
         picture = _without_hidden(picture)
-        if options.coding == "tokens":
+        if options.coding == "tokens" or options.keep_tokens < 1:
             return self._encode_tokens(picture, options)
         stored = None
         if options.effort > 1 and lossless.may_be_smaller(picture.rgb, picture.rgb.size // 24):
@@ -85,9 +94,13 @@ class Encoder:
         """qualities: (tiles,), of every tile; None: options.quality everywhere."""
         header = self.header(picture, options)
         payloads: dict[tuple[int, int], bytes] = {}
+        erased = np.zeros((header.grid.whole.h, header.grid.whole.w), bool)
         for tile in self.tiles(picture.rgb, header, options, qualities):
             payloads |= {(level, tile.index): data for level, data in tile.payloads.items()}
-        metadata = pack_metadata(picture, None)
+            if tile.erased is not None:
+                y, x, h, w = header.grid.area(tile.index)
+                erased[y : y + h, x : x + w] = tile.erased[0]
+        metadata = pack_metadata(picture, erased)
         if qualities is not None:
             metadata[QUALITY_OF_TILES] = qualities.astype(np.uint8).tobytes()
         return Contents(header, metadata, payloads)
@@ -103,13 +116,13 @@ class Encoder:
 
     def header(self, picture: Picture, options: EncodeOptions) -> Header:
         """The file's header. Raises UsageError where the model cannot do what the options ask, LimitError."""
-        if options.keep_tokens < 1:
+        if options.keep_tokens < 1 and self.erase is None:
             raise UsageError(
                 f"model '{self.config.name}' cannot fill in erased tokens; "
                 "give one that can, as -m beit, or keep all tokens"
             )
         height, width = picture.rgb.shape[:2]
-        config, tile = self.config, options.tile or BLOCK
+        config, tile = self.config, options.tile or self.block
         header = Header(
             width, height, options.quality, picture.gray, config.name, config.identity, tile, version=VERSION
         )
@@ -122,28 +135,38 @@ class Encoder:
         """(H, W, 3) uint8 -> every tile of the header's grid, encoded, block by block."""
         grid = header.grid
         # a block is at least one tile, and exactly one where tiles have qualities of their own
-        side = header.tile if qualities is not None else max(BLOCK // header.tile, 1) * header.tile
+        side = header.tile if qualities is not None else max(self.block // header.tile, 1) * header.tile
         blocks, area = grid.whole.blocks(side // SITE), header.width * header.height
         dead_zone = self._dead_zone(options)
         report(0, area)
         search = self.searches.search(options.effort, options.distortion_weight)
 
-        def code(work: tuple[int, int, Subbands]) -> EncodedTile:
-            index, quality, tokens = work
-            payloads, coded = self.entropy.encode(tokens, self.entropy.point(quality), None, search.config.fit_scales)
-            return EncodedTile(index, payloads, coded)
+        def code(work: tuple[int, int, Subbands, np.ndarray | None]) -> EncodedTile:
+            index, quality, tokens, erased = work
+            point, fit_scales = self.entropy.point(quality), search.config.fit_scales
+            return EncodedTile(index, *self.entropy.encode(tokens, point, erased, fit_scales), erased)
 
         def made(block: Area) -> list[EncodedTile]:
-            tiles = grid.under(block)
+            tiles, erased = grid.under(block), None
             quality = options.quality if qualities is None else int(qualities[tiles[0]])
             with self._analysing:
                 latents, original = self.analysis.with_coefficients(rgb, block, grid.whole, quality)
+                if self.erase and options.keep_tokens < 1:
+                    erased = self.erase(round_tokens(latents, dead_zone), quality, options.keep_tokens)
+                    # a model that knows what is erased makes other latents of the rest
+                    latents, _ = self.analysis.with_coefficients(rgb, block, grid.whole, quality, erased)
             target = Target(original, latents, quality, [grid.area(index).within(block) for index in tiles])
-            tokens = correct(search.evaluate, target, round_tokens(latents, dead_zone))
+            tokens = round_tokens(latents, dead_zone)
+            if erased is None:
+                tokens = correct(search.evaluate, target, tokens)
             tokens = search(target, tokens)
             if search.config.rounds and len(blocks) > 1:
                 give_back()
-            work = [(index, quality, crop(tokens, grid.area(index).within(block))) for index in tiles]
+            areas = (grid.area(index).within(block) for index in tiles)
+            work = [
+                (index, quality, crop(tokens, area), None if erased is None else crop_mask(erased, area))
+                for index, area in zip(tiles, areas, strict=True)
+            ]
             return each(code, work, self.threads)
 
         # rounded blocks are coded while the next is analysed; a search takes all threads itself, and much memory
@@ -155,6 +178,11 @@ class Encoder:
     def _dead_zone(self, options: EncodeOptions) -> float:
         """Of rounding: the model's, wider where distortion weighs less, so that effort 1 follows the weight too."""
         return min(max(self.config.dead_zone - 0.15 * math.log2(options.distortion_weight), -0.15), 0.4)
+
+
+def crop_mask(erased: np.ndarray, area: Area) -> np.ndarray:
+    """The part of a mask of sites, (1, h, w), that belongs to an area."""
+    return erased[:, area.y : area.y + area.h, area.x : area.x + area.w]
 
 
 def _without_hidden(picture: Picture) -> Picture:

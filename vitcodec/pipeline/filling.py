@@ -8,6 +8,20 @@ from __future__ import annotations
 import numpy as np
 
 from ..subbands import LEVELS, Subbands
+from ..tiles import Area
+from ..transform import Tokens
+
+
+def filled(tokens: Tokens, erased: np.ndarray | None) -> Tokens:
+    """Tokens of areas with the erased ones filled in. erased: (h, w) bool, of the whole picture; None: none."""
+    if erased is None:
+        return tokens
+
+    def of(area: Area) -> Subbands:
+        bands, mask = tokens(area), erased[area.y : area.y + area.h, area.x : area.x + area.w]
+        return fill(bands, mask) if mask.any() else bands
+
+    return of
 
 
 def fill(tokens: Subbands, erased: np.ndarray) -> Subbands:

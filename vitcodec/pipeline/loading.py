@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,11 +20,16 @@ from ..integer.synthesis import middle_reach
 from ..parallel import cores
 from ..pretrained import integer_model
 from ..pretrained.config import PretrainedConfig
-from ..pretrained.integer_model import IntegerModel
+from ..pretrained.integer_model import ContextNumbers, IntegerModel
 from ..pretrained.registry import verify
+from ..search.tuning import MS_SSIM
 from .decoder import Decoder
+from .integers import IntegerTransform
 
 if TYPE_CHECKING:
+    from ..engines.onnx import OnnxEngine
+    from ..search.measures import Measure
+    from ..search.rounds import Slopes
     from .encoder import Encoder
 
 ANALYSIS = "analysis"  # the name of its graph
@@ -36,50 +42,108 @@ log = logging.getLogger("vitcodec")
 class Coder:
     """A model on an engine."""
 
-    config: PretrainedConfig
-    numbers: IntegerModel
-    networks: Engine
-    entropy: EntropyModel
+    decoder: Decoder
+    make_encoder: Callable[[], Encoder]
     engine: str  # "onnxruntime" or "torch"
     reason: str  # why it is not onnxruntime; else empty
-    threads: int
 
     @cached_property
     def encoder(self) -> Encoder:
         """Made, and its modules imported, when the first picture is encoded."""
-        from ..analysis import Analysis
-        from ..search.model import SearchModel
-        from .encoder import Encoder
-
-        numbers = self.numbers.encoder
-        floats = _float_engine(self.config, self.networks, self.threads)
-
-        def network(*maps: np.ndarray) -> list[np.ndarray]:
-            return floats.run(ANALYSIS, *maps)
-
-        analysis = Analysis(network, numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
-        search = SearchModel(self.numbers, self.networks, self.entropy, self.threads, floats=floats)
-        return Encoder(self.config, analysis, self.entropy, search, self.threads)
-
-    @cached_property
-    def decoder(self) -> Decoder:
-        reach = middle_reach(self.numbers.synthesis)
-        return Decoder(self.networks, self.entropy, self.numbers.dequantiser, self.threads, reach)
+        return self.make_encoder()
 
 
 def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = None) -> Coder:
     """device: "cpu" or what torch takes. Raises WeightsError."""
     verify(config)
-    model = integer_model.load(config.files[0], config.synthesis, config.context)
     threads = threads or cores()
-    engine, name, reason = engine_for(model, config, device, threads)
+    return _load_integers(config, device, threads) if config.integers else _load_floats(config, device, threads)
+
+
+def _load_integers(config: PretrainedConfig, device: str, threads: int) -> Coder:
+    model = integer_model.load(config.files[0], config.synthesis, config.context)
+    networks, name, reason = engine_for(model, config, device, threads)
+    entropy = entropy_model(model, networks)
+    transform = IntegerTransform(networks, model.dequantiser, threads, middle_reach(model.synthesis))
+
+    def encoder() -> Encoder:
+        from ..analysis import Analysis
+        from ..search.model import SearchModel
+        from ..search.proposals import NETWORK
+        from .encoder import Encoder
+
+        floats, numbers = _float_engine(config, networks, threads), model.encoder
+
+        def run(network: str) -> Callable[..., list[np.ndarray]]:
+            return lambda *maps: floats.run(network, *maps)
+
+        def gradient() -> Slopes:
+            from ..search.gradient import Gradient
+
+            return Gradient(model)
+
+        analysis = Analysis(run(ANALYSIS), numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
+        proposals = run(NETWORK) if NETWORK in floats.graphs else None
+        search = SearchModel(entropy, transform, gradient, proposals, threads, **_tuned(config))
+        return Encoder(config, analysis, entropy, search, threads)
+
+    return Coder(Decoder(entropy, transform, threads), encoder, name, reason)
+
+
+def _load_floats(config: PretrainedConfig, device: str, threads: int) -> Coder:
+    """A family in floating point: torch runs its integers too."""
+    from ..engines.torch import TorchEngine
+    from ..pretrained.loading import load_floats
+    from .floats import FloatTransform
+
+    autoencoder, model = load_floats(config, device)
+    entropy, transform = entropy_model(model, TorchEngine(model.networks(), device)), FloatTransform(autoencoder)
+
+    def encoder() -> Encoder:
+        from ..search.efforts import FLOAT_EFFORTS
+        from ..search.gradient import Gradient
+        from ..search.model import SearchModel
+        from .encoder import Encoder
+
+        search = SearchModel(
+            entropy,
+            transform,
+            lambda: Gradient(model, transform.restored, device),
+            threads=threads,
+            efforts=FLOAT_EFFORTS,
+            **_tuned(config),
+        )
+        erase = transform.erase if autoencoder.supports_erasure else None
+        return Encoder(config, transform.analysis(), entropy, search, threads, autoencoder.tile, erase)
+
+    return Coder(Decoder(entropy, transform, threads), encoder, "torch", "the model computes in floating point")
+
+
+def _tuned(config: PretrainedConfig) -> dict[str, Any]:
+    """How a search minimises what a model was trained for: arguments of SearchModel. Raises WeightsError."""
+    if config.tune == "psnr":
+        return {}
+    if config.tune != "ms-ssim":
+        raise WeightsError(
+            f"{config.folder}: tuned for {config.tune!a}, which this vitcodec does not know; upgrade vitcodec"
+        )
+
+    def measure() -> Measure:
+        from ..distortion import TUNINGS, PixelMeasure
+
+        return PixelMeasure(TUNINGS[config.tune])
+
+    return {"tuning": MS_SSIM, "measure": measure}
+
+
+def entropy_model(model: ContextNumbers, engine: Engine) -> EntropyModel:
+    """What codes a model's tokens, with an engine that runs its context networks."""
     coding = model.coding
-    networks = Networks(engine, config.context, coding.look_up())
-    entropy = EntropyModel(networks, coding.features, coding.base_scales, coding.tables())
-    return Coder(config, model, engine, entropy, name, reason, threads)
+    networks = Networks(engine, model.context_config, coding.look_up())
+    return EntropyModel(networks, coding.features, coding.base_scales, coding.tables())
 
 
-def _float_engine(config: PretrainedConfig, engine: Engine, threads: int) -> Engine:
+def _float_engine(config: PretrainedConfig, engine: Engine, threads: int) -> OnnxEngine:
     """What runs the encoder's networks, in floating point: ONNX Runtime, whatever runs the integers.
 
     Raises WeightsError.

@@ -45,9 +45,10 @@ class PretrainedConfig:
     transform: Mapping[str, Any]  # the fields of the family's config dataclass
     context: ContextConfig
     dead_zone: float  # of rounding details, in quantisation steps (see quality.quantise)
-    format: int = 0  # of the files it makes: 0, or 1 with a decoder of integers
-    synthesis: Mapping[str, Any] = field(default_factory=dict)  # of format 1: the fields of integer SynthesisShape
-    graphs: str = ""  # of format 1: the SHA-256 of graphs.safetensors, in hexadecimal
+    format: int = 0  # of the files it makes: 0 or 1
+    # of integers: the fields of integer SynthesisShape; empty where transforms are in floating point
+    synthesis: Mapping[str, Any] = field(default_factory=dict)
+    graphs: str = ""  # of integers: the SHA-256 of graphs.safetensors, in hexadecimal
     parts: int = 1  # safetensors files, 1 to MOST_PARTS
     tune: str = "psnr"  # what the weights were trained for, a key of distortion.TUNINGS
     parameters: int | None = None
@@ -62,9 +63,14 @@ class PretrainedConfig:
         return [self.folder / name for name in part_names(self.parts)]
 
     @property
+    def integers(self) -> bool:
+        """Whether all that decodes is integers: then no torch is needed, and pixels are the same everywhere."""
+        return bool(self.synthesis)
+
+    @property
     def hashes(self) -> list[tuple[list[Path], str]]:
         """Files with the SHA-256 that is stated of them together: the weights, and graphs where there are any."""
-        return [(self.files, self.sha256), *([([self.folder / GRAPHS], self.graphs)] if self.format else [])]
+        return [(self.files, self.sha256), *([([self.folder / GRAPHS], self.graphs)] if self.integers else [])]
 
     @property
     def identity(self) -> bytes:
@@ -92,7 +98,8 @@ class PretrainedConfig:
             "family": self.family,
             "sha256": self.sha256,
             "parts": self.parts,
-            **({key: getattr(self, key) for key in ("format", "synthesis", "graphs")} if self.format else {}),
+            **({"format": self.format} if self.format else {}),
+            **({"synthesis": self.synthesis, "graphs": self.graphs} if self.integers else {}),
             "transform": dict(self.transform),
             "context": {k: v for k, v in asdict(self.context).items() if self.context.flags or k not in _FLAG_FIELDS},
             "dead_zone": self.dead_zone,

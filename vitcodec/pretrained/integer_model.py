@@ -59,33 +59,70 @@ class EncoderNumbers:
 
 
 @dataclass(frozen=True)
-class IntegerModel:
-    """All numbers of a model of format 1."""
+class ContextNumbers:
+    """What entropy coding needs: every model of format 1 has it."""
 
-    synthesis: Layers
-    shape: SynthesisShape
     context: Layers
     context_config: ContextConfig
     coding: CodingNumbers
+
+    def networks(self) -> dict[str, Network]:
+        """Every network of integers, by name."""
+        return {check.NAME: check.network(), **context_networks(self.context)}
+
+
+@dataclass(frozen=True)
+class IntegerModel(ContextNumbers):
+    """All numbers of a model whose transforms are integers too."""
+
+    synthesis: Layers
+    shape: SynthesisShape
     dequantiser: Dequantiser
     encoder: EncoderNumbers
 
     def networks(self) -> dict[str, Network]:
         """Every network of integers, by name."""
-        own = synthesis_networks(self.synthesis, self.shape) | context_networks(self.context)
-        return {check.NAME: check.network(), **own}
+        return super().networks() | synthesis_networks(self.synthesis, self.shape)
 
 
-_GROUPS: dict[str, Any] = {"coding": CodingNumbers, "dequantiser": Dequantiser, "encoder": EncoderNumbers}
+_GROUPS: dict[str, Any] = {"dequantiser": Dequantiser, "encoder": EncoderNumbers}
+CODING = "coding"
 
 
 def to_bytes(model: IntegerModel) -> bytes:
     """model.safetensors; what else config.json has to say of it: shape_settings."""
-    tensors = {f"{SYNTHESIS}.{name}": t for name, t in to_tensors(model.synthesis).items()}
-    tensors |= {f"{CONTEXT}.{name}": t for name, t in to_tensors(model.context).items()}
+    tensors = context_tensors(model)
+    tensors |= {f"{SYNTHESIS}.{name}": t for name, t in to_tensors(model.synthesis).items()}
     for group in _GROUPS:
-        tensors |= {f"{group}.{name}": np.ascontiguousarray(t) for name, t in vars(getattr(model, group)).items()}
+        tensors |= _tensors(group, getattr(model, group))
     return save(tensors)
+
+
+def context_tensors(model: ContextNumbers) -> dict[str, np.ndarray]:
+    """The tensors that entropy coding needs."""
+    layers = {f"{CONTEXT}.{name}": t for name, t in to_tensors(model.context).items()}
+    return layers | _tensors(CODING, model.coding)
+
+
+def _tensors(group: str, numbers: Any) -> dict[str, np.ndarray]:
+    return {f"{group}.{name}": np.ascontiguousarray(t) for name, t in vars(numbers).items()}
+
+
+def context_numbers(tensors: Mapping[str, np.ndarray], context: ContextConfig) -> ContextNumbers:
+    """The inverse of context_tensors. Every layer is checked. Raises KeyError, ValueError."""
+    layers = from_tensors({k: v for k, v in tensors.items() if k.split(".")[0] == CONTEXT})
+    coding: CodingNumbers = _numbers(CODING, CodingNumbers, tensors)
+    bands = (QUALITY_COUNT, 5, 9)
+    _check_sizes(
+        (coding.features, (QUALITY_COUNT, coding.features.shape[-1])),
+        (coding.base_scales, bands),
+        (coding.thresholds, (255,)),
+    )
+    return ContextNumbers(under(layers, CONTEXT), context, coding)
+
+
+def _numbers(group: str, kind: Any, tensors: Mapping[str, np.ndarray]) -> Any:
+    return kind(**{field.name: tensors[f"{group}.{field.name}"] for field in fields(kind)})
 
 
 def shape_settings(shape: SynthesisShape) -> dict[str, Any]:
@@ -97,45 +134,39 @@ def load(path: Path, shape: Mapping[str, Any], context: ContextConfig) -> Intege
     """path: model.safetensors; shape: as shape_settings. Every layer is checked. Raises WeightsError."""
     try:
         tensors = load_file(path)
-        layers = from_tensors({k: v for k, v in tensors.items() if k.split(".")[0] in (SYNTHESIS, CONTEXT)})
-        groups = {
-            group: kind(**{name: tensors[f"{group}.{name}"] for name in (f.name for f in fields(kind))})
-            for group, kind in _GROUPS.items()
-        }
+        layers = from_tensors({k: v for k, v in tensors.items() if k.split(".")[0] == SYNTHESIS})
+        groups = {group: _numbers(group, kind, tensors) for group, kind in _GROUPS.items()}
         model = IntegerModel(
-            under(layers, SYNTHESIS),
-            SynthesisShape(**tupled(shape)),
-            under(layers, CONTEXT),
-            context,
+            **vars(context_numbers(tensors, context)),
+            synthesis=under(layers, SYNTHESIS),
+            shape=SynthesisShape(**tupled(shape)),
             **groups,
         )
-        _check_sizes(model)
+        numbers, bands, decoder, encoder = (QUALITY_COUNT,), (QUALITY_COUNT, 5, 9), model.dequantiser, model.encoder
+        _check_sizes(
+            (decoder.gains, bands),
+            (decoder.steps, numbers),
+            (decoder.positions, numbers),
+            (decoder.logs, (LOG_LIMIT,)),
+            (encoder.gains, bands),
+            (encoder.steps, numbers),
+            (encoder.positions, numbers),
+        )
+        if decoder.steps.min() < 1:
+            raise ValueError("a quantisation step is zero")
     except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:
-        summary = str(error).splitlines()[0]
-        raise WeightsError(
-            f"{path}: it and config.json do not fit together ({summary}); reinstall the weights"
-        ) from error
+        raise unfit(path, error) from error
     return model
 
 
-def _check_sizes(model: IntegerModel) -> None:
+def unfit(path: Path, error: Exception) -> WeightsError:
+    """That the weights of a model and its config.json do not fit together."""
+    summary = str(error).splitlines()[0]
+    return WeightsError(f"{path}: it and config.json do not fit together ({summary}); reinstall the weights")
+
+
+def _check_sizes(*sizes: tuple[np.ndarray, tuple[int, ...]]) -> None:
     """Raises ValueError where a table has not the size that code relies on."""
-    numbers, bands = (QUALITY_COUNT,), (QUALITY_COUNT, 5, 9)
-    coding, dequantiser, encoder = model.coding, model.dequantiser, model.encoder
-    sizes = [
-        (coding.features, (QUALITY_COUNT, coding.features.shape[-1])),
-        (coding.base_scales, bands),
-        (coding.thresholds, (255,)),
-        (dequantiser.gains, bands),
-        (dequantiser.steps, numbers),
-        (dequantiser.positions, numbers),
-        (dequantiser.logs, (LOG_LIMIT,)),
-        (encoder.gains, bands),
-        (encoder.steps, numbers),
-        (encoder.positions, numbers),
-    ]
     for array, size in sizes:
         if array.shape != size:
             raise ValueError(f"a table of {array.shape} has to be {size}")
-    if dequantiser.steps.min() < 1:
-        raise ValueError("a quantisation step is zero")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors import numpy as arrays
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from ..errors import WeightsError
 from ..models import build_autoencoder
 from ..models.autoencoder import Autoencoder
 from .config import PretrainedConfig
+from .integer_model import ContextNumbers, context_numbers, context_tensors, unfit
 from .registry import verify
 
 PART = 16 * 1000 * 1000  # bytes of tensors in a part; what hosts of repositories take without complaint
@@ -125,3 +128,37 @@ def load(config: PretrainedConfig, device: torch.device) -> tuple[Autoencoder, E
             f"{config.folder}: config.json and model.safetensors do not fit together ({summary}); reinstall the weights"
         ) from error
     return autoencoder.to(device).eval().requires_grad_(False), entropy
+
+
+AUTOENCODER = "autoencoder."  # prefix of the transforms' tensors
+STEPS = f"{AUTOENCODER}steps"
+
+
+def float_parts(autoencoder: Autoencoder, model: ContextNumbers) -> list[bytes]:
+    """The parts of the weights of a family in floating point. Transforms are in half precision, but for gains."""
+    tensors = {f"{AUTOENCODER}{k}": v if "gain" in k else v.half() for k, v in autoencoder.state_dict().items()}
+    tensors[STEPS] = autoencoder.steps
+    found = context_tensors(model) | {k: v.cpu().contiguous().numpy() for k, v in tensors.items()}
+    parts: list[dict[str, np.ndarray]] = [{}]
+    room = PART
+    for name, tensor in found.items():
+        if parts[-1] and tensor.nbytes > room:
+            parts.append({})
+            room = PART
+        parts[-1][name] = tensor
+        room -= tensor.nbytes
+    return [arrays.save(part) for part in parts]
+
+
+def load_floats(config: PretrainedConfig, device: torch.device | str = "cpu") -> tuple[Autoencoder, ContextNumbers]:
+    """The inverse of float_parts, with the hash unchecked. Every integer layer is checked. Raises WeightsError."""
+    try:
+        tensors = {name: tensor for file in config.files for name, tensor in arrays.load_file(file).items()}
+        own = {k.removeprefix(AUTOENCODER): v for k, v in tensors.items() if k.startswith(AUTOENCODER)}
+        autoencoder = build_autoencoder(config.family, config.transform)
+        autoencoder.steps = torch.from_numpy(own.pop("steps"))
+        autoencoder.load_state_dict({k: torch.from_numpy(v).float() for k, v in own.items()})
+        model = context_numbers(tensors, config.context)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise unfit(config.files[0], error) from error
+    return autoencoder.to(device).eval().requires_grad_(False), model

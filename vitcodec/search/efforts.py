@@ -49,3 +49,9 @@ EFFORTS = {
     8: SearchConfig(proposals=2, gradients=18, fit_scales=True),
     9: SearchConfig(proposals=2, gradients=38, fit_scales=True),
 }
+
+# of transforms in floating point, which have no proposals
+FLOAT_EFFORTS = {
+    effort: SearchConfig(proposals=0, gradients=rounds, fit_scales=rounds > 0)
+    for effort, rounds in enumerate((0, 1, 2, 3, 4, 6, 10, 20, 40), 1)
+}

@@ -1,12 +1,12 @@
 """The true gradient of J over all tokens, through the synthesis and every context that a token is part of. Needs torch.
 
-Decoding is differentiated as it is, in integers with gradients that pass the rounding; the context model as smooth.py
-has it.
+Decoding is differentiated as it is, integers with gradients that pass the rounding; the context model as smooth.py has
+it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,12 +22,13 @@ from ..integer.layers import ZERO_POINT
 from ..integer.torch_ops import Round, TorchOps
 from ..layers import depth_to_space, signed_log
 from ..models.unet import by_stride
-from ..pretrained.integer_model import IntegerModel
+from ..pretrained.integer_model import ContextNumbers, IntegerModel
 from ..reconstruction import GAIN_BITS, LINEAR_BITS, LOG_UNIT, STEP_BITS
 from ..subbands import Subbands
 from ..tiles import Area, crop
+from .measures import Target, Weights
 from .smooth import SlopedArithmetic, smooth_context
-from .state import State, Target, Weights
+from .state import State
 
 BLOCK, MARGIN = 32, 2  # sites along a side of what is differentiated at once, which bounds the memory; around it
 
@@ -66,15 +67,25 @@ class RateCollector:
         return torch.stack(self.parts).sum()
 
 
-class Gradient:
-    """A source of slopes for rounds of updates: those of the true J."""
+# tokens, float32 with a gradient, and their quality -> the coefficients that the decoder makes of them, in steps
+Corrected = Callable[[Subbands, int], Subbands]
 
-    def __init__(self, model: IntegerModel, device: torch.device | str = "cpu"):
+
+class Gradient:
+    """A source of slopes for rounds of updates: those of the true J.
+
+    corrected: the decoder, differentiable; None: that of the model, which is an IntegerModel.
+    """
+
+    def __init__(self, model: ContextNumbers, corrected: Corrected | None = None, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         self.context = smooth_context(model.context, model.context_config).to(self.device)
         self.features, self.base_scales = model.coding.features, model.coding.base_scales
-        self.layers, self.shape, self.dequantiser = model.synthesis, model.shape, model.dequantiser
-        self.ops, self.arithmetic = TorchOps(self.device), SlopedArithmetic(self.device)
+        self.arithmetic = SlopedArithmetic(self.device)
+        if corrected is None:
+            assert isinstance(model, IntegerModel)
+            corrected = IntegerSynthesis(model, self.device)
+        self.corrected = corrected
 
     def __call__(self, target: Target, state: State, weights: Weights) -> Subbands:
         """The slopes of all tokens, float32."""
@@ -105,11 +116,23 @@ class Gradient:
 
     def _distortion(self, q: Subbands, felt: Subbands, quality: int, weights: Weights) -> Tensor:
         """What has the gradient of lambda D: by the chain rule, that over the corrected coefficients is known."""
-        gains = torch.from_numpy(self.dequantiser.gains[quality - 1]).float().to(self.device) / (1 << GAIN_BITS)
-        low, *details = (t * gains[level, : t.shape[-1]] for level, t in enumerate(q))
-        corrected = self.corrected(Subbands(low, tuple(details)), quality)
+        corrected = self.corrected(q, quality)
         parts = ((c * torch.tensor(f, device=self.device)).sum() for c, f in corrected.zip(felt))
         return 2 * weights.error * torch.stack(list(parts)).sum()
+
+
+class IntegerSynthesis:
+    """The decoder of a model of integers, with a gradient."""
+
+    def __init__(self, model: IntegerModel, device: torch.device):
+        self.layers, self.shape, self.dequantiser = model.synthesis, model.shape, model.dequantiser
+        self.ops = TorchOps(device)
+
+    def __call__(self, q: Subbands, quality: int) -> Subbands:
+        """As Corrected."""
+        gains = torch.from_numpy(self.dequantiser.gains[quality - 1]).float().to(q.low) / (1 << GAIN_BITS)
+        low, *details = (t * gains[level, : t.shape[-1]] for level, t in enumerate(q))
+        return self.corrected(Subbands(low, tuple(details)), quality)
 
     def corrected(self, bands: Subbands, quality: int) -> Subbands:
         """Coefficients in steps, (1, h, w, C) -> corrected by the synthesis, with a gradient."""

@@ -1,76 +1,60 @@
-"""A model of format 1, ready to search with: from its parts to the search of an effort."""
+"""A model, ready to search with: from its parts to the search of an effort."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from ..coding.entropy import EntropyModel
-from ..engines import Engine
 from ..errors import UsageError
-from ..pretrained.integer_model import IntegerModel
+from ..transform import Transform
 from .costs import StepCosts
-from .efforts import EFFORTS
-from .proposals import NETWORK, Network, Proposals
+from .efforts import EFFORTS, SearchConfig
+from .measures import Measure, squared_error
+from .proposals import Network, Proposals
 from .rounds import Search, Slopes
 from .state import Evaluator
-from .tuning import OF_INTEGERS
+from .tuning import OF_INTEGERS, SearchTuning
 
 
 @dataclass(frozen=True)
 class SearchModel:
-    """engine: runs the synthesis. floats: runs the proposals where the model has them; without them their known part
-    serves. None: the engine does.
+    """gradient: makes the source of true slopes, which needs torch, when it is first asked for. network: of the
+    proposals; without it their known part serves. measure: makes that of a distortion which needs torch; None: the
+    squared error, which does not.
     """
 
-    numbers: IntegerModel
-    engine: Engine
     entropy: EntropyModel
+    transform: Transform
+    gradient: Callable[[], Slopes]
+    network: Network | None = None
     threads: int = 1
-    device: str = "cpu"  # of the gradient
-    floats: Engine | None = None
+    efforts: Mapping[int, SearchConfig] | None = None  # None: EFFORTS
+    tuning: SearchTuning = OF_INTEGERS
+    measure: Callable[[], Measure] | None = None
 
     def search(self, effort: int, distortion_weight: float = 1.0) -> Search:
         """The search of an effort of EFFORTS. Raises UsageError where it needs torch and there is none."""
-        config = EFFORTS[effort]
-        evaluate = Evaluator(
-            self.entropy,
-            self.engine,
-            self.numbers.dequantiser,
-            OF_INTEGERS,
-            distortion_weight,
-            self.threads,
-            self._costs,
-        )
-        if not config.gradients:
-            return Search(evaluate, config, self._proposals)
+        efforts = self.efforts or EFFORTS
+        config = efforts[effort]
         try:
-            return Search(evaluate, config, self._proposals, self._gradient)
+            measure = self.measure() if self.measure and config.rounds else squared_error
+            gradient = self._gradient if config.gradients else None
         except ImportError as error:
-            most = max(n for n, other in EFFORTS.items() if not other.gradients)
+            most = max(n for n, other in efforts.items() if not (other.rounds if self.measure else other.gradients))
             raise UsageError(
                 f"effort {effort} needs PyTorch ({error}); pip install torch, or give an effort of at most {most}"
             ) from error
+        evaluate = Evaluator(
+            self.entropy, self.transform, self.tuning, distortion_weight, self.threads, self._costs, measure
+        )
+        return Search(evaluate, config, Proposals(self.network, self.threads), gradient)
 
     @cached_property
     def _costs(self) -> StepCosts:
         return StepCosts(self.entropy.tables)
 
     @cached_property
-    def _proposals(self) -> Proposals:
-        network: Network | None = None
-        engine = self.floats or self.engine
-        if NETWORK in getattr(engine, "graphs", ()):
-
-            def network(*maps: np.ndarray) -> list[np.ndarray]:
-                return engine.run(NETWORK, *maps)
-
-        return Proposals(network, self.threads)
-
-    @cached_property
     def _gradient(self) -> Slopes:
-        from .gradient import Gradient  # torch
-
-        return Gradient(self.numbers, self.device)
+        return self.gradient()

@@ -16,7 +16,8 @@ from ..parallel import each
 from ..reconstruction import space_to_depth
 from ..subbands import LEVELS, Subbands
 from .costs import MEAN, signed_log
-from .state import State, Target, Weights
+from .measures import Target, Weights
+from .state import State
 
 NETWORK = "proposals"  # its name among a model's graphs
 SEEN = 7  # numbers that it sees of each value

@@ -1,7 +1,8 @@
 """The search: rounds of updates from rounded tokens on; of every site the best that was seen is kept.
 
-J = lambda D + R is true in every round: the decoder's integers and the coder's tables, forward. What differs is where
-slopes come from: proposals.py, or the gradient (gradient.py).
+J = lambda D + R is true in every round: the decoder and the coder's tables, forward. What differs is where slopes come
+from: proposals.py, or the gradient (gradient.py). Where sites have no distortion of their own, as with MS-SSIM, the
+best of all rounds is kept whole.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import numpy as np
 from ..subbands import Subbands
 from ..tiles import SITE
 from .efforts import SearchConfig
+from .measures import Target, Weights
 from .moves import skip_at_random, update
 from .sites import BestSites
-from .state import Evaluator, State, Target, Weights
+from .state import Evaluator, State
 
 SEED = 0  # of what is skipped: the same picture gives the same file
 
@@ -36,7 +38,8 @@ class Search:
     def __call__(self, target: Target, tokens: Subbands) -> Subbands:
         """Tokens of the target's area, int32 -> better ones."""
         config, tuning = self.config, self.evaluate.tuning
-        if not config.rounds:
+        rows, columns = tokens.grid
+        if not config.rounds or SITE * min(rows, columns) < tuning.smallest_side:
             return tokens
         step, weights = self.evaluate.step(target.quality), self.evaluate.weights(target.quality)
         neighbourhood, rng = tuning.neighbourhood(step), np.random.default_rng(SEED)
@@ -44,20 +47,22 @@ class Search:
         best, lowest, sites = tokens, float("inf"), BestSites(flag_bits)
         for k in range(config.rounds + 1):
             state = self.evaluate(target, tokens)
-            sites.add(state, weights)
+            if state.squares is not None:
+                sites.add(state, weights)
             if state.cost < lowest:
                 best, lowest = tokens, state.cost
             if k == config.rounds:
                 break
             slopes = self._source(k)(target, state, weights)
             crowding = config.crowding_in(k)
-            after = update(state, slopes, weights.curvature, flag_bits, neighbourhood, crowding, threads)
+            curvature = weights.curvature * state.curvature
+            after = update(state, slopes, curvature, flag_bits, neighbourhood, crowding, threads)
             if (kept := config.kept(k)) < 1:
                 after = skip_at_random(after, tokens, kept, rng)
             tokens = after
             del state, slopes  # hundreds of megabytes, and the next state needs as much
-        assert sites.tokens is not None
-        rows, columns = tokens.grid
+        if sites.tokens is None:
+            return best
         if self._needs_no_check(lowest, rows * columns * SITE**2):
             return sites.tokens
         return sites.tokens if self.evaluate(target, sites.tokens).cost < lowest else best

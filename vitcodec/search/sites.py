@@ -18,6 +18,7 @@ from .state import State, Weights
 def site_costs(state: State, weights: Weights, flag_bits: np.ndarray) -> np.ndarray:
     """Bits of J at each site, (h, w) float32. flag_bits: as CodingTables."""
     rows, columns = state.tokens.grid
+    assert state.squares is not None
     total = weights.error * state.squares
 
     def add(places: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Where the search stands: some tokens, the error that the decoder makes of them, and what they cost.
 
-The distortion is the squared error of the pixels before they are rounded and clipped. The cost is J = lambda D + R in
+The distortion is that of the pixels before they are rounded and clipped (measures.py). The cost is J = lambda D + R in
 bits.
 """
 
@@ -13,61 +13,33 @@ from typing import Any
 import numpy as np
 
 from ..coding.entropy import EntropyModel
-from ..engines import Engine
 from ..parallel import each
-from ..reconstruction import GAIN_BITS, STEP_BITS, STEP_FACTOR_BITS, Dequantiser, Reconstruction
 from ..subbands import LEVELS, Subbands
 from ..tiles import Area, crop
-from . import pixel_error
+from ..transform import Transform
 from .costs import CostCoder, StepCosts
+from .measures import Felt, Measure, Target, Weights, squared_error
 from .tuning import ENERGY, LAGRANGIAN, SearchTuning
 
 
 @dataclass(frozen=True)
-class Target:
-    """What is searched for: tokens of an area of a picture, at one quality.
-
-    original, latents: float32 (1, h, w, C) in steps, the wavelet coefficients of the picture and what the analysis made
-    of them. tiles: the parts of the area that are coded by themselves, counted from its corner.
-    """
-
-    original: Subbands
-    latents: Subbands
-    quality: int
-    tiles: Sequence[Area]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What an error and a token's change mean for lambda D.
-
-    error: bits per squared step. The others are (5, 9) float32, of each level and channel. slope: bits that a token's
-    change by one adds per step of State.felt, were the decoder linear. curvature: bits that it adds by itself.
-    """
-
-    error: float
-    slope: np.ndarray
-    curvature: np.ndarray
-
-
-@dataclass(frozen=True)
 class State:
-    """tokens: int32. felt: float32, in steps: the error as each coefficient contributes to it (pixel_error.gradient).
-    squares: (h, w) float32, the squared error of each site, in squared steps. changes, predicted, logits and
-    flags: as CostCoder notes them, of the whole area.
+    """tokens: int32. felt, squares: as Felt. changes, predicted, logits and flags: as CostCoder notes them, of the
+    whole area. curvature: that of the distortion, as a multiple of Weights.curvature.
 
     distortion, rate: bits.
     """
 
     tokens: Subbands
     felt: Subbands
-    squares: np.ndarray
+    squares: np.ndarray | None
     changes: Subbands
     predicted: Subbands
     logits: dict[int, np.ndarray]  # (h, w, 3), on the grid of blocks
     flags: dict[int, np.ndarray]  # (h, w, 2)
     distortion: float
     rate: float
+    curvature: float = 1.0
 
     @property
     def cost(self) -> float:
@@ -76,33 +48,33 @@ class State:
 
 
 class Evaluator:
-    """Makes states: the decoder's networks, forward, and the tables.
+    """Makes states: the decoder, forward, and the tables.
 
-    engine: runs the synthesis. weight: multiplier on distortion, beside that of the tuning. costs: of the entropy
-    model's tables, where they were made before.
+    weight: multiplier on distortion, beside that of the tuning. costs: of the entropy model's tables, where they were
+    made before. measure: of the distortion.
     """
 
     def __init__(
         self,
         entropy: EntropyModel,
-        engine: Engine,
-        dequantiser: Dequantiser,
+        transform: Transform,
         tuning: SearchTuning,
         weight: float = 1.0,
         threads: int = 1,
         costs: StepCosts | None = None,
+        measure: Measure = squared_error,
     ):
-        self.entropy, self.engine, self.dequantiser = entropy, engine, dequantiser
+        self.entropy, self.transform, self.measure = entropy, transform, measure
         self.tuning, self.weight, self.threads = tuning, weight, threads
         self.costs = costs or StepCosts(entropy.tables)
 
     def step(self, quality: int) -> float:
         """In 8-bit levels."""
-        return float(self.dequantiser.steps[quality - 1]) / (1 << STEP_FACTOR_BITS)
+        return self.transform.step(quality)
 
     def gains(self, quality: int) -> np.ndarray:
         """The decoder's factor on each band, (5, 9) float32."""
-        return self.dequantiser.gains[quality - 1].astype(np.float32) / (1 << GAIN_BITS)
+        return self.transform.gains(quality)
 
     def weights(self, quality: int) -> Weights:
         """What counts at a quality."""
@@ -114,8 +86,7 @@ class Evaluator:
         """tokens: int32, of the target's area."""
         # the decoder's picture and the coder's bits know nothing of each other
         works: list[Callable[[], Any]] = [lambda: self._bits(target, tokens), lambda: self._felt(target, tokens)]
-        coders, (felt, squares) = each(lambda work: work(), works, self.threads)
-        distortion = self.weights(target.quality).error * float(squares.sum(dtype=np.float64))
+        coders, felt = each(lambda work: work(), works, self.threads)
         whole = Area(0, 0, *tokens.grid)
         changes, predicted = (
             _joined(whole, target.tiles, parts)
@@ -126,12 +97,21 @@ class Evaluator:
             for parts in ([c.logits for c in coders], [c.flags_of for c in coders])
         )
         rate = sum(coder.rate for coder in coders)
-        return State(tokens, felt, squares, changes, predicted, logits, flags, distortion, rate)
+        return State(
+            tokens,
+            felt.error,
+            felt.squares,
+            changes,
+            predicted,
+            logits,
+            flags,
+            felt.distortion,
+            rate,
+            felt.curvature,
+        )
 
-    def _felt(self, target: Target, tokens: Subbands) -> tuple[Subbands, np.ndarray]:
-        """State.felt and State.squares."""
-        planes = pixel_error.in_pixels(self.errors(target, tokens))
-        return pixel_error.gradient(planes), pixel_error.of_sites(planes)
+    def _felt(self, target: Target, tokens: Subbands) -> Felt:
+        return self.measure(target, self.errors(target, tokens), self.weights(target.quality))
 
     def _bits(self, target: Target, tokens: Subbands) -> list[CostCoder]:
         """What each tile costs."""
@@ -145,16 +125,7 @@ class Evaluator:
 
     def errors(self, target: Target, tokens: Subbands) -> Subbands:
         """What the decoder makes of tokens less the original, in steps: float32 (1, h, w, C)."""
-        whole = Area(0, 0, *tokens.grid)
-        decoder = Reconstruction(
-            self.engine, self.dequantiser, whole, np.array([[target.quality]]), lambda a: crop(tokens, a), self.threads
-        )
-        unit = np.float32(1 / (1 << STEP_BITS))
-        low, *details = (
-            band.astype(np.float32) * unit - original
-            for band, original in zip(decoder.corrected(whole), target.original, strict=True)
-        )
-        return Subbands(low, tuple(details))
+        return self.transform.corrected(tokens, target.quality).combine(np.subtract, target.original)
 
 
 def _joined(whole: Area, tiles: Sequence[Area], parts: Sequence[Subbands]) -> Subbands:

@@ -37,6 +37,7 @@ class SearchTuning:
     # 8-bit levels: the steps at which the corners of the 3x3 sites count not at all and in full, in between in part;
     # None: always in full
     corner_steps: tuple[float, float] | None
+    smallest_side: int = 1  # pixels: areas that are narrower keep their tokens
 
     MIDDLE: ClassVar[float] = 26.0
 
@@ -59,3 +60,11 @@ class SearchTuning:
 SQUARED_ERROR = SearchTuning(weight=0.75, power=-0.2, check_threshold=0.25, wide_step=80.0, corner_steps=(26.0, 42.0))
 # of format 1, whose search finds more zeros: with the weight above it slides further along the curve than is best
 OF_INTEGERS = replace(SQUARED_ERROR, weight=0.95)
+MS_SSIM = SearchTuning(
+    weight=1.15,
+    power=0.0,
+    check_threshold=math.inf,
+    wide_step=math.inf,
+    corner_steps=None,
+    smallest_side=160,  # five scales
+)

@@ -58,11 +58,8 @@ def dequantiser(autoencoder: Autoencoder) -> Dequantiser:
 def encoder_numbers(autoencoder: Autoencoder) -> EncoderNumbers:
     """What the encoder needs of each quality."""
     steps = torch.tensor([step_of(q) for q in QUALITIES])
-    ones = Subbands(torch.ones(100, 1, 1, 3), tuple(torch.ones(100, 1, 1, 9) for _ in range(LEVELS)))
-    positions = torch.tensor([step_position(s) for s in steps.tolist()])
-    low, *details = autoencoder._scale(ones, autoencoder.gain, positions)
-    gains = torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)
-    return EncoderNumbers(gains.numpy(), steps.numpy(), positions.numpy().astype(np.float32))
+    positions = np.array([step_position(s) for s in steps.tolist()], np.float32)
+    return EncoderNumbers(autoencoder.encoder_gains(steps).numpy(), steps.numpy(), positions)
 
 
 class _Analysis(nn.Module):

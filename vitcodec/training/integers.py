@@ -52,6 +52,28 @@ def is_integer_ready(model: TrainingModel) -> bool:
     return isinstance(model.autoencoder.synthesis, ConvSynthesis)
 
 
+def model_config(
+    model: TrainingModel, folder: Path, name: str, dead_zone: float, training: Mapping[str, Any], tune: str
+) -> PretrainedConfig:
+    """config.json of a model, but for hashes."""
+    autoencoder, context = model.autoencoder, model.context.config
+    return PretrainedConfig(
+        name=name,
+        family=autoencoder.family,
+        folder=folder,
+        sha256="",
+        transform=autoencoder.settings,
+        context=context,
+        dead_zone=dead_zone,
+        format=1,
+        tune=tune,
+        parameters=parameter_count(model),
+        kmac_per_pixel=kmac_per_pixel(autoencoder.family, autoencoder.settings, context),
+        licence="Apache-2.0",
+        training=training,
+    )
+
+
 @torch.no_grad()
 def write_integer_model(
     model: TrainingModel,
@@ -76,30 +98,17 @@ def write_integer_model(
     gauge = gauge or measure(net, ((_scaled(autoencoder, q, s), step_position(s)) for q, s in calibration), QUANTILE)
     synthesis = RoundedSynthesis(net, gauge)
     layers, features = round_context.round_context(context, round_context.measure(context, iter(calibration)))
-    config = PretrainedConfig(
-        name=name,
-        family=autoencoder.family,
-        folder=folder,
-        sha256="",
-        transform=autoencoder.settings,
-        context=context.config,
-        dead_zone=dead_zone,
-        tune=tune,
-        parameters=parameter_count(model),
-        kmac_per_pixel=kmac_per_pixel(autoencoder.family, autoencoder.settings, context.config),
-        licence="Apache-2.0",
-        training=training,
-    )
+    config = model_config(model, folder, name, dead_zone, training, tune)
     analysis = in_8_bits(analysis_graph(cast(torch.nn.Module, autoencoder.analysis)))
 
     def write(tables: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
         numbers = CodingNumbers(features, base_scales(context), log_thresholds(), *tables)
         whole = IntegerModel(
-            synthesis.export(),
-            synthesis.shape,
             layers,
             context.config,
             numbers,
+            synthesis.export(),
+            synthesis.shape,
             dequantiser(autoencoder),
             encoder_numbers(autoencoder),
         )
@@ -120,29 +129,50 @@ def _write_float(model: TrainingModel, gauge: Gauge, folder: Path) -> None:
     rest = {k: v if "gain" in k else v.half() for k, v in model.autoencoder.state_dict().items()}
     synthesis = {k: rest.pop(k) for k in list(rest) if k.startswith(SYNTHESIS)}
     synthesis |= {f"{GAUGE}{k}": v.float() for k, v in gauge.largest.items()}
-    context = {stored_name(k): v.half() for k, v in model.context.state_dict().items()}
-    for name, tensors in zip(FLOAT_FILES, (rest, synthesis, context), strict=True):
+    for name, tensors in zip(FLOAT_FILES, (rest, synthesis), strict=False):
         data = save({k: v.contiguous() for k, v in tensors.items()})
         files.write_atomic(folder / name, data, overwrite=True)
+    write_float_context(model.context, folder)
+
+
+def write_float_context(context: ContextModel, folder: Path) -> None:
+    """The float context model, in half precision."""
+    data = save({stored_name(k): v.half().contiguous() for k, v in context.state_dict().items()})
+    files.write_atomic(folder / FLOAT_CONTEXT, data, overwrite=True)
+
+
+def load_float_context(config: PretrainedConfig) -> ContextModel:
+    """What write_float_context wrote. Raises OSError, KeyError, RuntimeError."""
+    model = ContextModel(config.context)
+    model.load_state_dict({own_name(k): v.float() for k, v in load_file(config.folder / FLOAT_CONTEXT).items()})
+    return model
+
+
+def parts_lacking(config: PretrainedConfig, names: Sequence[str]) -> WeightsError:
+    """That files which training starts from are not there."""
+    return WeightsError(
+        f"{config.folder}: lacks {' or '.join(names)}, which training starts from; "
+        "the source repository has it, the wheel has not"
+    )
+
+
+def parts_unfit(config: PretrainedConfig) -> WeightsError:
+    """That such files are of another version."""
+    return WeightsError(
+        f"{config.folder}: was made by another version of the program; start from the wavelet, or from newer weights"
+    )
 
 
 def load_float(config: PretrainedConfig) -> tuple[TrainingModel, Gauge]:
     """What a folder of format 1 was made of. Raises WeightsError where parts are absent or do not fit together."""
     try:
-        transform, synthesis, context = (load_file(config.folder / name) for name in FLOAT_FILES)
+        transform, synthesis = (load_file(config.folder / name) for name in (FLOAT_TRANSFORM, FLOAT_SYNTHESIS))
         gauge = {k.removeprefix(GAUGE): synthesis.pop(k) for k in list(synthesis) if k.startswith(GAUGE)}
         autoencoder = build_autoencoder(config.family, config.transform)
         autoencoder.load_state_dict({k: v.float() for k, v in (transform | synthesis).items()})
-        model = ContextModel(config.context)
-        model.load_state_dict({own_name(k): v.float() for k, v in context.items()})
+        context = load_float_context(config)
     except FileNotFoundError as error:
-        raise WeightsError(
-            f"{config.folder}: lacks {' or '.join(FLOAT_FILES)}, which training starts from; "
-            "they are in the source repository, not in the wheel"
-        ) from error
+        raise parts_lacking(config, FLOAT_FILES) from error
     except (KeyError, RuntimeError) as error:
-        raise WeightsError(
-            f"{config.folder}: was made by another version of the program; start from the wavelet, or from newer "
-            "weights"
-        ) from error
-    return TrainingModel(autoencoder, model), Gauge(QUANTILE, gauge)
+        raise parts_unfit(config) from error
+    return TrainingModel(autoencoder, context), Gauge(QUANTILE, gauge)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,26 +9,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .. import files
 from ..codec import Codec
-from ..context.config import CURRENT, ContextConfig, new_context
-from ..context.integer import log_thresholds
+from ..context.config import CURRENT
 from ..context.model import ContextModel
 from ..distortion import TUNINGS
 from ..errors import UsageError, WeightsError
 from ..images import Picture
-from ..models import build_autoencoder, untrained
-from ..models.autoencoder import Autoencoder, parameter_count
+from ..models import untrained
+from ..models.autoencoder import Autoencoder
 from ..models.backbone import load_pretrained
-from ..models.summary import kmac_per_pixel
 from ..options import QUALITIES, EncodeOptions
 from ..pipeline.loading import Coder
 from ..pretrained import registry
-from ..pretrained.config import CONFIG, FLOAT_CONTEXT, PretrainedConfig, part_names
-from ..pretrained.loading import entropy_tensors, own_name, read_parts, split_parts, stored_name
+from ..pretrained.config import CONFIG, PretrainedConfig
 from ..pretrained.presets import PRESETS
 from ..quality import round_tokens, step_of
 from ..subbands import Subbands
@@ -37,13 +32,13 @@ from . import validation
 from .checkpoint import CHECKPOINT, averaged_model
 from .config import TrainingConfig
 from .data import Crops
-from .export import build_entropy_model
+from .floats import load_float_family, write_float_family
 from .integers import is_integer_ready, load_float, write_integer_model
 from .model import TrainingModel, initialise_base
 from .validation import REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
 
-CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160  # of the export
-COUNTED_BATCHES, COUNTED_EFFORT = 50, 2  # of format 1, whose search is a part of the encoder alone
+CALIBRATION_BATCHES = 24  # of the export
+COUNTED_BATCHES, COUNTED_EFFORT = 50, 2
 BATCH, CROP = 4, 256  # crops in each of them, and their side in pixels
 MEASURED = 12  # images that `measure` codes
 CURVE_KEYS = {"psnr": "psnr", "ms-ssim": "ms_ssim_db"}  # tuning -> what config.json calls its decibels
@@ -52,7 +47,7 @@ CURVE_KEYS = {"psnr": "psnr", "ms-ssim": "ms_ssim_db"}  # tuning -> what config.
 def new_model(name: str) -> TrainingModel:
     """An untrained model by a family's or a preset's name: a wavelet codec. Raises WeightsError for an unknown name."""
     autoencoder = untrained(name)
-    return TrainingModel(autoencoder, ContextModel(new_context(autoencoder.settings)))
+    return TrainingModel(autoencoder, ContextModel(CURRENT))
 
 
 def initial_model(init: str, name: str | None, images: Sequence[np.ndarray], seed: int) -> TrainingModel:
@@ -81,19 +76,11 @@ def load_training_model(config: PretrainedConfig, name: str | None = None) -> Tr
     the context model; its transforms start from the wavelet.
     """
     registry.verify(config)
-    if config.format:
-        model = load_float(config)[0]
-        trained, context = model.autoencoder, model.context
-    else:
-        trained, context = _load_float_0(config)
+    model = load_float(config)[0] if config.integers else load_float_family(config)
+    trained, context = model.autoencoder, model.context
     fresh = trained if name is None else untrained(name)
     if (fresh.family, fresh.settings) == (trained.family, trained.settings):
-        return TrainingModel(trained, context)
-    if bool(fresh.settings.get("integers")) != context.config.flags:
-        raise WeightsError(
-            f"'{config.name}' makes files of format {config.format} and '{name}' does not, which takes another kind of "
-            "context model; start from another model (vitcodec models list), or from the wavelet"
-        )
+        return model
     kept, shapes = trained.state_dict(), {k: v.shape for k, v in fresh.state_dict().items()}
     if fresh.family != trained.family or any(shapes.get(k) != v.shape for k, v in kept.items()):
         kept = {k: kept[k] for k in ("gain", "inverse_gain")}
@@ -177,48 +164,9 @@ def write_model(
     model.eval()
     autoencoder = model.autoencoder
     crops, rng = Crops(images, seed), np.random.default_rng(seed)
-    if is_integer_ready(model):
-        calibrated = list(_rounded(autoencoder, _calibration_samples(crops, rng), dead_zone))
-        write_integer_model(
-            model, folder, name, calibrated, lambda coder: _encoded(coder, crops, rng), dead_zone, training, tune
-        )
-        return
-    # to half precision first, so that the tables are fitted to the weights that are written
-    halves = {k: (v if "gain" in k else v.half()) for k, v in autoencoder.state_dict().items()}
-    autoencoder.load_state_dict({k: v.float() for k, v in halves.items()})
-    calibration, counting = _calibration_samples(crops, rng), _counting_samples(crops, rng, COUNTING_BATCHES)
-    entropy, narrow, wide = build_entropy_model(
-        autoencoder, model.context, calibration, counting, dead_zone, TUNINGS[tune]
-    )
-    tensors = {f"autoencoder.{k}": v.contiguous() for k, v in halves.items()}
-    tensors["autoencoder.steps"] = autoencoder.steps
-    tensors |= entropy_tensors(entropy, torch.from_numpy(narrow), torch.from_numpy(wide), log_thresholds())
-    parts = split_parts(tensors)
-    config = PretrainedConfig(
-        name=name,
-        family=autoencoder.family,
-        folder=folder,
-        sha256=hashlib.sha256(b"".join(parts)).hexdigest(),
-        transform=autoencoder.settings,
-        context=model.context.config,
-        dead_zone=dead_zone,
-        parts=len(parts),
-        tune=tune,
-        parameters=parameter_count(model),
-        kmac_per_pixel=kmac_per_pixel(autoencoder.family, autoencoder.settings, model.context.config),
-        licence="Apache-2.0",
-        training=training,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    names = part_names(len(parts))
-    for part, data in zip(names, parts, strict=True):
-        files.write_atomic(folder / part, data, overwrite=True)
-    for stale in folder.glob("model-*.safetensors"):  # of a larger model that was here before
-        if stale.name not in names:
-            stale.unlink()
-    context = {stored_name(k): v.half() for k, v in model.context.state_dict().items()}
-    files.write_atomic(folder / FLOAT_CONTEXT, save(context), overwrite=True)
-    files.write_atomic(folder / CONFIG, config.to_json().encode(), overwrite=True)
+    calibrated = list(_rounded(autoencoder, _calibration_samples(crops, rng), dead_zone))
+    write = write_integer_model if is_integer_ready(model) else write_float_family
+    write(model, folder, name, calibrated, lambda coder: _encoded(coder, crops, rng), dead_zone, training, tune)
 
 
 def measure(folder: Path, images: Sequence[np.ndarray]) -> float:
@@ -240,47 +188,6 @@ def measure(folder: Path, images: Sequence[np.ndarray]) -> float:
     config = replace(config, metrics={**config.metrics, "validation": measured})
     files.write_atomic(folder / CONFIG, config.to_json().encode(), overwrite=True)
     return change
-
-
-def _load_float_0(config: PretrainedConfig) -> tuple[Autoencoder, ContextModel]:
-    """The float model of a folder of format 0. Raises WeightsError."""
-    file = config.folder / FLOAT_CONTEXT
-    if not file.is_file():
-        raise WeightsError(
-            f"{config.folder}: has no {file.name}, which training starts from; "
-            "it is in the source repository, not in the wheel"
-        )
-    try:
-        return _load_autoencoder(config), _load_context(file, config.context)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise WeightsError(
-            f"{config.folder}: was made by another version of the program; "
-            "start from the wavelet, or from newer weights"
-        ) from error
-
-
-def _load_context(file: Path, config: ContextConfig) -> ContextModel:
-    """The float context model of weights; parts that older weights lack are added, and change nothing at first."""
-    context = ContextModel(
-        replace(
-            config,
-            conditional=config.conditional or CURRENT.conditional,
-            extra_blocks=config.extra_blocks if any(config.extra_blocks) else CURRENT.extra_blocks,
-        )
-    )
-    weights = {own_name(k): v.float() for k, v in load_file(file).items()}
-    context.load_state_dict(weights, strict=context.config == config)
-    return context
-
-
-def _load_autoencoder(config: PretrainedConfig) -> Autoencoder:
-    """The transforms of a model folder in float32, with this version's quantisation steps."""
-    prefix = "autoencoder."
-    weights = {k.removeprefix(prefix): v.float() for k, v in read_parts(config).items() if k.startswith(prefix)}
-    del weights["steps"]
-    autoencoder = build_autoencoder(config.family, config.transform)
-    autoencoder.load_state_dict(weights)
-    return autoencoder
 
 
 def _calibration_samples(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,0 +1,177 @@
+"""Families in floating point: exact tokens, pixels by torch, the search by the true gradient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_rgb
+from small_model import write_small_family
+
+from vitcodec import wavelet
+from vitcodec.bitstream import container, salvage
+from vitcodec.codec import Codec
+from vitcodec.distortion import TUNINGS, MultiScaleSSIM, PixelMeasure, SquaredError
+from vitcodec.errors import UsageError, WeightsError
+from vitcodec.images import Picture
+from vitcodec.metrics import psnr
+from vitcodec.options import EncodeOptions
+from vitcodec.pretrained import loading
+from vitcodec.pretrained.config import PretrainedConfig
+from vitcodec.search.efforts import FLOAT_EFFORTS
+from vitcodec.search.measures import Target, squared_error
+from vitcodec.search.tuning import OF_INTEGERS
+from vitcodec.subbands import Subbands
+from vitcodec.tiles import Area, Region
+
+CNN = {"widths": (16, 16, 16), "blocks": (1, 1, 1)}
+BEIT = {"width": 32, "blocks": 1, "decoder_width": 32, "memory_blocks": 1, "decoder_blocks": 1, "window": 4}
+TOKENS = {"coding": "tokens"}
+
+
+def load(folder: Path, *arguments) -> Codec:
+    write_small_family(folder, *arguments)
+    return Codec.load(f"local-dir:{folder}", "cpu")
+
+
+@pytest.fixture(scope="module")
+def cnn(tmp_path_factory) -> Codec:
+    codec = load(tmp_path_factory.mktemp("cnn"), "cnn", CNN)
+    codec.autoencoder.tile = 128
+    return codec
+
+
+@pytest.fixture(scope="module")
+def beit(tmp_path_factory) -> Codec:
+    return load(tmp_path_factory.mktemp("beit"), "beit", BEIT)
+
+
+@pytest.fixture(scope="module")
+def rgb() -> np.ndarray:
+    return make_rgb(200, 150, seed=2)
+
+
+@pytest.fixture(scope="module")
+def target(rgb) -> Target:
+    bands = wavelet.forward(torch.from_numpy(rgb[:64, :96]).float()[None])
+    bands = bands.map(lambda t: (t / 20).numpy())
+    return Target(bands, bands, 47, [Area(0, 0, 4, 6)])
+
+
+def equal(a: Subbands, b: Subbands) -> bool:
+    return all(np.array_equal(x, y) for x, y in a.zip(b))
+
+
+@pytest.mark.parametrize("effort", [1, 2])
+def test_a_file_is_read_back_as_it_was_written(cnn, rgb, effort):
+    picture = Picture(rgb, alpha=rgb[..., 0].copy())
+    data = cnn.encode(picture, quality=60, effort=effort, **TOKENS)
+    assert container.read_header(data).version == 1 and cnn.engine == "torch"
+    tokens = cnn.tokens(data)
+    assert equal(tokens, cnn.encoded_tokens(picture, quality=60, effort=effort))
+    decoded = cnn.decode(data)
+    with torch.no_grad():
+        floats = tokens.map(lambda t: torch.from_numpy(t).float())
+        wanted = cnn.autoencoder.decode(floats, cnn.autoencoder.steps[59:60])[0].round().clamp(0, 255).numpy()
+    assert np.abs(decoded.rgb - wanted[:150, :200]).max() <= 1 and np.array_equal(decoded.alpha, picture.alpha)
+
+
+@pytest.mark.parametrize("reduce", [0, 2])
+def test_a_region_is_a_part_of_the_whole(cnn, rgb, reduce):
+    data = cnn.encode(Picture(np.tile(rgb, (2, 2, 1))), quality=60, effort=1, tile=128, **TOKENS)
+    whole, region = cnn.decode(data, reduce=reduce).rgb, Region(140, 90, 60, 80)
+    part, shown = cnn.decode(data, reduce=reduce, region=region).rgb, region.reduced(reduce)
+    expected = whole[shown.y : shown.y + shown.height, shown.x : shown.x + shown.width]
+    assert part.shape == expected.shape and np.abs(part.astype(int) - expected).max() <= 1
+
+
+def test_a_gray_picture_stays_gray(cnn, rgb):
+    gray = Picture(rgb[..., :1].repeat(3, -1), gray=True)
+    decoded = cnn.decode(cnn.encode(gray, quality=60, effort=1, **TOKENS))
+    assert decoded.gray and (decoded.rgb[..., 0] == decoded.rgb[..., 2]).all()
+
+
+def test_the_search_lowers_the_cost(cnn, target):
+    search = cnn._encoder.searches.search(2)
+    before = target.latents.map(lambda t: np.rint(t).astype(np.int32))
+    assert search.evaluate(target, search(target, before)).cost < search.evaluate(target, before).cost
+    assert [config.gradients for config in FLOAT_EFFORTS.values()] == [0, 1, 2, 3, 4, 6, 10, 20, 40]
+
+
+def test_tiles_may_have_qualities_of_their_own(cnn, rgb):
+    picture = Picture(np.tile(rgb[:128, :128], (1, 2, 1)))
+    options = EncodeOptions(50, tile=128, effort=1, **TOKENS)
+    mixed = container.pack(cnn._encoder._encode_tokens(picture, options, np.array([20, 90])))
+    decoded = cnn.decode(mixed).rgb
+    errors = [psnr(picture.rgb[:, part], decoded[:, part]) for part in (slice(0, 120), slice(136, 256))]
+    assert errors[1] > errors[0] + 5
+    for quality, part in ((20, slice(0, 112)), (90, slice(144, 256))):
+        alone = cnn.decode(cnn.encode(picture, quality=quality, tile=128, effort=1, **TOKENS)).rgb
+        assert psnr(alone[:, part], decoded[:, part]) > 38
+    reduced = cnn.decode(mixed, reduce=2).rgb
+    assert reduced.shape == (32, 64, 3) and psnr(reduced, picture.rgb[2::4, 2::4]) > 18
+
+
+def test_erased_tokens_are_filled_in(beit, cnn, rgb):
+    picture = Picture(rgb)
+    for effort in (1, 2):
+        whole, half = (beit.encode(picture, quality=60, effort=effort, keep_tokens=k, **TOKENS) for k in (1, 0.5))
+        assert len(half) < 0.95 * len(whole) and psnr(rgb, beit.decode(half).rgb) > 18
+    assert psnr(beit.decode(whole, reduce=2).rgb, beit.decode(half, reduce=2).rgb) > 18
+    part = beit.decode(half, region=Region(100, 60, 90, 80)).rgb
+    assert np.abs(part.astype(int) - beit.decode(half).rgb[60:140, 100:190]).max() <= 1
+    # one that knows nothing of erased tokens gets them interpolated, but writes none
+    with pytest.raises(UsageError, match="-m beit"):
+        cnn.encode(picture, effort=1, keep_tokens=0.5)
+
+
+def test_a_tile_that_was_not_received_is_filled_in(cnn):
+    rgb = np.full((150, 200, 3), (200, 120, 60), np.uint8)
+    broken = bytearray(cnn.encode(Picture(rgb), quality=60, effort=1, tile=128, **TOKENS))
+    chunk = next(chunk for chunk in container.describe(bytes(broken)).chunks if chunk.type == "TOKL")
+    broken[chunk.offset + 6] ^= 1
+    found = salvage.unpack(bytes(broken)).contents
+    assert found.erased == {(0, 0)} and psnr(rgb, cnn.decode(found).rgb) > 25
+
+
+def test_a_measure_of_pixels_is_the_squared_error_where_that_is_its_distortion(cnn, target):
+    evaluate = cnn._encoder.searches.search(2).evaluate
+    weights, rng = evaluate.weights(target.quality), np.random.default_rng(0)
+    errors = target.original.map(lambda t: rng.normal(0, 0.3, t.shape).astype(np.float32))
+    one, other = (measure(target, errors, weights) for measure in (PixelMeasure(SquaredError()), squared_error))
+    assert one.distortion == pytest.approx(other.distortion, rel=1e-3) and one.curvature == 1
+    assert all(np.allclose(a, b, atol=1e-3) for a, b in one.error.zip(other.error))
+
+
+def test_a_model_for_ms_ssim_is_searched_for_ms_ssim(tmp_path, rgb):
+    codec = load(tmp_path, "cnn", CNN, "ms-ssim")
+    search, plain = codec._encoder.searches.search(2), codec._encoder.searches.search(1)
+    assert search.evaluate.tuning is TUNINGS["ms-ssim"].search is not OF_INTEGERS
+    assert isinstance(search.evaluate.measure.distortion, MultiScaleSSIM)
+    image = make_rgb(192, 192, seed=4)
+    area = Area(0, 0, 12, 12)
+    latents, original = codec._encoder.analysis.with_coefficients(image, area, area, 30)
+    target, before = Target(original, latents, 30, [area]), latents.map(lambda t: np.rint(t).astype(np.int32))
+    assert search.evaluate(target, search(target, before)).cost < search.evaluate(target, before).cost
+    assert plain(target, before) is before
+    # what is too small for five scales keeps its tokens
+    small = Picture(rgb[:64, :64])
+    assert equal(*(codec.encoded_tokens(small, effort=effort) for effort in (1, 2)))
+
+
+def test_large_weights_come_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "PART", 100_000)
+    codec = load(tmp_path, "cnn", CNN)
+    assert codec.config.parts == len(list(tmp_path.glob("model*.safetensors"))) > 2
+    assert codec.config.format == 1 and not codec.config.integers and codec.config.hashes[0][0] == codec.config.files
+
+
+def test_weights_that_do_not_fit_are_refused_in_a_line(tmp_path):
+    write_small_family(tmp_path, "cnn", CNN)
+    config = PretrainedConfig.read(tmp_path)
+    object.__setattr__(config, "transform", {"widths": (8, 8, 8)})
+    with pytest.raises(WeightsError, match="do not fit together") as found:
+        loading.load_floats(config)
+    assert "\n" not in str(found.value)
