@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import fixed_point
+from .adaptive_filter import REACH, AdaptiveFilter
 from .blockwise import BlockMaps, Maps, crop_map
 from .engines import Engine
 from .parallel import each
 from .subbands import LEVELS, Subbands
-from .tiles import Area, crop
+from .tiles import SITE, Area, crop
 
 # Coefficients are held in 1024ths of a step: at the coarsest quality a fifth of an 8-bit level. With 64ths, rounding
 # left grain in flat areas
@@ -112,6 +113,15 @@ def depth_to_space(x: np.ndarray) -> np.ndarray:
     return x.reshape(1, H, W, 2, 2, C // 4).transpose(0, 1, 3, 2, 4, 5).reshape(1, 2 * H, 2 * W, C // 4)
 
 
+def _with_border(picture: np.ndarray, inner: Area) -> np.ndarray:
+    """Planes of some sites -> those of `inner` and REACH pixels around; beyond the end, the last ones are repeated."""
+    spans = [(SITE * a - REACH, SITE * (a + n) + REACH) for a, n in ((inner.y, inner.h), (inner.x, inner.w))]
+    sizes = picture.shape[1:]
+    part = picture[:, *(slice(max(a, 0), b) for a, b in spans)]
+    missing = [(max(-a, 0), max(b - size, 0)) for (a, b), size in zip(spans, sizes, strict=True)]
+    return np.pad(part, [(0, 0), *missing], mode="edge")
+
+
 def seen(area: Area, whole: Area, reach: int) -> Area:
     """The sites whose tokens the pixels of an area depend on. reach: as Reconstruction."""
     return features_needed(area, whole, reach).grown(MARGIN + 2, whole)
@@ -130,7 +140,7 @@ class Reconstruction:
     tokens: an area of sites -> its tokens, Subbands of int32 (1, h, w, C). qualities: (h, w), of every site of the
     picture, or (1, 1), one for all. whole: all sites of the picture. shown: all whose pixels will be asked for; None:
     the whole picture. reach: sites around each that `middle` sees at most (integer.synthesis.middle_reach). reduce: how
-    often the picture is halved.
+    often the picture is halved. filter: the picture's.
     """
 
     engine: Engine
@@ -142,6 +152,7 @@ class Reconstruction:
     shown: Area | None = None
     reach: int = MIDDLE
     reduce: int = 0
+    filter: AdaptiveFilter | None = None
 
     def __post_init__(self) -> None:
         shown = self.shown or self.whole
@@ -196,7 +207,10 @@ class Reconstruction:
         ]
         picture = fixed_point.inverse(planes[0], planes[:0:-1])
         inner = area.within(around)
-        part = picture[:, 16 * inner.y : 16 * (inner.y + inner.h), 16 * inner.x : 16 * (inner.x + inner.w)]
+        if self.filter is None:
+            part = picture[:, 16 * inner.y : 16 * (inner.y + inner.h), 16 * inner.x : 16 * (inner.x + inner.w)]
+        else:
+            part = self.filter(_with_border(picture, inner))
         return fixed_point.to_rgb(part, gray=gray)
 
     def _reduced(self, area: Area, reduce: int, gray: bool) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from .adaptive_filter import AdaptiveFilter
 from .subbands import Subbands
 from .tiles import Area
 
@@ -55,6 +56,10 @@ class Transform(Protocol):
         """The factor on each band, (5, 9) float32."""
         ...
 
+    def filter(self, quality: int) -> AdaptiveFilter | None:
+        """That of a quality, which a file may change; None where pixels are not filtered."""
+        ...
+
     def corrected(self, tokens: Subbands, quality: int) -> Subbands:
         """Tokens of an area, int32 -> the coefficients that the decoder makes of them, in steps: float32."""
         ...
@@ -71,10 +76,12 @@ class Transform(Protocol):
         qualities: np.ndarray,
         erased: np.ndarray | None,
         reduce: int,
+        filter: AdaptiveFilter | None,
     ) -> Parts:
         """A picture whose tokens can be asked for.
 
         shown: all sites whose pixels will be asked for. qualities: (h, w), of every site of the picture, or (1, 1), one
         for all. erased: (h, w) bool, the picture's tokens to fill in; None: none. reduce: how often it is halved.
+        filter: of the whole picture.
         """
         ...

@@ -25,11 +25,11 @@ PIXELS = LEVELS + 1  # stands for a level: the pixels of a lossless file
 PAYLOADS = TOKENS | {PIXELS: "PIXL"}
 # Key -> chunk type of what belongs to the picture, which comes before it, and of what comes after it, so that half a
 # file is half a picture however much else it holds
-FRONT = {"QUAL": "TILQ", "NAME": "iNAM", "CICP": "cICP", "ALPH": "ALPH", "MASK": "MASK"}
+FRONT = {"QUAL": "TILQ", "FILTER": "FILT", "NAME": "iNAM", "CICP": "cICP", "ALPH": "ALPH", "MASK": "MASK"}
 BACK = {"ICCP": "iCCP", "DPI ": "dPIX", "EXIF": "eXIF", "XMP ": "xMPD"}
 METADATA = FRONT | BACK
-TOKENS_ONLY, SINCE_1 = {"MASK", "QUAL"}, {"QUAL"}  # what a lossless file cannot have, and one of version 0
-STORED = {"NAME", "CICP", "DPI ", "ALPH"}  # the others are deflated
+TOKENS_ONLY, SINCE_1 = {"MASK", "QUAL", "FILTER"}, {"QUAL", "FILTER"}  # what a lossless file cannot have, and one of version 0
+STORED = {"NAME", "CICP", "DPI ", "ALPH", "FILTER"}  # the others are deflated
 HEAD, INDEX, DONE = "HEAD", "INDX", "DONE"
 
 MAX_METADATA = 64 << 20  # bytes of all metadata

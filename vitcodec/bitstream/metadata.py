@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from .. import adaptive_filter
+from ..adaptive_filter import AdaptiveFilter
 from ..errors import FormatError
 from ..imageio.colour import is_srgb
 from ..imageio.metadata import per_inch
@@ -22,7 +24,7 @@ from .header import Header
 
 # keys of Contents.metadata
 ICC, EXIF, XMP, ALPHA, ERASED = "ICCP", "EXIF", "XMP ", "ALPH", "MASK"
-NAME, CICP, DPI, QUALITY_OF_TILES = "NAME", "CICP", "DPI ", "QUAL"
+NAME, CICP, DPI, QUALITY_OF_TILES, FILTER = "NAME", "CICP", "DPI ", "QUAL", "FILTER"
 _WEBP_SIDE = 16383  # pixels
 
 
@@ -108,6 +110,16 @@ def unpack_erasures(contents: Contents) -> Erasures:
             y, x, h, w = contents.header.grid.area(tile)
             to_fill[y : y + h, x : x + w] = True
     return Erasures(by_encoder, to_fill)
+
+
+def unpack_filter(contents: Contents, base: AdaptiveFilter | None) -> AdaptiveFilter | None:
+    """The filter of a file's picture. base: that of its quality. Raises FormatError where it is damaged."""
+    packed = contents.metadata.get(FILTER)
+    if packed is None:
+        return base
+    if base is None:
+        raise FormatError("the file changes a filter that its model does not have; get a complete and undamaged copy")
+    return adaptive_filter.unpack(packed, base)
 
 
 def tile_qualities(contents: Contents) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..bitstream.container import Contents
 from ..bitstream.header import Header
-from ..bitstream.metadata import site_qualities, tile_qualities, unpack_erasures, unpack_picture
+from ..bitstream.metadata import site_qualities, tile_qualities, unpack_erasures, unpack_filter, unpack_picture
 from ..coding.entropy import EntropyModel
 from ..images import Picture
 from ..options import DecodeOptions
@@ -128,7 +128,8 @@ class Decoder:
         plan = self.plan(header, options)
         tokens = TileTokens(contents, self.entropy, plan.finest, self.threads)
         qualities, erased = site_qualities(contents), tokens.erasures.to_fill
-        picture = self.transform.picture(tokens, plan.grid.whole, plan.shown, qualities, erased, plan.reduce)
+        filter = None if plan.reduce else unpack_filter(contents, self.transform.filter(header.quality))
+        picture = self.transform.picture(tokens, plan.grid.whole, plan.shown, qualities, erased, plan.reduce, filter)
         shown = plan.region.reduced(plan.reduce)
         rgb = np.empty((shown.height, shown.width, 3), np.uint8)
         size, strips = SITE >> plan.reduce, picture.strips()

@@ -13,11 +13,11 @@ from threading import Lock
 
 import numpy as np
 
-from .. import lossless
+from .. import adaptive_filter, lossless
 from ..analysis import Analysis, round_tokens
 from ..bitstream.container import Contents
 from ..bitstream.header import Header, check_limits
-from ..bitstream.metadata import QUALITY_OF_TILES, pack_metadata
+from ..bitstream.metadata import FILTER, QUALITY_OF_TILES, pack_metadata
 from ..coding.entropy import EntropyModel
 from ..errors import UsageError
 from ..imageio.transparency import fill_hidden
@@ -27,6 +27,7 @@ from ..options import EncodeOptions
 from ..parallel import each, in_order
 from ..pretrained.config import PretrainedConfig
 from ..progress import report
+from ..search.filter_fit import FilterFit
 from ..search.measures import Target
 from ..search.model import SearchModel
 from ..subbands import Subbands
@@ -95,7 +96,8 @@ class Encoder:
         header = self.header(picture, options)
         payloads: dict[tuple[int, int], bytes] = {}
         erased = np.zeros((header.grid.whole.h, header.grid.whole.w), bool)
-        for tile in self.tiles(picture.rgb, header, options, qualities):
+        fit = self._filter_fit(header, options)
+        for tile in self.tiles(picture.rgb, header, options, qualities, fit):
             payloads |= {(level, tile.index): data for level, data in tile.payloads.items()}
             if tile.erased is not None:
                 y, x, h, w = header.grid.area(tile.index)
@@ -103,6 +105,8 @@ class Encoder:
         metadata = pack_metadata(picture, erased)
         if qualities is not None:
             metadata[QUALITY_OF_TILES] = qualities.astype(np.uint8).tobytes()
+        if fit and (changes := fit.solve()):
+            metadata[FILTER] = adaptive_filter.pack(changes)
         return Contents(header, metadata, payloads)
 
     def tokens(self, picture: Picture, options: EncodeOptions) -> Subbands:
@@ -130,9 +134,14 @@ class Encoder:
         return header
 
     def tiles(
-        self, rgb: np.ndarray, header: Header, options: EncodeOptions, qualities: np.ndarray | None = None
+        self,
+        rgb: np.ndarray,
+        header: Header,
+        options: EncodeOptions,
+        qualities: np.ndarray | None = None,
+        fit: FilterFit | None = None,
     ) -> Iterator[EncodedTile]:
-        """(H, W, 3) uint8 -> every tile of the header's grid, encoded, block by block."""
+        """(H, W, 3) uint8 -> every tile of the header's grid, encoded, block by block. fit: is told of every block."""
         grid = header.grid
         # a block is at least one tile, and exactly one where tiles have qualities of their own
         side = header.tile if qualities is not None else max(self.block // header.tile, 1) * header.tile
@@ -160,6 +169,8 @@ class Encoder:
             if erased is None:
                 tokens = correct(search.evaluate, target, tokens)
             tokens = search(target, tokens)
+            if fit:
+                fit.add(original, search.evaluate.errors(target, tokens), search.evaluate.step(quality))
             if search.config.rounds and len(blocks) > 1:
                 give_back()
             areas = (grid.area(index).within(block) for index in tiles)
@@ -174,6 +185,15 @@ class Encoder:
         for done, found in enumerate(in_order(made, blocks, threads)):
             yield from found
             report((done + 1) / len(blocks), area)
+
+    def _filter_fit(self, header: Header, options: EncodeOptions) -> FilterFit | None:
+        """What the adaptive filter is fitted with, where the decoder has one and the effort allows it."""
+        search, base = self.searches.search(options.effort, options.distortion_weight), self.searches.transform.filter(options.quality)
+        if base is None or not search.config.fit_scales or self.config.tune != "psnr":
+            return None
+        evaluate = search.evaluate
+        bits_per_error = evaluate.weights(options.quality).error / evaluate.step(options.quality) ** 2
+        return FilterFit(base, bits_per_error, 1 if header.gray else 3)
 
     def _dead_zone(self, options: EncodeOptions) -> float:
         """Of rounding: the model's, wider where distortion weighs less, so that effort 1 follows the weight too."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import wavelet
+from ..adaptive_filter import AdaptiveFilter
 from ..analysis import Analysis, step_position
 from ..models.autoencoder import Autoencoder
 from ..models.erasure import cheapest_to_erase, fill
@@ -40,6 +41,10 @@ class FloatTransform:
         return self.autoencoder.error_gains(self._steps(quality))[0].cpu().numpy()
 
     @torch.no_grad()
+    def filter(self, quality: int) -> AdaptiveFilter | None:
+        """As Transform."""
+        return None
+
     def corrected(self, tokens: Subbands, quality: int) -> Subbands:
         """As Transform."""
         return self.restored(self.tensors(tokens), quality).map(lambda t: t.cpu().numpy())
@@ -60,6 +65,7 @@ class FloatTransform:
         qualities: np.ndarray,
         erased: np.ndarray | None,
         reduce: int,
+        filter: AdaptiveFilter | None,
     ) -> FloatPicture:
         """As Transform."""
         return FloatPicture(self, tokens, whole, shown, qualities, erased, reduce)

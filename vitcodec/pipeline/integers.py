@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..adaptive_filter import AdaptiveFilter, FilterNumbers
 from ..engines import Engine
 from ..reconstruction import GAIN_BITS, MARGIN, MIDDLE, STEP_BITS, STEP_FACTOR_BITS, Dequantiser, Reconstruction, seen
 from ..subbands import Subbands
@@ -20,6 +21,7 @@ class IntegerTransform:
 
     engine: Engine
     dequantiser: Dequantiser
+    filters: FilterNumbers
     threads: int = 1
     reach: int = MIDDLE
 
@@ -30,6 +32,10 @@ class IntegerTransform:
     def gains(self, quality: int) -> np.ndarray:
         """As Transform."""
         return self.dequantiser.gains[quality - 1].astype(np.float32) / (1 << GAIN_BITS)
+
+    def filter(self, quality: int) -> AdaptiveFilter | None:
+        """As Transform."""
+        return self.filters.at(quality)
 
     def corrected(self, tokens: Subbands, quality: int) -> Subbands:
         """As Transform."""
@@ -53,9 +59,10 @@ class IntegerTransform:
         qualities: np.ndarray,
         erased: np.ndarray | None,
         reduce: int,
+        filter: AdaptiveFilter | None,
     ) -> Reconstruction:
         """As Transform."""
         tokens = filled(tokens, erased)
         return Reconstruction(
-            self.engine, self.dequantiser, whole, qualities, tokens, self.threads, shown, self.reach, reduce
+            self.engine, self.dequantiser, whole, qualities, tokens, self.threads, shown, self.reach, reduce, filter
         )

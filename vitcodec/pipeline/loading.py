@@ -64,7 +64,7 @@ def _load_integers(config: PretrainedConfig, device: str, threads: int) -> Coder
     model = integer_model.load(config.files[0], config.synthesis, config.context)
     networks, name, reason = engine_for(model, config, device, threads)
     entropy = entropy_model(model, networks)
-    transform = IntegerTransform(networks, model.dequantiser, threads, middle_reach(model.synthesis))
+    transform = IntegerTransform(networks, model.dequantiser, model.filter, threads, middle_reach(model.synthesis))
 
     def encoder() -> Encoder:
         from ..analysis import Analysis

@@ -7,7 +7,7 @@ that of the analysis, in floating point, is the encoder's alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from ..adaptive_filter import SIZES, THRESHOLD_LIMIT, WEIGHT_LIMIT, FilterNumbers, no_filters
 from ..coding.maps import LookUp
 from ..coding.tables import CodingTables
 from ..context.config import ContextConfig
@@ -79,13 +80,14 @@ class IntegerModel(ContextNumbers):
     shape: SynthesisShape
     dequantiser: Dequantiser
     encoder: EncoderNumbers
+    filter: FilterNumbers = field(default_factory=no_filters)
 
     def networks(self) -> dict[str, Network]:
         """Every network of integers, by name."""
         return super().networks() | synthesis_networks(self.synthesis, self.shape)
 
 
-_GROUPS: dict[str, Any] = {"dequantiser": Dequantiser, "encoder": EncoderNumbers}
+_GROUPS: dict[str, Any] = {"dequantiser": Dequantiser, "encoder": EncoderNumbers, "filter": FilterNumbers}
 CODING = "coding"
 
 
@@ -122,7 +124,7 @@ def context_numbers(tensors: Mapping[str, np.ndarray], context: ContextConfig) -
 
 
 def _numbers(group: str, kind: Any, tensors: Mapping[str, np.ndarray]) -> Any:
-    return kind(**{field.name: tensors[f"{group}.{field.name}"] for field in fields(kind)})
+    return kind(**{f.name: tensors[f"{group}.{f.name}"] for f in fields(kind)})
 
 
 def shape_settings(shape: SynthesisShape) -> dict[str, Any]:
@@ -151,9 +153,15 @@ def load(path: Path, shape: Mapping[str, Any], context: ContextConfig) -> Intege
             (encoder.gains, bands),
             (encoder.steps, numbers),
             (encoder.positions, numbers),
+            (model.filter.thresholds, numbers),
+            (model.filter.weights, (QUALITY_COUNT, sum(SIZES))),
         )
         if decoder.steps.min() < 1:
             raise ValueError("a quantisation step is zero")
+        if not 1 <= model.filter.thresholds.min() <= model.filter.thresholds.max() <= THRESHOLD_LIMIT:
+            raise ValueError("a threshold of the filters is out of range")
+        if model.filter.weights.min() < -WEIGHT_LIMIT:
+            raise ValueError("a weight of the filters is out of range")
     except (OSError, KeyError, ValueError, TypeError, SafetensorError) as error:
         raise unfit(path, error) from error
     return model

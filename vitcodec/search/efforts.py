@@ -11,7 +11,8 @@ class SearchConfig:
 
     proposals: int  # rounds of updates by learned proposals; with none and no gradients, values are only rounded
     gradients: int  # rounds by the true gradient after them
-    fit_scales: bool  # whether the entropy coder fits scale offsets to the picture
+    # whether scale offsets are fitted to the picture, and the adaptive filter where the decoder has one
+    fit_scales: bool
     # the best of all sites are taken together without checking their cost in searches of at most so many rounds
     unchecked_rounds: int = 8
     # the factor on neighbours' gains (moves.update) in the first, second and all later rounds. The more the synthesis

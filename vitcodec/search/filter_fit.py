@@ -1,0 +1,119 @@
+"""Fitting the adaptive filter to a picture: least squares, then whole weights that are worth their bits.
+
+The normal equations of all blocks are added up, so that memory does not grow with the picture.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..adaptive_filter import PAIRS, REACH, WEIGHT_BITS, WEIGHT_LIMIT, AdaptiveFilter, Weights, group_cost
+from ..bitstream.chunks import chunk_size
+from ..fixed_point import FRACTION_BITS
+from ..subbands import Subbands
+from . import pixel_error
+
+ROWS = 64  # of pixels that are looked at at once
+PASSES = 4  # over all weights
+RIDGE = 1e-6  # of the equations' mean diagonal
+
+
+class FilterFit:
+    """What is known so far of a picture.
+
+    base: the filter that the picture has otherwise. bits_per_error: what a squared error of one 8-bit level costs.
+    planes: how many are filtered, 1 for gray pictures.
+    """
+
+    def __init__(self, base: AdaptiveFilter, bits_per_error: float, planes: int = 3):
+        self.base, self.bits_per_error, self.planes = base, bits_per_error, planes
+        sizes = [2 * len(offsets) for offsets in PAIRS[:planes]]
+        self.products = [np.zeros((n, n)) for n in sizes]
+        self.targets = [np.zeros(n) for n in sizes]
+
+    def add(self, original: Subbands, errors: Subbands, step: float) -> None:
+        """A block: its wavelet coefficients and what the decoder adds to them, float32 (1, h, w, C), in steps."""
+        wanted = pixel_error.in_pixels(errors)
+        wanted *= -step
+        decoded = pixel_error.in_pixels(original)
+        decoded *= step
+        decoded -= wanted
+        limit = np.float32(self.base.threshold / (1 << FRACTION_BITS))
+        for plane in range(self.planes):
+            around = np.pad(decoded[plane], REACH, mode="edge")
+            for a in range(0, decoded.shape[1], ROWS):
+                features = _features(around[a : a + ROWS + 2 * REACH], PAIRS[plane], limit)
+                self.products[plane] += features @ features.T
+                self.targets[plane] += features @ wanted[plane, a : a + ROWS].ravel()
+
+    def solve(self) -> Weights | None:
+        """The change of the weights that lowers the cost most, or None where none does."""
+        changes, gain = [], 0.0
+        for plane, known in enumerate(self.base.weights):
+            found, saved = np.zeros_like(known), -2.0 * group_cost([0])
+            if plane < self.planes:
+                found, saved = _whole_changes(
+                    self.products[plane], self.targets[plane], known.ravel(), self.bits_per_error
+                )
+            changes.append(found.reshape(2, -1))
+            gain += saved
+        if gain <= 8 * chunk_size(0):
+            return None
+        return changes[0], changes[1], changes[2]
+
+
+def _features(around: np.ndarray, offsets: list[tuple[int, int]], limit: np.float32) -> np.ndarray:
+    """What the weights of a plane are multiplied with, (2 pairs, pixels) float32."""
+    h, w = around.shape[0] - 2 * REACH, around.shape[1] - 2 * REACH
+    out = np.empty((2, len(offsets), h, w), np.float32)
+    middle = around[REACH : REACH + h, REACH : REACH + w]
+    for k, (y, x) in enumerate(offsets):
+        first, second = (
+            around[REACH + s * y : REACH + s * y + h, REACH + s * x : REACH + s * x + w] - middle for s in (1, -1)
+        )
+        np.add(first, second, out=out[0, k])
+        np.add(np.clip(first, -limit, limit, out=first), np.clip(second, -limit, limit, out=second), out=out[1, k])
+    return out.reshape(2 * len(offsets), h * w)
+
+
+def _whole_changes(
+    products: np.ndarray, targets: np.ndarray, known: np.ndarray, bits_per_error: float
+) -> tuple[np.ndarray, float]:
+    """What to add to known weights, whole 256ths (n,), and the bits of J that it saves, its own counted.
+
+    Changes are made one by one, as long as that lowers J = bits_per_error |error|^2 + bits.
+    """
+    n, unit = len(targets), 1 / (1 << WEIGHT_BITS)
+    curvature = bits_per_error * unit**2 * products
+    slope = bits_per_error * unit * targets - curvature @ known
+    flat = RIDGE * np.trace(curvature) / n
+    if flat <= 0:  # a picture of one colour
+        return np.zeros_like(known), -2.0 * group_cost([0])
+    lowest, highest = (-WEIGHT_LIMIT - known).tolist(), (WEIGHT_LIMIT - known).tolist()
+    exact = np.linalg.solve(curvature + flat * np.eye(n), slope)
+    changes = [int(w) for w in np.clip(np.rint(exact), lowest, highest)]
+    gradient = curvature @ changes - slope  # half of J's
+
+    def bits(k: int, value: int) -> int:
+        """Of the group of a weight, with another change of it."""
+        start = k - k % (n // 2)
+        return group_cost([*changes[start:k], value, *changes[k + 1 : start + n // 2]])
+
+    for _ in range(PASSES):
+        before = list(changes)
+        for k in range(n):
+            least = round(changes[k] - gradient[k] / (curvature[k, k] + flat))
+
+            def cost(value: int, k: int = k) -> float:
+                step = value - changes[k]
+                return step * (2 * gradient[k] + step * curvature[k, k]) + bits(k, value)
+
+            tried = {changes[k], 0, *(min(max(least + s, lowest[k]), highest[k]) for s in (-1, 0, 1))}
+            best = min(sorted(tried), key=cost)
+            gradient += curvature[:, k] * (best - changes[k])
+            changes[k] = best
+        if changes == before:
+            break
+    found = np.array(changes, np.int32)
+    saved = 2 * slope @ found - found @ curvature @ found
+    return found, float(saved) - bits(0, changes[0]) - bits(n // 2, changes[n // 2])
