@@ -33,7 +33,6 @@ from ..subbands import Subbands
 from ..tiles import SITE, Area, assemble, crop
 from .correction import correct
 
-VERSION = 1
 BLOCK = 1024  # pixels along a side of what is analysed at once
 # tokens, their quality and a share to keep -> the tokens that cost least to erase, (1, h, w) bool
 Erase = Callable[[Subbands, int, float], np.ndarray]
@@ -123,9 +122,7 @@ class Encoder:
             )
         height, width = picture.rgb.shape[:2]
         config, tile = self.config, options.tile or self.block
-        header = Header(
-            width, height, options.quality, picture.gray, config.name, config.identity, tile, version=VERSION
-        )
+        header = Header(width, height, options.quality, picture.gray, config.name, config.identity, tile)
         check_limits(header, "the image")
         return header
 

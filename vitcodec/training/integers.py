@@ -33,8 +33,8 @@ from ..subbands import Subbands
 from . import round_context
 from .assemble import analysis_graph, dequantiser, encoder_numbers, in_8_bits, write_folder
 from .coding_tables import Counts, fit_coding_tables
-from .export import base_scales
 from .model import TrainingModel
+from .round_context import base_scales
 from .rounding import Gauge, RoundedSynthesis, measure
 
 FLOAT_FILES = FLOAT_TRANSFORM, FLOAT_SYNTHESIS, FLOAT_CONTEXT
@@ -65,7 +65,6 @@ def model_config(
         transform=autoencoder.settings,
         context=context,
         dead_zone=dead_zone,
-        format=1,
         tune=tune,
         parameters=parameter_count(model),
         kmac_per_pixel=kmac_per_pixel(autoencoder.family, autoencoder.settings, context),
