@@ -1,4 +1,4 @@
-"""Train the network of learned proposals (training/proposals.py) for a model folder of format 1.
+"""Train the network of learned proposals (training/proposals.py) for a model folder of integers.
 
     python dev/train_proposals.py cache MODEL runs/proposals shared/data/train/train-0*.tar
     --val shared/data/train/val.tar --count 800
@@ -327,7 +327,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     making = commands.add_parser("cache", help="write samples")
     making.set_defaults(run=cache)
-    making.add_argument("model", type=Path, help="a model folder of format 1")
+    making.add_argument("model", type=Path, help="a model folder of integers")
     making.add_argument("folder", type=Path, help="where the samples go")
     making.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
     making.add_argument("--val", type=Path, required=True)

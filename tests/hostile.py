@@ -1,4 +1,4 @@
-"""Hostile input for the readers of format 1: payloads that no encoder writes, on a small random model; for fuzz.py."""
+"""Hostile input for the readers: payloads that no encoder writes, on a small random model; for fuzz.py."""
 
 from __future__ import annotations
 

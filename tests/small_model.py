@@ -1,4 +1,4 @@
-"""A model of format 1 with few channels and random weights, in a folder: encodes and decodes in milliseconds."""
+"""A model of integers with few channels and random weights, in a folder: encodes and decodes in milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search of format 1 for batches, in torch: what it finds costs less, and its parts are those of search/."""
+"""The search for batches, in torch: what it finds costs less, and its parts are those of search/."""
 
 from __future__ import annotations
 

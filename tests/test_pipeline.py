@@ -1,4 +1,4 @@
-"""Format 1 end to end on a small random model: files, regions, tiles, tiles of their own quality, damage, no torch."""
+"""Integers end to end on a small random model: files, regions, tiles, tiles of their own quality, damage, no torch."""
 
 from __future__ import annotations
 

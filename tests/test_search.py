@@ -1,4 +1,4 @@
-"""The encoder's search of format 1: costs, updates, emptied blocks, proposals, gradient."""
+"""The encoder's search: costs, updates, emptied blocks, proposals, gradient."""
 
 from __future__ import annotations
 

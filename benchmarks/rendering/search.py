@@ -37,7 +37,7 @@ def efforts_of_floats(results: Library) -> str:
     """What each effort does in families in floating point; no figures."""
     configs = {number: asdict(config) for number, config in FLOAT_EFFORTS.items()}
     rows = [(effort_name(number), described(config, configs)) for number, config in configs.items()]
-    return "\n".join([*table(("effort", "the encoder"), rows, 2), "", _skipped(configs, "")])
+    return "\n".join([*table(("effort", "the encoder"), rows, 2), "", _skipped(configs, " by gradient")])
 
 
 def _skipped(configs: dict[int, dict[str, Any]], kind: str) -> str:

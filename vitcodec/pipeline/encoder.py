@@ -1,4 +1,4 @@
-"""A picture to the contents of a .vitc file of format 1: blocks -> latents -> tokens -> search -> payloads of tiles.
+"""A picture to the contents of a .vitc file: blocks -> latents -> tokens -> search -> payloads of tiles.
 
 Geometry is planned once: the picture is analysed in blocks, each with a halo of surroundings, and each block holds
 whole tiles, which are entropy-coded by themselves. Memory beyond the picture itself depends on the size of a block.

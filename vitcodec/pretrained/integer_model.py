@@ -1,4 +1,4 @@
-"""A model of format 1 as a folder: integers in model.safetensors, ONNX graphs beside them. No torch.
+"""A model of integers as a folder: integers in model.safetensors, ONNX graphs beside them. No torch.
 
 model.safetensors holds all that a decoder needs, so that its hash is what files state. The graphs are made from it;
 that of the analysis, in floating point, is the encoder's alone.
@@ -60,7 +60,7 @@ class EncoderNumbers:
 
 @dataclass(frozen=True)
 class ContextNumbers:
-    """What entropy coding needs: every model of format 1 has it."""
+    """What entropy coding needs: every model has it."""
 
     context: Layers
     context_config: ContextConfig

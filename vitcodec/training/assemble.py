@@ -1,4 +1,4 @@
-"""A model of format 1 out of trained parts: integers, graphs and config.json in a folder."""
+"""A model of integers out of trained parts: integers, graphs and config.json in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search of format 1 for many crops at once, in torch: tokens to train on, on a GPU in a fraction of the time.
+"""The search for many crops at once, in torch: tokens to train on, on a GPU in a fraction of the time.
 
 It does what search/ does for files, with the true gradient and with the model that is being trained, in floating point:
 tokens change by one, blocks are emptied, and each site keeps the best tokens that were seen. The same steps for files:
