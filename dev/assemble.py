@@ -1,4 +1,4 @@
-"""Put a model folder of format 1 together out of trained parts: integers, graphs, probability tables, config.json.
+"""Put a model folder of integers together out of trained parts: integers, graphs, probability tables, config.json.
 
     python dev/assemble.py runs/draft --synthesis runs/refined/synthesis --context runs/refined/context.safetensors
     --tokens runs/tokens --proposals runs/proposals-net/proposals.onnx

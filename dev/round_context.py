@@ -1,4 +1,4 @@
-"""Train the context model of a folder of format 1 with its rounding in the loop, on fixed tokens.
+"""Train the context model of a folder of integers with its rounding in the loop, on fixed tokens.
 
     python dev/round_context.py train MODEL runs/tokens -o runs/context-rounded --until 23:40
 
@@ -184,7 +184,7 @@ def main() -> None:
     training, putting = commands.add_parser("train"), commands.add_parser("put")
     for command, run in ((training, train), (putting, put)):
         command.set_defaults(run=run)
-        command.add_argument("model", type=Path, help="a folder of format 1")
+        command.add_argument("model", type=Path, help="a folder of integers")
         command.add_argument("tokens", type=Path, help="the folder of a cache")
         command.add_argument("-o", "--output", type=Path, required=True)
     putting.add_argument("run_folder", type=Path, metavar="RUN")

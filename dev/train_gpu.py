@@ -1,4 +1,4 @@
-"""Train a model of format 1 on one GPU, in one run of minutes: analysis, context model and synthesis together.
+"""Train a model of integers on one GPU, in one run of minutes: analysis, context model and synthesis together.
 
     python dev/train_gpu.py shared/data/train/train-0*.tar --val shared/data/train/val.tar -m weights/swin
     -o runs/joint --seconds 480 --grow '{"transform": {...}, "context": {...}}'

@@ -1,4 +1,4 @@
-"""Train the network of learned proposals (training/proposals.py) for a model folder of format 1.
+"""Train the network of learned proposals (training/proposals.py) for a model folder of integers.
 
     python dev/train_proposals.py cache MODEL runs/proposals shared/data/train/train-0*.tar
     --val shared/data/train/val.tar --count 800
@@ -45,11 +45,12 @@ from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.search.costs import DOWN, UP
 from vitcodec.search.efforts import EFFORTS
 from vitcodec.search.gradient import Gradient
+from vitcodec.search.measures import Target, Weights
 from vitcodec.search.moves import update
 from vitcodec.search.proposals import INPUTS, NETWORK, Proposals, by_stride, inputs, known_slopes
 from vitcodec.search.rounds import Slopes
-from vitcodec.search.state import Evaluator, State, Target, Weights
-from vitcodec.search.tuning import OF_INTEGERS
+from vitcodec.search.state import Evaluator, State
+from vitcodec.search.tuning import SQUARED_ERROR
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area
 from vitcodec.training.assemble import write_graphs
@@ -75,9 +76,7 @@ class Model:
         self.dead_zone = config.dead_zone
         coder = loading.load(config, "cpu", threads)
         self.analysis, decoder = coder.encoder.analysis, coder.decoder
-        self.evaluate = Evaluator(
-            coder.encoder.entropy, decoder.engine, decoder.dequantiser, OF_INTEGERS, threads=threads
-        )
+        self.evaluate = Evaluator(decoder.entropy, decoder.transform, SQUARED_ERROR, threads=threads)
         self.numbers = integer_model.load(config.files[0], config.synthesis, config.context)
 
     def start(self, rgb: np.ndarray, quality: int) -> tuple[Target, Subbands]:
@@ -88,7 +87,7 @@ class Model:
 
     def moved(self, target: Target, state: State, found: Subbands, weights: Weights, round: int) -> Subbands:
         """Tokens after a round, counted from 0, with such slopes."""
-        neighbourhood = OF_INTEGERS.neighbourhood(self.evaluate.step(target.quality))
+        neighbourhood = SQUARED_ERROR.neighbourhood(self.evaluate.step(target.quality))
         flag_bits = self.evaluate.entropy.tables.flag_bits
         crowding = EFFORTS[EncodeOptions.effort].crowding_in(round)
         return update(state, found, weights.curvature, flag_bits, neighbourhood, crowding)
@@ -134,7 +133,7 @@ def cache(arguments: argparse.Namespace) -> None:
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     model = Model(arguments.model, arguments.threads)
-    source, proposals = Gradient(model.numbers, arguments.device), None
+    source, proposals = Gradient(model.numbers, device=arguments.device), None
     if arguments.proposals:
         proposals = proposals_of(load_net(arguments.proposals), arguments.threads)
     if not (folder / VALIDATION).exists():
@@ -328,7 +327,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     making = commands.add_parser("cache", help="write samples")
     making.set_defaults(run=cache)
-    making.add_argument("model", type=Path, help="a model folder of format 1")
+    making.add_argument("model", type=Path, help="a model folder of integers")
     making.add_argument("folder", type=Path, help="where the samples go")
     making.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
     making.add_argument("--val", type=Path, required=True)

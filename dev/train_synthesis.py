@@ -1,4 +1,4 @@
-"""Train the synthesis of format 1, models/synthesis.py, on the fixed tokens of a floating-point model.
+"""Train the synthesis of integers, models/synthesis.py, on the fixed tokens of a floating-point model.
 
     python dev/train_synthesis.py shared/data/train/train-0*.tar --val shared/data/train/val.tar
     --model local-dir:runs/float -o runs/synthesis --until 18:05

@@ -36,7 +36,7 @@ def codec():
 
 @pytest.fixture(scope="session")
 def floating():
-    """A model of format 0, which runs on torch in floating point."""
+    """A family in floating point, which runs on torch."""
     from vitcodec.codec import Codec
 
     return Codec.load("cnn", "cpu")

@@ -1,4 +1,4 @@
-"""Hostile input for the readers of format 1: payloads that no encoder writes, on a small random model; for fuzz.py."""
+"""Hostile input for the readers: payloads that no encoder writes, on a small random model; for fuzz.py."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def damaged(data: bytes, rng: Random, mutate: Mutate) -> bytes:
 
 def groups_feed(mutate: Mutate) -> Callable[[Random], str]:
     """Payloads read with predictions that no network makes, one group of values and one of flags."""
-    entropy = small_codec()._decoder.entropy
+    entropy = small_codec()._coder.decoder.entropy
 
     def feed(rng: Random) -> str:
         numpy = np.random.default_rng(rng.getrandbits(64))
@@ -108,7 +108,7 @@ def groups_feed(mutate: Mutate) -> Callable[[Random], str]:
 
 def tiles_feed(mutate: Mutate) -> Callable[[Random], str]:
     """Payloads of the smallest tile through the whole entropy decoder; what is not damaged comes back exactly."""
-    entropy = small_codec()._decoder.entropy
+    entropy = small_codec()._coder.decoder.entropy
     pool = []
     for seed in range(40):
         quality, rng = 1 + 5 * seed % 100, Random(seed)
@@ -136,7 +136,7 @@ def tiles_feed(mutate: Mutate) -> Callable[[Random], str]:
 def integers_feed(mutate: Mutate) -> Callable[[Random], str]:
     """Files of one and of two tiles, with payloads of any values or damaged, and qualities of tiles, to pixels."""
     codec = small_codec()
-    entropy = codec._decoder.entropy
+    entropy = codec._coder.decoder.entropy
     wholes = []
     for height, width in ((16, 16), (16, 160)):
         y, x = np.mgrid[:height, :width]

@@ -1,6 +1,6 @@
-"""Write the golden files of the current weights: python tests/make_golden.py.
+"""Write the golden file of the current weights: python tests/make_golden.py.
 
-Formats 0 and 1 may still change, and so may weights. Once format 1 is frozen its golden file is never made again.
+Format 1 may still change, and so may weights. Once it is frozen its golden file is never made again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from vitcodec.images import Picture
 from vitcodec.subbands import CODING_ORDER, Subbands
 
 DATA = Path(__file__).parent / "data"
-MODELS = {0: "cnn", 1: "swin"}  # by format
 
 
 def digest(tokens: Subbands[Any]) -> str:
@@ -30,12 +29,11 @@ def digest(tokens: Subbands[Any]) -> str:
 
 
 if __name__ == "__main__":
-    for version, model in MODELS.items():
-        codec = Codec.load(model, device="cpu")
-        data = codec.encode(Picture(make_rgb(150, 90, seed=3)), quality=55, tile=None if version == 0 else 128)
-        DATA.mkdir(exist_ok=True)
-        (DATA / f"golden-{version}.vitc").write_bytes(data)
-        np.savez_compressed(DATA / f"golden-{version}.npz", rgb=codec.decode(data).rgb)
-        (DATA / f"golden-{version}.json").write_text(
-            json.dumps({"tokens": digest(codec.tokens(data)), "width": 150, "height": 90, "quality": 55}) + "\n"
-        )
+    codec = Codec.load("swin", device="cpu")
+    data = codec.encode(Picture(make_rgb(150, 90, seed=3)), quality=55, tile=128)
+    DATA.mkdir(exist_ok=True)
+    (DATA / "golden-1.vitc").write_bytes(data)
+    np.savez_compressed(DATA / "golden-1.npz", rgb=codec.decode(data).rgb)
+    (DATA / "golden-1.json").write_text(
+        json.dumps({"tokens": digest(codec.tokens(data)), "width": 150, "height": 90, "quality": 55}) + "\n"
+    )

@@ -1,6 +1,6 @@
-"""Write the small random model of format 1 and a file of it, whose numbers tests know: python tests/make_small.py.
+"""Write the small random model of integers and a file of it, whose numbers tests know: python tests/make_small.py.
 
-To be made again only while format 1 is a draft and changes.
+To be made again only while the format is a draft and changes.
 """
 
 from __future__ import annotations

@@ -18,9 +18,8 @@ from vitcodec.context.model import ContextModel
 from vitcodec.integer.catalogue import Network
 from vitcodec.integer.context import context_networks
 from vitcodec.subbands import Subbands
-from vitcodec.training.export import base_scales
-from vitcodec.training.round_context import measure, round_context
-from vitcodec.training.tables import frequencies, parametric
+from vitcodec.training.coding_tables import frequencies, parametric
+from vitcodec.training.round_context import base_scales, measure, round_context
 
 FLAGGED = ContextConfig(
     features=(8, 8, 12, 8),

@@ -1,4 +1,4 @@
-"""A model of format 1 with few channels and random weights, in a folder: encodes and decodes in milliseconds."""
+"""A model of integers with few channels and random weights, in a folder: encodes and decodes in milliseconds."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from vitcodec.pretrained.integer_model import CodingNumbers, ContextNumbers, Int
 from vitcodec.subbands import Subbands
 from vitcodec.training import floats
 from vitcodec.training.assemble import analysis_graph, dequantiser, encoder_numbers, write_folder
-from vitcodec.training.export import base_scales
-from vitcodec.training.round_context import measure, round_context
-from vitcodec.training.tables import KINDS, frequencies, parametric
+from vitcodec.training.coding_tables import KINDS, frequencies, parametric
+from vitcodec.training.round_context import base_scales, measure, round_context
 
 CONFIG = ContextConfig((8, 8, 8, 8), (8, 8, 8, 8), 8, 3, 3, 8, (0, 1, 0, 0), flags=True, flag_head=8)
 

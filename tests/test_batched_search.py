@@ -1,4 +1,4 @@
-"""The search of format 1 for batches, in torch: what it finds costs less, and its parts are those of search/."""
+"""The search for batches, in torch: what it finds costs less, and its parts are those of search/."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from small_context import float_model
 from vitcodec.models.autoencoder import Autoencoder
 from vitcodec.quality import round_tokens
 from vitcodec.search.moves import best_near
-from vitcodec.search.tuning import ENERGY, OF_INTEGERS
+from vitcodec.search.tuning import ENERGY, SQUARED_ERROR
 from vitcodec.subbands import Subbands
 from vitcodec.training import batched_search
 from vitcodec.training.batched_search import BatchedSearch
@@ -84,7 +84,7 @@ def test_neighbourhoods_are_those_of_the_search():
     for crowding in (0.3, 0.6, 1.0, None):
         found = batched_search._best_near(gain, STEPS, crowding)
         for own, one, step in zip(found, gain, STEPS.tolist(), strict=True):
-            expected = best_near(one.numpy(), *OF_INTEGERS.neighbourhood(step), crowding)
+            expected = best_near(one.numpy(), *SQUARED_ERROR.neighbourhood(step), crowding)
             np.testing.assert_allclose(own.numpy(), expected, rtol=1e-6)
 
 

@@ -42,11 +42,11 @@ def shown(data: io.BytesIO) -> np.ndarray:
         return np.asarray(converted).astype(int)
 
 
-def through_a_file(picture: Picture, native: bool = True) -> tuple[Picture, int]:
+def through_a_file(picture: Picture) -> tuple[Picture, int]:
     """The picture that comes out of a .vitc file's metadata, and their bytes."""
     height, width = picture.rgb.shape[:2]
     metadata = pack_metadata(picture, None)
-    header = Header(width, height, 50, picture.gray, "x", bytes(8), 128, native)
+    header = Header(width, height, 50, picture.gray, "x", bytes(8), 128)
     contents = Contents(header, metadata, {})
     return unpack_picture(contents, picture.rgb, Region(0, 0, width, height), 0), sum(map(len, metadata.values()))
 
@@ -105,12 +105,6 @@ def test_srgb_by_others_counts_as_srgb() -> None:
 def test_other_profiles_are_stored_whole() -> None:
     icc = matrix_profile()
     assert through_a_file(Picture(make(), icc=icc))[0].icc == icc
-
-
-def test_files_of_earlier_versions_hold_srgb() -> None:
-    back, _ = through_a_file(Picture(make(), icc=matrix_profile()), native=False)
-    assert back.icc is None and "earlier version" in back.notes[0]
-    assert through_a_file(Picture(make(), icc=SRGB), native=False)[0].icc is not None
 
 
 def test_an_unknown_profile_number_is_said() -> None:

@@ -179,8 +179,9 @@ def test_the_multiplications_of_an_area_at_the_edge_count_too():
 # starting from other weights
 
 
-def test_a_new_family_starts_from_anothers_context_model():
-    config = registry.find("cnn")
+@pytest.mark.parametrize("name", ["cnn", "swin"])
+def test_a_new_family_starts_from_anothers_context_model(name):
+    config = registry.find(name)
     cnn, vit = package.load_training_model(config), package.load_training_model(config, "vit")
     assert (
         vit.autoencoder.family == "vit"
@@ -191,8 +192,6 @@ def test_a_new_family_starts_from_anothers_context_model():
     stored = {own_name(k) for k in load_file(config.folder / "context-float.safetensors")}
     assert len(stored) > 100 and all((ours[k] == theirs[k]).all() for k in stored)
     assert not vit.autoencoder.analysis.leave.weight.any()
-    with pytest.raises(WeightsError, match="makes files of format 1 and 'vit' does not"):
-        package.load_training_model(registry.find("swin"), "vit")
 
 
 def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
@@ -219,7 +218,7 @@ def test_a_model_with_more_blocks_starts_as_the_one_that_it_grows_from():
 
 
 def test_a_models_own_config_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(package, "COUNTING_BATCHES", 1)
+    monkeypatch.setattr(package, "COUNTED_BATCHES", 1)
     monkeypatch.setattr(package, "CALIBRATION_BATCHES", 1)
     monkeypatch.setattr(package, "BATCH", 1)
     small = {"width": 64, "blocks": 1, "decoder_width": 64, "decoder_blocks": 1, "memory_blocks": 1, "window": 8}
@@ -230,7 +229,7 @@ def test_a_models_own_config_is_written(tmp_path, monkeypatch):
     assert config.family == "beit" and small.items() <= config.transform.items()
     again = package.load_training_model(config)
     pairs = zip(again.autoencoder.state_dict().values(), model.autoencoder.state_dict().values(), strict=True)
-    assert all((a == b).all() for a, b in pairs)
+    assert all((a - b).abs().max() < 1e-3 for a, b in pairs)  # transforms are in half precision
     codec = vitcodec.Codec.load(f"local-dir:{tmp_path}", "cpu")
     rgb = make_rgb(70, 50)
     data = codec.encode(vitcodec.Picture(rgb), quality=80, effort=1)

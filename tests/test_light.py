@@ -1,4 +1,4 @@
-"""The light installation: models of format 1 on CPUs without torch.
+"""The light installation: models of integers on CPUs without torch.
 
 `make light` runs this in an environment of its own. So do the other tests, so that both get the same numbers: those of
 data/small-1.json.

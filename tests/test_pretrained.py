@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from vitcodec.codec import Codec
 from vitcodec.errors import WeightsError
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.config import PretrainedConfig
-from vitcodec.pretrained.loading import own_name, read_parts, split_parts, stored_name
+from vitcodec.pretrained.loading import load_floats, own_name, stored_name
+from vitcodec.training.floats import write_folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model of format 0 in parts of at most 4 MB."""
+    """A family in floating point in parts of at most 4 MB."""
     monkeypatch.setattr("vitcodec.pretrained.loading.PART", 4_000_000)
     config = registry.find("cnn")
-    parts = split_parts(read_parts(config))
-    assert len(parts) > 2 and all(len(part) < 4_100_000 for part in parts)
-    config = replace(config, parts=len(parts), sha256=hashlib.sha256(b"".join(parts)).hexdigest())
-    (tmp_path / "config.json").write_text(config.to_json())
-    for k, part in enumerate(parts, 1):
-        (tmp_path / ("model.safetensors" if k == 1 else f"model-{k}.safetensors")).write_bytes(part)
+    written = write_folder(replace(config, folder=tmp_path), *load_floats(config))
+    assert written.parts > 2 and all(file.stat().st_size < 4_300_000 for file in written.files)
     return tmp_path
 
 
 def test_a_model_in_parts_is_the_same_model(folder, floating, picture):
     other = Codec.load(f"local-dir:{folder}", "cpu")
     a, b = (c.encoded_tokens(picture, quality=40, effort=1) for c in (floating, other))
-    assert all(torch.equal(x, y) for x, y in a.zip(b))
+    assert all(np.array_equal(x, y) for x, y in a.zip(b))
     assert other.config.identity != floating.config.identity
 
 
@@ -89,14 +85,6 @@ def test_configs_with_a_field_of_another_type_are_refused(folder, key, value):
         PretrainedConfig.read(folder)
 
 
-def test_configs_of_earlier_versions_are_read(folder):
-    config = json.loads((folder / "config.json").read_text())
-    context = config["context"]
-    context["link"], context["deeper"] = context.pop("conditional"), context.pop("extra_blocks")
-    (folder / "config.json").write_text(json.dumps(config | {"context": context}))
-    assert PretrainedConfig.read(folder).context == registry.find("cnn").context
-
-
 def test_models_tuned_for_an_unknown_measure_are_refused(folder):
     config = replace(PretrainedConfig.read(folder), tune="beauty")
     (folder / "config.json").write_text(config.to_json())
@@ -117,16 +105,19 @@ def test_the_training_images_sources_are_those_of_the_model(folder):
 # tensor names
 
 
-def test_tensors_keep_the_names_that_they_have_in_weight_files():
-    config = registry.find("cnn")
-    for name in read_parts(config):
-        assert own_name(stored_name(name)) == name
+def test_tensors_keep_the_names_that_they_have_in_files():
     pairs = {
-        "autoencoder.inverse_gain": "autoencoder.ungain",
-        "entropy.features": "entropy.rates",
-        "entropy.base_scales": "entropy.bases",
         "step_embedding.weight": "rate.weight",
-        "entropy.context.levels.3.chroma.conditionals.0.bias": "entropy.context.levels.3.chroma.links.0.bias",
+        "levels.3.chroma.conditionals.0.bias": "levels.3.chroma.links.0.bias",
         "levels.1.luma.heads.0.extra.0.reduce.bias": "levels.1.luma.heads.0.deeper.0.reduce.bias",
     }
     assert {name: stored_name(name) for name in pairs} == pairs
+    assert all(own_name(stored) == name for name, stored in pairs.items())
+
+
+def test_weights_of_a_draft_before_format_1_are_refused(folder):
+    values = json.loads((folder / "config.json").read_text())
+    del values["format"]
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(WeightsError, match="not of format 1"):
+        PretrainedConfig.read(folder)

@@ -17,7 +17,6 @@ from test_container import (
     LOSSLESS_TILED,
     METADATA,
     MORE,
-    NATIVE,
     ONE_TILE,
     PIXEL_CHUNK,
     REFUSALS,
@@ -41,8 +40,7 @@ from vitcodec.errors import FormatError, UnsupportedError
 from vitcodec.images import Picture
 from vitcodec.subbands import CODING_ORDER
 
-DRAFT = replace(ONE_TILE, native=False)
-ALL = (*HEADERS, DRAFT)
+ALL = HEADERS
 
 
 def chunks(data: bytes) -> dict[tuple[int, int], Chunk]:
@@ -69,9 +67,9 @@ def test_metadata_on_either_side(start: Callable[..., bytes], picture: bytes) ->
     exif, note = chunk(b"eXIF", zlib.compress(b"e")), chunk(b"note", b"n")
     for data in (
         start() + note + exif + picture,
-        start(flags=NATIVE | MORE) + picture + exif + note + DONE,
-        start(flags=NATIVE | MORE) + exif + picture + note + DONE,
-        start(flags=NATIVE | MORE) + picture + DONE,
+        start(flags=MORE) + picture + exif + note + DONE,
+        start(flags=MORE) + exif + picture + note + DONE,
+        start(flags=MORE) + picture + DONE,
     ):
         for finest in (1, 3):
             found = salvage.unpack(data, finest)
@@ -178,7 +176,7 @@ def test_bytes_behind_the_end_are_named(header: Header) -> None:
 
 def test_chunks_at_the_wrong_place_are_named() -> None:
     exif = chunk(b"eXIF", zlib.compress(b"e"))
-    more = head(flags=NATIVE | MORE)
+    more = head(flags=MORE)
     for data, what in (
         (more + exif + TOKEN_CHUNKS + exif + DONE, "chunk eXIF at the wrong place: left out"),
         (more + exif + TOKEN_CHUNKS + chunk(b"ALPH", b"a") + DONE, "chunk ALPH at the wrong place: left out"),
@@ -192,7 +190,7 @@ def test_chunks_at_the_wrong_place_are_named() -> None:
 
 
 def test_unknown_critical_chunks_need_a_newer_reader() -> None:
-    more = head(flags=NATIVE | MORE)
+    more = head(flags=MORE)
     for data in (head() + chunk(b"NEWS") + TOKEN_CHUNKS, more + TOKEN_CHUNKS + chunk(b"NEWS") + DONE):
         with pytest.raises(UnsupportedError, match="NEWS"):
             salvage.unpack(data)
@@ -204,7 +202,7 @@ def test_metadata_beyond_the_limit_are_left_out(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(salvage, "MAX_METADATA", 1000)
     large, small = chunk(b"iCCP", zlib.compress(bytes(900))), chunk(b"eXIF", zlib.compress(bytes(101)))
     for before, behind, key in ((large, small, "ICCP"), (small, large, "EXIF"), (b"", large + small, "ICCP")):
-        found = salvage.unpack(head(flags=NATIVE | MORE) + before + TOKEN_CHUNKS + behind + DONE)
+        found = salvage.unpack(head(flags=MORE) + before + TOKEN_CHUNKS + behind + DONE)
         assert set(found.contents.metadata) == {key}
         other = "eXIF" if key == "ICCP" else "iCCP"
         assert found.damage == [f"chunk {other} is beyond the limit of metadata: left out"]
@@ -245,7 +243,7 @@ def test_the_header_has_to_be_intact() -> None:
             salvage.unpack(bad)
 
 
-@pytest.mark.parametrize("flags", [NATIVE, NATIVE | MORE])
+@pytest.mark.parametrize("flags", [0, MORE])
 @pytest.mark.parametrize("hostile", [b"TOKL", b"TOKL\xff\xff\x7f", b"TOKA\x7f", b"eXIF\xff\xff\x7f", b"xMPD\x7f"])
 def test_searching_ends(hostile: bytes, flags: int) -> None:
     """Thousands of beginnings of chunks that are none: no more is checked than a few times the file."""
@@ -287,7 +285,7 @@ READERS: list[Callable[[bytes], object]] = [salvage.unpack, lambda data: salvage
 @given(st.binary(max_size=300), st.sampled_from(READERS))
 @fuzz(150)
 def test_random_bytes(data: bytes, read: Callable[[bytes], object]) -> None:
-    more = head(flags=NATIVE | MORE)
+    more = head(flags=MORE)
     for prefix in (
         b"",
         START,
@@ -296,7 +294,7 @@ def test_random_bytes(data: bytes, read: Callable[[bytes], object]) -> None:
         head() + chunk(b"TOKL", b"abc"),
         more + chunk(b"TOKL", b"abc"),
         more + TOKEN_CHUNKS,
-        lossless_head(flags=NATIVE | MORE) + PIXEL_CHUNK,
+        lossless_head(flags=MORE) + PIXEL_CHUNK,
     ):
         try:
             read(prefix + data)

@@ -1,4 +1,4 @@
-"""The encoder's search of format 1: costs, updates, emptied blocks, proposals, gradient."""
+"""The encoder's search: costs, updates, emptied blocks, proposals, gradient."""
 
 from __future__ import annotations
 
@@ -45,10 +45,9 @@ from vitcodec.search.tuning import SQUARED_ERROR
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area, crop
 from vitcodec.training.assemble import write_folder
-from vitcodec.training.export import base_scales
+from vitcodec.training.coding_tables import KINDS, frequencies, parametric
 from vitcodec.training.proposals import ProposalNetwork, graph, loss, slopes
-from vitcodec.training.round_context import measure, round_context
-from vitcodec.training.tables import KINDS, frequencies, parametric
+from vitcodec.training.round_context import base_scales, measure, round_context
 
 QUALITY = 40
 AREA = Area(0, 0, 4, 6)

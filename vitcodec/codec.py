@@ -1,4 +1,4 @@
-"""The facade: a model on a device, ready to encode and decode. encoder.py and decoder.py do the work."""
+"""The facade: a model on a device, ready to encode and decode. pipeline/ does the work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .bitstream import container
 from .bitstream.chunks import Source
 from .bitstream.container import Contents
 from .bitstream.header import Header
-from .errors import DeviceError, FormatError, UsageError, VitcodecError, WeightsError
+from .errors import DeviceError, UsageError, VitcodecError, WeightsError
 from .images import Picture, check
 from .lossless import LosslessCodec
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
@@ -20,9 +20,7 @@ from .pretrained.config import PretrainedConfig
 from .subbands import Subbands
 
 if TYPE_CHECKING:
-    from .context.coding import EntropyModel
     from .models.autoencoder import Autoencoder
-    from .pipeline.loading import Coder
 
 
 class Codec:
@@ -35,29 +33,21 @@ class Codec:
     Options are given as an object, as keywords, or both: keywords replace the object's fields.
 
     name, config, device: what was loaded. engine: what runs its networks, "onnxruntime" or "torch", and reason: why it
-    is not onnxruntime. autoencoder, entropy: of a model of format 0, the networks, for research; they may change with
-    any version.
+    is not onnxruntime. autoencoder: of a family in floating point, the networks, for research; they may change with any
+    version.
     """
 
     autoencoder: Autoencoder
-    entropy: EntropyModel
 
     def __init__(self, config: PretrainedConfig, device: Any, threads: int | None = None):
         """device: torch's, or its name. threads: of the CPU; None for all cores."""
+        from .pipeline.loading import load
+
         self.name, self.config, self.device = config.name, config, device
-        self._coder: Coder | None = None
-        self.engine, self.reason = "torch", "the model computes in floating point"
-        if config.format:
-            from .pipeline import loading as format_1
-
-            self._coder = format_1.load(config, str(device), threads)
-            self.engine, self.reason = self._coder.engine, self._coder.reason
-            if not config.integers:
-                self.autoencoder = self._coder.decoder.transform.autoencoder  # type: ignore[attr-defined]
-        else:
-            from .pretrained import loading
-
-            self.autoencoder, self.entropy = loading.load(config, device)
+        self._coder = load(config, str(device), threads)
+        self.engine, self.reason = self._coder.engine, self._coder.reason
+        if not config.integers:
+            self.autoencoder = self._coder.decoder.transform.autoencoder  # type: ignore[attr-defined]
         self._lock = threading.Lock()
 
     @classmethod
@@ -89,7 +79,7 @@ class Codec:
         check(picture)
         chosen = encode_options(options, changes)
         with self._lock:
-            contents = self._encoder.encode(picture, chosen)
+            contents = self._coder.encoder.encode(picture, chosen)
         return container.pack(contents)
 
     def encoded_tokens(
@@ -99,7 +89,7 @@ class Codec:
         check(picture)
         chosen = encode_options(options, changes)
         with self._lock:
-            return self._encoder.tokens(picture, chosen)
+            return self._coder.encoder.tokens(picture, chosen)
 
     def decode(
         self, data: Source | Contents, options: DecodeOptions | None = None, **changes: Unpack[DecodeChanges]
@@ -115,7 +105,7 @@ class Codec:
             return LosslessCodec().decode(contents, chosen)
         self._check(contents.header)
         with self._lock:
-            return self._decoder.decode(contents, chosen)
+            return self._coder.decoder.decode(contents, chosen)
 
     def read(self, source: Source, options: DecodeOptions | None = None, name: str = "<bytes>") -> Contents:
         """The parts of a .vitc file that `decode` needs for the same options, and no others.
@@ -131,7 +121,7 @@ class Codec:
         stream.seek(start)
         if header.lossless:
             return LosslessCodec().read(stream, options, name)
-        plan = self._decoder.plan(header, options)
+        plan = self._coder.decoder.plan(header, options)
         return container.unpack(stream, plan.finest, name, plan.tiles)
 
     def tokens(self, data: Source | Contents, reduce: int = 0) -> Subbands:
@@ -146,7 +136,7 @@ class Codec:
             raise UsageError("the file is lossless and has no tokens; encode the picture with coding='tokens'")
         self._check(contents.header)
         with self._lock:
-            return self._decoder.tokens(contents, options.reduce)
+            return self._coder.decoder.tokens(contents, options.reduce)
 
     @staticmethod
     def info(source: Source, name: str = "<bytes>") -> container.Layout:
@@ -156,33 +146,12 @@ class Codec:
         """
         return container.describe(source, name)
 
-    @property
-    def _encoder(self) -> Any:
-        if self._coder:
-            return self._coder.encoder
-        from .encoder import Encoder
-
-        return Encoder(self.config, self.autoencoder, self.entropy)
-
-    @property
-    def _decoder(self) -> Any:
-        if self._coder:
-            return self._coder.decoder
-        from .decoder import Decoder
-
-        return Decoder(self.autoencoder, self.entropy)
-
     def _check(self, header: Header) -> None:
         if header.weights != self.config.identity:
             raise WeightsError(
                 f"the file was made with other weights (model '{header.model}', {header.weights.hex()}), not with "
                 f"'{self.name}' ({self.config.identity.hex()}); get that version of '{header.model}' and give it as "
                 "-m local-dir:PATH"
-            )
-        if header.version != self.config.format:
-            raise FormatError(
-                f"the file is of format version {header.version} and names weights of version {self.config.format}; "
-                "get a complete and undamaged copy"
             )
 
 

@@ -1,20 +1,12 @@
-"""Which device to compute on, and how work is shared among threads."""
+"""Which device to compute on."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import torch
 
 from .errors import DeviceError, UsageError
-
-MAX_WORKERS = 4  # tiles that are entropy-coded at the same time, each with a memory of its own
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 def choose(name: str = "auto") -> tuple[torch.device, str]:
@@ -52,20 +44,3 @@ def _best() -> tuple[torch.device, str]:
 
 def _why_no_cuda() -> str:
     return "this torch is built without CUDA" if torch.version.cuda is None else "no CUDA device or driver was found"
-
-
-def workers(device: torch.device) -> int:
-    """How many tiles are entropy-coded at the same time: much of that runs in one thread."""
-    return min(torch.get_num_threads(), MAX_WORKERS) if device.type == "cpu" else 1
-
-
-def in_parallel(function: Callable[[A], B], items: Sequence[A], workers: int) -> list[B]:
-    """function of every item, by so many threads at a time, each with its share of torch's threads."""
-    workers, threads = min(workers, len(items)), torch.get_num_threads()
-    if workers < 2:
-        return [function(item) for item in items]
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
-            return list(pool.map(function, items))
-    finally:
-        torch.set_num_threads(threads)

@@ -17,7 +17,6 @@ from .metrics import MS_SSIM_SIDE, ms_ssim, ms_ssim_decibels, ms_ssim_tensor, ps
 from .quality import LAGRANGIAN, lagrangian, step_of
 from .search import pixel_error
 from .search.measures import Felt, Target, Weights
-from .search.tuning import MS_SSIM, SQUARED_ERROR, SearchTuning
 from .subbands import Subbands
 from .tiles import SITE
 
@@ -34,7 +33,6 @@ class Distortion(ABC):
     name: str  # as --tune takes it
     title: str  # as reports call the measure
     smallest_side: int = 1  # of a picture that has it, in pixels
-    search: SearchTuning
     compared: tuple[float, float]  # dB between which BD-rates of validation are taken, whatever a run's curve covers
 
     @abstractmethod
@@ -64,7 +62,6 @@ class SquaredError(Distortion):
     """The squared error of RGB; PSNR in reports."""
 
     name, title = "psnr", "PSNR"
-    search = SQUARED_ERROR
     compared = 27.0, 46.0
 
     def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
@@ -89,7 +86,6 @@ class MultiScaleSSIM(Distortion):
 
     name, title = "ms-ssim", "MS-SSIM"
     smallest_side = MS_SSIM_SIDE
-    search = MS_SSIM
     compared = 12.0, 28.0
 
     @staticmethod
@@ -131,8 +127,9 @@ class PixelMeasure:
         image, decoded = (torch.from_numpy((x @ COLOUR) * np.float32(step))[None] for x in (original, original + error))
         decoded.requires_grad_()
         steps, weight = torch.tensor([step]), weights.error / LAGRANGIAN
-        bits = self.distortion.bits(image + 128, decoded + 128, steps, weight)
-        (gradient,) = torch.autograd.grad(bits, decoded)
+        with torch.enable_grad():
+            bits = self.distortion.bits(image + 128, decoded + 128, steps, weight)
+            (gradient,) = torch.autograd.grad(bits, decoded)
         curvature = self.distortion.curvature(image, decoded.detach(), steps, weight, bits.detach())
         planes = (gradient[0].numpy() @ COLOUR.T).transpose(2, 0, 1) * np.float32(step / (2 * weights.error))
         felt = pixel_error.gradient(np.ascontiguousarray(planes))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,18 +13,6 @@ from .subbands import Subbands
 
 COARSEST, FINEST = 200.0, 3.0  # the step in 8-bit levels at quality 1 and 100
 _STEP_0, _STEP_1 = 5.0, 140.0  # the steps at position 0 and 1
-
-
-@dataclass(frozen=True)
-class QualityPoint:
-    """What a model's networks and tables need to know of a quality, looked up once. Made by EntropyModel.point."""
-
-    quality: int  # 1..100
-    step: Tensor  # (1,), 8-bit levels
-    features: Tensor  # (1, 16), whole numbers 0..255: the context model's input for the step
-    base_scales: (
-        np.ndarray
-    )  # (5, 9): where the log scales of each level and channel start, in quarters of a scale index
 
 
 def step_of(quality: int) -> float:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from vitcodec.rdo import EFFORTS as FORMER_EFFORTS
-from vitcodec.search.efforts import EFFORTS
+from vitcodec.search.efforts import EFFORTS, FLOAT_EFFORTS
 
 from .cost import effort_name, seconds
 from .library import Block, Library, source, table
@@ -34,11 +33,11 @@ def effort(results: Library) -> str:
     return "\n".join([*lines, *(source(*(e["provenance"] for e in measured.values())) if measured else [])])
 
 
-def efforts_format_0(results: Library) -> str:
-    """What each effort does in models of format 0; no figures."""
-    configs = {number: asdict(config) for number, config in FORMER_EFFORTS.items()}
+def efforts_of_floats(results: Library) -> str:
+    """What each effort does in families in floating point; no figures."""
+    configs = {number: asdict(config) for number, config in FLOAT_EFFORTS.items()}
     rows = [(effort_name(number), described(config, configs)) for number, config in configs.items()]
-    return "\n".join([*table(("effort", "the encoder"), rows, 2), "", _skipped(configs, "")])
+    return "\n".join([*table(("effort", "the encoder"), rows, 2), "", _skipped(configs, " by gradient")])
 
 
 def _skipped(configs: dict[int, dict[str, Any]], kind: str) -> str:
@@ -61,4 +60,4 @@ def described(config: dict[str, Any], configs: dict[int, dict[str, Any]]) -> str
     return "; ".join(parts)
 
 
-BLOCKS: dict[str, Block] = {"effort": effort, "effort-format-0": efforts_format_0}
+BLOCKS: dict[str, Block] = {"effort": effort, "effort-floats": efforts_of_floats}

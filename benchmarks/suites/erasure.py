@@ -42,7 +42,7 @@ class MeanFilling(Autoencoder):
 def run(arguments: argparse.Namespace) -> Results:
     name = one(arguments.models, "", "model")
     quality = one(arguments.qualities, EncodeOptions.quality, "quality")
-    model, _ = loading.load(registry.find(name), torch.device("cpu"))
+    model, _ = loading.load_floats(registry.find(name))
     plain, mean = Autoencoder(), MeanFilling()
     for copy in (plain, mean):
         copy.load_state_dict({"gain": model.gain, "inverse_gain": model.inverse_gain})

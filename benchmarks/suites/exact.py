@@ -124,7 +124,7 @@ def settings(case: Case) -> dict[str, Any]:
 def encoded(codec: Codec, case: Case) -> bytes:
     """A file of tokens; what it holds is what the encoder chose. Raises VitcodecError where it is not."""
     if case.qualities is not None:
-        return container.pack(codec._encoder._encode_tokens(case.picture, case.options, case.qualities))
+        return container.pack(codec._coder.encoder._encode_tokens(case.picture, case.options, case.qualities))
     data = codec.encode(case.picture, case.options)
     chosen = codec.encoded_tokens(case.picture, case.options)
     if not all(np.array_equal(a, b) for a, b in chosen.zip(codec.tokens(data))):

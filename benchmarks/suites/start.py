@@ -6,13 +6,17 @@ Every family and preset starts here, as its corrections are zero. Rates are of r
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from vitcodec.bitstream import container
 from vitcodec.codec import Codec
-from vitcodec.decoder import Decoder
-from vitcodec.encoder import Encoder
 from vitcodec.images import Picture
-from vitcodec.options import DecodeOptions, EncodeOptions
+from vitcodec.options import EncodeOptions
+from vitcodec.pretrained import registry
+from vitcodec.pretrained.config import PretrainedConfig
+from vitcodec.pretrained.loading import load_floats
+from vitcodec.training.floats import write_folder
 from vitcodec.training.package import load_training_model
 
 from ..harness import one
@@ -21,7 +25,7 @@ from ..measure import mean_points, point, rows_of
 from ..store import Results
 
 FAMILY = "vit"  # any would do
-MODELS = ("cnn",)  # of format 0, as any model but swin is
+MODELS = ("cnn",)  # in floating point, as any model but swin is
 QUALITIES = (20, 50, 80)
 
 
@@ -30,23 +34,24 @@ class WaveletStart:
 
     name = "wavelet start"
 
-    def __init__(self, codec: Codec, effort: int):
-        start = load_training_model(codec.config, FAMILY).autoencoder.eval()
-        self.encoder, self.decoder = Encoder(codec.config, start, codec.entropy), Decoder(start, codec.entropy)
-        self.effort = effort
+    def __init__(self, config: PretrainedConfig, folder: Path, effort: int, threads: int | None):
+        start, entropy = load_training_model(config, FAMILY).autoencoder, load_floats(config)[1]
+        write_folder(replace(config, folder=folder, family=FAMILY, transform=start.settings), start, entropy)
+        self.codec, self.effort = Codec.load(f"{registry.LOCAL}{folder}", "cpu", threads), effort
 
     def encode(self, picture: Picture, quality: int) -> bytes:
-        return container.pack(self.encoder.encode(picture, EncodeOptions(quality=quality, effort=self.effort)))
+        return self.codec.encode(picture, quality=quality, effort=self.effort)
 
     def decode(self, data: bytes) -> Picture:
-        return self.decoder.decode(container.unpack(data), DecodeOptions())
+        return self.codec.decode(data)
 
 
 def run(arguments: argparse.Namespace) -> Results:
-    codec = Codec.load(one(arguments.models, None, "model"), "cpu", arguments.threads)
+    config = registry.find(one(arguments.models, None, "model"))
     effort = one(arguments.effort, EncodeOptions.effort, "effort")
-    with image_files(arguments) as files:
-        report = rows_of(WaveletStart(codec, effort), files, arguments.qualities or QUALITIES)
+    with image_files(arguments) as files, TemporaryDirectory() as folder:
+        codec = WaveletStart(config, Path(folder), effort, arguments.threads)
+        report = rows_of(codec, files, arguments.qualities or QUALITIES)
     rows = mean_points([point(r, r.quality or 0, r.bytes or 0) for r in report.rows])
     print(*rows, sep="\n")
     return {"images": len(files), "effort": effort, "rows": rows}

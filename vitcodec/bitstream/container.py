@@ -18,7 +18,7 @@ from .header import MAX_HEAD, Header, check_limits, pack_header, parse_header
 
 # a byte above 127, a CR LF, a Ctrl-Z and an LF: each kind of text-mode transfer changes one of them
 MAGIC = b"\x89VTC\r\n\x1a\n"
-VERSION = 1  # the highest that this program reads
+VERSION = 1  # of the format; of version 0, the drafts before it, lossless files alone are read
 
 TOKENS = {0: "TOKL", 4: "TOKD", 3: "TOKC", 2: "TOKB", 1: "TOKA"}
 PIXELS = LEVELS + 1  # stands for a level: the pixels of a lossless file
@@ -28,7 +28,7 @@ PAYLOADS = TOKENS | {PIXELS: "PIXL"}
 FRONT = {"QUAL": "TILQ", "FILTER": "FILT", "NAME": "iNAM", "CICP": "cICP", "ALPH": "ALPH", "MASK": "MASK"}
 BACK = {"ICCP": "iCCP", "DPI ": "dPIX", "EXIF": "eXIF", "XMP ": "xMPD"}
 METADATA = FRONT | BACK
-TOKENS_ONLY, SINCE_1 = {"MASK", "QUAL", "FILTER"}, {"QUAL", "FILTER"}  # what a lossless file cannot have, and one of version 0
+TOKENS_ONLY = {"MASK", "QUAL", "FILTER"}  # what a lossless file cannot have
 STORED = {"NAME", "CICP", "DPI ", "ALPH", "FILTER"}  # the others are deflated
 HEAD, INDEX, DONE = "HEAD", "INDX", "DONE"
 
@@ -91,7 +91,7 @@ def pack(contents: Contents) -> bytes:
     if unknown := metadata.keys() - METADATA.keys():
         raise ValueError(f"unknown metadata {sorted(unknown)}; known are {list(METADATA)}")
     if wrong := metadata.keys() - _allowed_of(header):
-        raise ValueError(f"{sorted(wrong)} cannot be in a file that is lossless or of an earlier version")
+        raise ValueError(f"{sorted(wrong)} cannot be in a lossless file")
     _check_metadata(sum(map(len, metadata.values())), "the image")
     keys = list(payload_order(header))
     if payloads.keys() != set(keys):
@@ -104,7 +104,7 @@ def pack(contents: Contents) -> bytes:
         return [pack_chunk(type, _deflate(key, metadata[key])) for key, type in types.items() if key in metadata]
 
     back = chunks(BACK)
-    parts = [MAGIC, bytes([header.version]), pack_chunk(HEAD, pack_header(header, bool(back))), *chunks(FRONT)]
+    parts = [MAGIC, bytes([VERSION]), pack_chunk(HEAD, pack_header(header, bool(back))), *chunks(FRONT)]
     if header.grid.count > 1:
         parts.append(pack_chunk(INDEX, b"".join(varint(len(payloads[key])) for key in keys)))
     parts += [pack_chunk(PAYLOADS[level], payloads[level, tile]) for level, tile in keys]
@@ -264,7 +264,7 @@ def allowed_metadata(header: Header, behind: bool) -> set[str]:
 
 
 def _allowed_of(header: Header) -> set[str]:
-    return set(METADATA) - (TOKENS_ONLY if header.lossless else set()) - (set() if header.version else SINCE_1)
+    return set(METADATA) - (TOKENS_ONLY if header.lossless else set())
 
 
 def read_index(reader: Reader, chunk: Chunk, header: Header) -> list[int]:

@@ -19,7 +19,7 @@ MAX_MODEL = 64
 HASH_SIZE = 8
 MAX_HEAD = 2 * MAX_VARINT + 4 + MAX_MODEL + HASH_SIZE  # the 4: quality, flags, tile, length of the model id
 LOSSLESS = 0  # in place of a quality
-_GRAY, _NATIVE, _MORE = 1, 2, 4  # flags
+_GRAY, _ONCE, _MORE = 1, 2, 4  # flags; the second is set in files of version 0
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,6 @@ class Header:
     model: str  # 1..64 ASCII letters, digits, dots, hyphens and underscores; the first is a letter or digit
     weights: bytes  # the first 8 bytes of the SHA-256 of the model's weights
     tile: int  # side of a tile in pixels, a multiple of 128 up to 255 * 128
-    # False in files of early drafts: values are sRGB whatever the profile, and every payload leaves certain zeros out
-    native: bool = True
-    version: int = 0  # of the format
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -50,8 +47,6 @@ class Header:
         if self.lossless:
             if self.model or self.weights:
                 raise ValueError("it is lossless and names a model")
-            if not self.native:
-                raise ValueError("it is lossless and of a draft that had no lossless files")
             return
         if self.quality not in QUALITIES:
             raise ValueError(f"quality {self.quality} is outside 1..100")
@@ -77,28 +72,34 @@ class Header:
 
 def pack_header(header: Header, more: bool = False) -> bytes:
     """The payload of HEAD. more: whether metadata follow after the picture."""
-    flags = _GRAY * header.gray + _NATIVE * (header.native and header.version == 0) + _MORE * more
+    flags = _GRAY * header.gray + _MORE * more
     fixed = bytes([header.quality, flags, header.tile // TILE_UNIT, len(header.model)])
     return varint(header.width) + varint(header.height) + fixed + header.model.encode("ascii") + header.weights
 
 
-def parse_header(fields: Reader, version: int = 0) -> tuple[Header, bool]:
+def parse_header(fields: Reader, version: int = 1) -> tuple[Header, bool]:
     """The inverse of pack_header. version: of the file's format. Raises FormatError, UnsupportedError."""
     width, height = fields.varint(), fields.varint()
     quality, flags, tile, model_length = fields.read(4)
-    if flags & ~(_GRAY | _MORE | (_NATIVE if version == 0 else 0)):
+    if flags & ~(_GRAY | _MORE | (0 if version else _ONCE)):
         raise UnsupportedError(
             f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; "
             "upgrade vitcodec"
         )
+    if version == 0 and quality != LOSSLESS:
+        raise UnsupportedError(
+            f"{fields.name}: of a draft of the format from before version 1, whose tokens this vitcodec does not read; "
+            "decode it with vitcodec 0.1"
+        )
+    if version == 0 and not flags & _ONCE:
+        raise fields.damaged("its flags are of no version")
     model, weights = fields.read(model_length), b"" if quality == LOSSLESS else fields.read(HASH_SIZE)
     if fields.remaining:
         raise fields.damaged("it is too long")
-    gray, native, more = (bool(flags & flag) for flag in (_GRAY, _NATIVE, _MORE))
+    gray, more = bool(flags & _GRAY), bool(flags & _MORE)
     try:
         name = model.decode("latin-1")
-        native = native or version > 0
-        return Header(width, height, quality, gray, name, weights, tile * TILE_UNIT, native, version), more
+        return Header(width, height, quality, gray, name, weights, tile * TILE_UNIT), more
     except ValueError as error:
         raise FormatError(f"{fields.name}: invalid: {error}; {ADVICE}") from None
 

@@ -13,7 +13,6 @@ from PIL import Image
 from .. import adaptive_filter
 from ..adaptive_filter import AdaptiveFilter
 from ..errors import FormatError
-from ..imageio.colour import is_srgb
 from ..imageio.metadata import per_inch
 from ..imageio.profiles import number_of, well_known
 from ..images import Picture, without_thumbnails
@@ -58,7 +57,7 @@ def unpack_picture(contents: Contents, rgb: np.ndarray, region: Region, reduce: 
     if contents.cut:
         notes.append("the file ends early: its profile, EXIF and XMP are not known")
     picture = Picture(rgb, alpha, header.gray, exif=found.get(EXIF), xmp=found.get(XMP), notes=notes)
-    picture.icc = _unpack_profile(found, header.native, notes)
+    picture.icc = _unpack_profile(found, notes)
     if CICP in found:
         picture.cicp = found[CICP] if len(found[CICP]) == 4 else None
         if picture.cicp is None:
@@ -78,16 +77,12 @@ def unpack_alpha(contents: Contents, region: Region) -> np.ndarray | None:
     return _unpack_alpha(contents.metadata[ALPHA], contents.header, region, 0)
 
 
-def _unpack_profile(found: dict[str, bytes], native: bool, notes: list[str]) -> bytes | None:
-    """native: whether the values are in the profile's space. Files of earlier versions have sRGB beside any profile."""
+def _unpack_profile(found: dict[str, bytes], notes: list[str]) -> bytes | None:
     icc = found.get(ICC)
     if NAME in found:
         icc = well_known(found[NAME][0]) if len(found[NAME]) == 1 else None
         if icc is None:
             notes.append("its profile has a number that this version does not know: left out; upgrade vitcodec")
-    if icc is not None and not native and not is_srgb(icc, None):
-        notes.append("made by an earlier version, which converted to sRGB: its ICC profile is left out")
-        return None
     return icc
 
 

@@ -54,7 +54,7 @@ def doctor_command(device: options.Device = "auto", json: options.Json = False) 
 def _onnxruntime() -> str:
     import onnxruntime
 
-    return f"{onnxruntime.__version__}, runs models of format 1 on CPUs"
+    return f"{onnxruntime.__version__}, runs models of integers on CPUs"
 
 
 def _torch() -> str:

@@ -215,8 +215,7 @@ def train_command(
     trained = initial_model(init, model, usable, seed)
     source = None
     if refined:
-        half = precision == "bfloat16"
-        source = RefinedTokens.of(trained, init, where.device, config.dead_zone, distortion, half)
+        source = RefinedTokens.of(init, where.device)
     run = Run(trained, config, output, where, source)
     if run.checkpoint.exists() and not resume:
         raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")

@@ -1,4 +1,4 @@
-"""The decoder's network of format 1, described once for every engine: a U-Net of convolutions and gates.
+"""The decoder's network of integers, described once for every engine: a U-Net of convolutions and gates.
 
 Three parts, so that a large picture can be decoded in parts that come out as the whole would: `down` and `up` see a few
 sites around each; `middle`, at stride 16, sees many and is run on blocks that the format fixes. Its floating-point

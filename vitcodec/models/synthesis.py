@@ -1,4 +1,4 @@
-"""The decoder's network of format 1 in floating point: a convolutional U-Net that integers can carry.
+"""The decoder's network of `swin` in floating point: a convolutional U-Net that integers can carry.
 
 No normalisation, softmax or exponential: depthwise convolutions, matrix products, hard sigmoids and gates (products of
 two maps). It is trained here and rounded to small integers for use (integer/). It starts from a synthesis of the `swin`

@@ -1,1 +1,1 @@
-"""Format 1 from pictures to files and back: encoder.py and decoder.py, read from top to bottom. No torch."""
+"""From pictures to files and back: encoder.py and decoder.py, read from top to bottom. floats.py alone needs torch."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..search.state import Evaluator, Target
+from ..search.measures import Target
+from ..search.state import Evaluator
 from ..subbands import Subbands
 from ..tiles import SITE
 

@@ -1,4 +1,4 @@
-"""A .vitc file of format 1 to a picture: the plan of what is needed -> payloads of tiles -> tokens -> pixels.
+"""A .vitc file to a picture: the plan of what is needed -> payloads of tiles -> tokens -> pixels.
 
 A Plan says once which sites are shown and which are needed for them, and so which tiles. The file's reader takes the
 tiles from it, so that no others are read.

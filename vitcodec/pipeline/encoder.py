@@ -1,4 +1,4 @@
-"""A picture to the contents of a .vitc file of format 1: blocks -> latents -> tokens -> search -> payloads of tiles.
+"""A picture to the contents of a .vitc file: blocks -> latents -> tokens -> search -> payloads of tiles.
 
 Geometry is planned once: the picture is analysed in blocks, each with a halo of surroundings, and each block holds
 whole tiles, which are entropy-coded by themselves. Memory beyond the picture itself depends on the size of a block.
@@ -34,7 +34,6 @@ from ..subbands import Subbands
 from ..tiles import SITE, Area, assemble, crop
 from .correction import correct
 
-VERSION = 1
 BLOCK = 1024  # pixels along a side of what is analysed at once
 # tokens, their quality and a share to keep -> the tokens that cost least to erase, (1, h, w) bool
 Erase = Callable[[Subbands, int, float], np.ndarray]
@@ -127,9 +126,7 @@ class Encoder:
             )
         height, width = picture.rgb.shape[:2]
         config, tile = self.config, options.tile or self.block
-        header = Header(
-            width, height, options.quality, picture.gray, config.name, config.identity, tile, version=VERSION
-        )
+        header = Header(width, height, options.quality, picture.gray, config.name, config.identity, tile)
         check_limits(header, "the image")
         return header
 

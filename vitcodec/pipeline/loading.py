@@ -1,4 +1,4 @@
-"""A model folder of format 1 to an encoder and a decoder, on the engine that fits the device."""
+"""A model folder to an encoder and a decoder, on the engine that fits the device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..parallel import cores
 from ..pretrained import integer_model
 from ..pretrained.config import PretrainedConfig
 from ..pretrained.integer_model import ContextNumbers, IntegerModel
-from ..pretrained.registry import verify
+from ..pretrained.registry import TUNED, verify
 from ..search.tuning import MS_SSIM
 from .decoder import Decoder
 from .integers import IntegerTransform
@@ -56,6 +56,10 @@ class Coder:
 def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = None) -> Coder:
     """device: "cpu" or what torch takes. Raises WeightsError."""
     verify(config)
+    if config.tune not in TUNED:
+        raise WeightsError(
+            f"{config.folder}: tuned for {config.tune!a}, which this vitcodec does not know; upgrade vitcodec"
+        )
     threads = threads or cores()
     return _load_integers(config, device, threads) if config.integers else _load_floats(config, device, threads)
 
@@ -120,13 +124,9 @@ def _load_floats(config: PretrainedConfig, device: str, threads: int) -> Coder:
 
 
 def _tuned(config: PretrainedConfig) -> dict[str, Any]:
-    """How a search minimises what a model was trained for: arguments of SearchModel. Raises WeightsError."""
+    """How a search minimises what a model was trained for: arguments of SearchModel."""
     if config.tune == "psnr":
         return {}
-    if config.tune != "ms-ssim":
-        raise WeightsError(
-            f"{config.folder}: tuned for {config.tune!a}, which this vitcodec does not know; upgrade vitcodec"
-        )
 
     def measure() -> Measure:
         from ..distortion import TUNINGS, PixelMeasure

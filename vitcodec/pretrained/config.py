@@ -16,16 +16,15 @@ from ..context.config import ContextConfig
 from ..errors import WeightsError
 
 CONFIG = "config.json"
-# of training, in half precision: the float context model; in format 1 also the encoder's part, and the decoder's
+# of training, in half precision: the float context model; of models of integers also the encoder's part, and the
+# decoder's
 FLOAT_CONTEXT = "context-float.safetensors"
 FLOAT_TRANSFORM, FLOAT_SYNTHESIS = "transform-float.safetensors", "synthesis-float.safetensors"
-GRAPHS = "graphs.safetensors"  # of format 1: each network's graph, as bytes, under its name
+GRAPHS = "graphs.safetensors"  # of models of integers: each network's graph, as bytes, under its name
 MOST_PARTS = 99
 _SCHEMA_VERSION = 1
+_FORMAT = 1  # of the files that models make
 _KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object"}  # of JSON
-# what earlier versions called fields of the context model
-_FLAG_FIELDS = ("flags", "flag_head")  # of models with block flags alone
-_FORMER_FIELDS = {"link": "conditional", "deeper": "extra_blocks"}
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -45,7 +44,6 @@ class PretrainedConfig:
     transform: Mapping[str, Any]  # the fields of the family's config dataclass
     context: ContextConfig
     dead_zone: float  # of rounding details, in quantisation steps (see quality.quantise)
-    format: int = 0  # of the files it makes: 0 or 1
     # of integers: the fields of integer SynthesisShape; empty where transforms are in floating point
     synthesis: Mapping[str, Any] = field(default_factory=dict)
     graphs: str = ""  # of integers: the SHA-256 of graphs.safetensors, in hexadecimal
@@ -98,10 +96,10 @@ class PretrainedConfig:
             "family": self.family,
             "sha256": self.sha256,
             "parts": self.parts,
-            **({"format": self.format} if self.format else {}),
+            "format": _FORMAT,
             **({"synthesis": self.synthesis, "graphs": self.graphs} if self.integers else {}),
             "transform": dict(self.transform),
-            "context": {k: v for k, v in asdict(self.context).items() if self.context.flags or k not in _FLAG_FIELDS},
+            "context": asdict(self.context),
             "dead_zone": self.dead_zone,
             "tune": self.tune,
             "parameters": self.parameters,
@@ -127,7 +125,7 @@ def parts_of(config: Path) -> list[str]:
 
 def context_config(values: Mapping[str, Any]) -> ContextConfig:
     """ContextConfig of what JSON holds. Raises TypeError for an unknown field."""
-    return ContextConfig(**{_FORMER_FIELDS.get(key, key): value for key, value in tupled(values).items()})
+    return ContextConfig(**tupled(values))
 
 
 def tupled(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +142,8 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _parse(values: dict[str, Any], folder: Path) -> PretrainedConfig:
     """Raises ValueError, TypeError."""
+    if values.get("format") != _FORMAT:
+        raise ValueError(f"its weights are not of format {_FORMAT}: get newer ones")
     config = PretrainedConfig(
         name=_field(values, "name", str),
         family=_field(values, "family", str),
@@ -152,7 +152,6 @@ def _parse(values: dict[str, Any], folder: Path) -> PretrainedConfig:
         transform=_field(values, "transform", dict),
         context=context_config(_field(values, "context", dict)),
         dead_zone=_field(values, "dead_zone", float),
-        format=_optional(values, "format", int, 0),
         synthesis=_optional(values, "synthesis", dict, {}),
         graphs=_optional(values, "graphs", str, ""),
         parts=len(part_names(values.get("parts", 1))),

@@ -1,4 +1,4 @@
-"""A model of format 1 as a folder: integers in model.safetensors, ONNX graphs beside them. No torch.
+"""A model of integers as a folder: integers in model.safetensors, ONNX graphs beside them. No torch.
 
 model.safetensors holds all that a decoder needs, so that its hash is what files state. The graphs are made from it;
 that of the analysis, in floating point, is the encoder's alone.
@@ -61,7 +61,7 @@ class EncoderNumbers:
 
 @dataclass(frozen=True)
 class ContextNumbers:
-    """What entropy coding needs: every model of format 1 has it."""
+    """What entropy coding needs: every model has it."""
 
     context: Layers
     context_config: ContextConfig
@@ -87,7 +87,8 @@ class IntegerModel(ContextNumbers):
         return super().networks() | synthesis_networks(self.synthesis, self.shape)
 
 
-_GROUPS: dict[str, Any] = {"dequantiser": Dequantiser, "encoder": EncoderNumbers, "filter": FilterNumbers}
+FILTER = "filter"
+_GROUPS: dict[str, Any] = {"dequantiser": Dequantiser, "encoder": EncoderNumbers, FILTER: FilterNumbers}
 CODING = "coding"
 
 
@@ -137,7 +138,9 @@ def load(path: Path, shape: Mapping[str, Any], context: ContextConfig) -> Intege
     try:
         tensors = load_file(path)
         layers = from_tensors({k: v for k, v in tensors.items() if k.split(".")[0] == SYNTHESIS})
-        groups = {group: _numbers(group, kind, tensors) for group, kind in _GROUPS.items()}
+        # a model may do without filters
+        present = [group for group in _GROUPS if group != FILTER or any(name.startswith("filter.") for name in tensors)]
+        groups = {group: _numbers(group, _GROUPS[group], tensors) for group in present}
         model = IntegerModel(
             **vars(context_numbers(tensors, context)),
             synthesis=under(layers, SYNTHESIS),

@@ -25,13 +25,13 @@ class Preset:
 
 PRESETS = {
     "swin": Preset("swin", 13_648_140, 77.08, {"blocks": (1, 3, 2), "convolutions": 8, "integers": True}),
-    "vit": Preset("vit", 10_000_706, 58.93),
-    "beit": Preset("beit", 9_790_896, 53.6),
-    "cnn": Preset("cnn", 7_865_924, 58.57),
+    "vit": Preset("vit", 10_197_754, 60.83),
+    "beit": Preset("beit", 9_987_944, 55.5),
+    "cnn": Preset("cnn", 8_062_972, 60.47),
     "vit-b16": Preset(
         "vit",
-        117_438_786,
-        156.73,
+        117_635_834,
+        158.63,
         {
             "width": 768,
             "blocks": 12,
@@ -44,8 +44,8 @@ PRESETS = {
     ),
     "vit-l16": Preset(
         "vit",
-        335_350_594,
-        156.73,
+        335_547_642,
+        158.63,
         {
             "width": 1024,
             "blocks": 24,
@@ -58,8 +58,8 @@ PRESETS = {
     ),
     "beit-base": Preset(
         "beit",
-        117_210_496,
-        148.83,
+        117_407_544,
+        150.73,
         {
             "width": 768,
             "blocks": 12,
@@ -74,16 +74,16 @@ PRESETS = {
     ),
     "swin-s": Preset(
         "swin",
-        63_410_102,
-        98.3,
+        63_607_150,
+        100.19,
         {"widths": (96, 192, 384), "blocks": (2, 2, 6), "window": 7, "backbone": "swin_small_patch4_window7_224"},
         "swin_small_patch4_window7_224.ms_in22k_ft_in1k",
         "MIT",
     ),
     "swin-b": Preset(
         "swin",
-        109_612_956,
-        142.01,
+        109_810_004,
+        143.91,
         {"widths": (128, 256, 512), "blocks": (2, 2, 6), "window": 7, "backbone": "swin_base_patch4_window7_224"},
         "swin_base_patch4_window7_224.ms_in22k_ft_in1k",
         "MIT",

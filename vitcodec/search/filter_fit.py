@@ -30,6 +30,7 @@ class FilterFit:
         sizes = [2 * len(offsets) for offsets in PAIRS[:planes]]
         self.products = [np.zeros((n, n)) for n in sizes]
         self.targets = [np.zeros(n) for n in sizes]
+        self.energy = [0.0] * planes  # of the error without a filter
 
     def add(self, original: Subbands, errors: Subbands, step: float) -> None:
         """A block: its wavelet coefficients and what the decoder adds to them, float32 (1, h, w, C), in steps."""
@@ -40,6 +41,7 @@ class FilterFit:
         decoded -= wanted
         limit = np.float32(self.base.threshold / (1 << FRACTION_BITS))
         for plane in range(self.planes):
+            self.energy[plane] += float(np.square(wanted[plane]).sum(dtype=np.float64))
             around = np.pad(decoded[plane], REACH, mode="edge")
             for a in range(0, decoded.shape[1], ROWS):
                 features = _features(around[a : a + ROWS + 2 * REACH], PAIRS[plane], limit)

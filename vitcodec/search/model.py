@@ -15,7 +15,7 @@ from .measures import Measure, squared_error
 from .proposals import Network, Proposals
 from .rounds import Search, Slopes
 from .state import Evaluator
-from .tuning import OF_INTEGERS, SearchTuning
+from .tuning import SQUARED_ERROR, SearchTuning
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SearchModel:
     network: Network | None = None
     threads: int = 1
     efforts: Mapping[int, SearchConfig] | None = None  # None: EFFORTS
-    tuning: SearchTuning = OF_INTEGERS
+    tuning: SearchTuning = SQUARED_ERROR
     measure: Callable[[], Measure] | None = None
 
     def search(self, effort: int, distortion_weight: float = 1.0) -> Search:

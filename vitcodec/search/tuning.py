@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -57,9 +57,7 @@ class SearchTuning:
         return side, min(max((step - none) / (full - none), 0.0), 1.0)
 
 
-SQUARED_ERROR = SearchTuning(weight=0.75, power=-0.2, check_threshold=0.25, wide_step=80.0, corner_steps=(26.0, 42.0))
-# of format 1, whose search finds more zeros: with the weight above it slides further along the curve than is best
-OF_INTEGERS = replace(SQUARED_ERROR, weight=0.95)
+SQUARED_ERROR = SearchTuning(weight=0.95, power=-0.2, check_threshold=0.25, wide_step=80.0, corner_steps=(26.0, 42.0))
 MS_SSIM = SearchTuning(
     weight=1.15,
     power=0.0,

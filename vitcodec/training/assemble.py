@@ -1,4 +1,4 @@
-"""A model of format 1 out of trained parts: integers, graphs and config.json in a folder."""
+"""A model of integers out of trained parts: integers, graphs and config.json in a folder."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def write_folder(
     graphs = integer_graphs(model.networks())
     graphs |= {name: graph for name, graph in ((ANALYSIS, analysis), (PROPOSALS, proposals)) if graph}
     identity = hashlib.sha256(data).hexdigest()
-    config = replace(config, sha256=identity, parts=1, format=1, synthesis=shape_settings(model.shape))
+    config = replace(config, sha256=identity, parts=1, synthesis=shape_settings(model.shape))
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomic(folder / part_names(1)[0], data, overwrite=True)
     _write_graphs(config, graphs)

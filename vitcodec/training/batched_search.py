@@ -1,4 +1,4 @@
-"""The search of format 1 for many crops at once, in torch: tokens to train on, on a GPU in a fraction of the time.
+"""The search for many crops at once, in torch: tokens to train on, on a GPU in a fraction of the time.
 
 It does what search/ does for files, with the true gradient and with the model that is being trained, in floating point:
 tokens change by one, blocks are emptied, and each site keeps the best tokens that were seen. The same steps for files:
@@ -22,7 +22,7 @@ from ..quality import lagrangian
 from ..search.efforts import SearchConfig
 from ..search.moves import EMPTYING
 from ..search.smooth import SlopedArithmetic
-from ..search.tuning import ENERGY, OF_INTEGERS
+from ..search.tuning import ENERGY, SQUARED_ERROR
 from ..subbands import Subbands
 from ..tiles import SITE
 from .model import TrainingModel
@@ -118,7 +118,7 @@ class BatchedSearch:
 
     def _error_weight(self, step: Tensor) -> Tensor:
         """Bits per squared step, (B,)."""
-        tuning = OF_INTEGERS
+        tuning = SQUARED_ERROR
         return lagrangian(torch.ones_like(step)) * tuning.weight * (step / tuning.MIDDLE) ** tuning.power
 
     def _evaluate(self, image: Tensor, step: Tensor, tokens: Subbands, slopes: bool) -> tuple[Subbands, Costs, Tensor]:
@@ -187,7 +187,7 @@ def _best_near(gain: Tensor, step: Tensor, crowding: float | None) -> Tensor:
     """search.moves.best_near for maps (B, h, w), each with the neighbourhood of its step."""
     if crowding is None:
         return torch.zeros_like(gain)
-    near = [OF_INTEGERS.neighbourhood(s) for s in step.tolist()]
+    near = [SQUARED_ERROR.neighbourhood(s) for s in step.tolist()]
     wide = torch.tensor([side > 3 for side, _ in near], device=gain.device).view(-1, 1, 1)
     outer = torch.tensor([factor for _, factor in near], device=gain.device).view(-1, 1, 1)
     x = gain[:, None]

@@ -1,4 +1,4 @@
-"""Fitting the static tables of format 1, of values and of block flags, to what the coding pass predicts for tokens."""
+"""Fitting the static tables, of values and of block flags, to what the coding pass predicts for tokens."""
 
 from __future__ import annotations
 
@@ -6,14 +6,31 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import torch
 
-from ..bitstream.tables import MEANS, NARROW, NARROW_SCALES, SCALES, SHAPES, WIDE
+from ..bitstream.tables import (
+    BYPASS_BITS,
+    LOG_SCALES,
+    MEAN_UNIT,
+    MEANS,
+    NARROW,
+    NARROW_SCALES,
+    NEAR,
+    PRECISION,
+    SCALES,
+    SHAPES,
+    WIDE,
+)
 from ..coding.entropy import EntropyModel
 from ..coding.prediction import NO_OFFSETS, FlagRecord, Recorder
 from ..coding.tables import FLAG_CLASSES, CodingTables, logistic_flags, symbols
+from ..context.density import probability
 from ..subbands import Subbands
-from .tables import KINDS, PRIOR, frequencies, parametric, smoothed
 
+PRIOR = 24.0  # weight in counts of the float model's probabilities beside the counts of a table
+SHAPE_CENTRES = -2.0, 0.0, 2.0  # mixture logits typical of the three shape classes
+# log scale indices and largest magnitude of narrow and of wide tables
+KINDS = (range(NARROW_SCALES), NARROW), (range(NARROW_SCALES, SCALES), WIDE)
 _WIDTH = 2 * WIDE + 2
 
 
@@ -65,3 +82,35 @@ def fit_coding_tables(
 def with_tables(model: EntropyModel, narrow: np.ndarray, wide: np.ndarray, flags: np.ndarray) -> EntropyModel:
     """The model with other tables."""
     return replace(model, tables=CodingTables(narrow, wide, flags))
+
+
+def parametric(scales: range, largest: int) -> np.ndarray:
+    """(SHAPES, MEANS, len(scales), 2 largest + 2): the float model's probabilities at the centre of each table's class.
+
+    scales: log scale indices. The last symbol, the escape, gets what is left.
+    """
+    unit = 2.0 ** torch.from_numpy(BYPASS_BITS[scales.start : scales.stop]).double()
+    means = torch.arange(MEANS).double() / MEAN_UNIT
+    means[NEAR:] -= 1
+    logs = torch.from_numpy(LOG_SCALES[scales.start : scales.stop]) - torch.log(unit)
+    value = torch.arange(-largest, largest + 1).double()
+    logits = torch.tensor(SHAPE_CENTRES).double()[:, None, None, None]
+    p = probability(value, (means[:, None] / unit)[None, ..., None], logs[None, None, :, None], logits).clamp_min(1e-9)
+    return torch.cat((p, (1 - p.sum(-1, keepdim=True)).clamp_min(1e-7)), -1).numpy()
+
+
+def frequencies(probabilities: np.ndarray) -> np.ndarray:
+    """(..., n) probabilities, in any unit -> uint16 frequencies of at least 1 that sum to 2^16 - 1."""
+    total = (1 << PRECISION) - 1
+    n = probabilities.shape[-1]
+    p = probabilities / probabilities.sum(-1, keepdims=True)
+    f = np.floor(p * (total - n)).astype(np.int64) + 1
+    top = f.argmax(-1)[..., None]
+    np.put_along_axis(f, top, np.take_along_axis(f, top, -1) + total - f.sum(-1, keepdims=True), -1)
+    return f.astype(np.uint16)
+
+
+def smoothed(counts: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Counts (any shape of the same size) and probabilities (..., n) -> frequencies (..., n)."""
+    p = prior / prior.sum(-1, keepdims=True)
+    return frequencies(counts.reshape(p.shape) + PRIOR * p)

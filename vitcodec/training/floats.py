@@ -25,7 +25,6 @@ from ..pretrained.integer_model import CodingNumbers, ContextNumbers
 from ..pretrained.loading import float_parts, load_floats
 from . import round_context
 from .coding_tables import Counts, fit_coding_tables
-from .export import base_scales
 from .integers import (
     FloatSample,
     TokenSample,
@@ -36,6 +35,7 @@ from .integers import (
     write_float_context,
 )
 from .model import TrainingModel
+from .round_context import base_scales
 
 
 @torch.no_grad()
@@ -76,7 +76,7 @@ def write_folder(config: PretrainedConfig, autoencoder: Autoencoder, model: Cont
     for stale in config.folder.glob("model-*.safetensors"):  # of a larger model that was here before
         if stale.name not in names:
             stale.unlink()
-    config = replace(config, sha256=hashlib.sha256(b"".join(parts)).hexdigest(), parts=len(parts), format=1)
+    config = replace(config, sha256=hashlib.sha256(b"".join(parts)).hexdigest(), parts=len(parts))
     files.write_atomic(config.folder / CONFIG, config.to_json().encode(), overwrite=True)
     return config
 

@@ -1,4 +1,4 @@
-"""A model folder of format 1 out of a trained model, and back.
+"""A model folder of integers out of a trained model, and back.
 
 Beside what encoding and decoding need the folder gets the floating-point parts that training goes on from, in half
 precision: three files, which wheels leave out.
@@ -33,8 +33,8 @@ from ..subbands import Subbands
 from . import round_context
 from .assemble import analysis_graph, dequantiser, encoder_numbers, in_8_bits, write_folder
 from .coding_tables import Counts, fit_coding_tables
-from .export import base_scales
 from .model import TrainingModel
+from .round_context import base_scales
 from .rounding import Gauge, RoundedSynthesis, measure
 
 FLOAT_FILES = FLOAT_TRANSFORM, FLOAT_SYNTHESIS, FLOAT_CONTEXT
@@ -48,7 +48,7 @@ TokenSample = tuple[Subbands, int]
 
 
 def is_integer_ready(model: TrainingModel) -> bool:
-    """Whether a model's decoder can be of integers: then it makes files of format 1."""
+    """Whether a model's decoder can be of integers."""
     return isinstance(model.autoencoder.synthesis, ConvSynthesis)
 
 
@@ -65,7 +65,6 @@ def model_config(
         transform=autoencoder.settings,
         context=context,
         dead_zone=dead_zone,
-        format=1,
         tune=tune,
         parameters=parameter_count(model),
         kmac_per_pixel=kmac_per_pixel(autoencoder.family, autoencoder.settings, context),
@@ -87,7 +86,7 @@ def write_integer_model(
     gauge: Gauge | None = None,
     proposals: bytes | None = None,
 ) -> None:
-    """Write a folder of format 1.
+    """Write a folder.
 
     calibration: what the magnitudes of maps are measured on. counted: makes the tokens that the tables are fitted to,
     with the model, whose tables are not yet fitted. gauge: of a synthesis that was trained with its rounding; without
@@ -164,7 +163,7 @@ def parts_unfit(config: PretrainedConfig) -> WeightsError:
 
 
 def load_float(config: PretrainedConfig) -> tuple[TrainingModel, Gauge]:
-    """What a folder of format 1 was made of. Raises WeightsError where parts are absent or do not fit together."""
+    """What a folder of integers was made of. Raises WeightsError where parts are absent or do not fit together."""
     try:
         transform, synthesis = (load_file(config.folder / name) for name in (FLOAT_TRANSFORM, FLOAT_SYNTHESIS))
         gauge = {k.removeprefix(GAUGE): synthesis.pop(k) for k in list(synthesis) if k.startswith(GAUGE)}

@@ -1,6 +1,6 @@
 """Refined tokens: samples with the tokens that the encoder's RDO search chooses, for decoder and context model.
 
-The search (rdo.py) chooses other tokens than rounding does. Decoder and context model that are trained on its choice
+The search chooses other tokens than rounding does. Decoder and context model that are trained on its choice
 know what they get, and the next search starts from there. The encoder's networks stay fixed: trained to propose what
 was chosen, they would lead each next search further towards zero, and the cost that the search lowers hides that, as
 points slide along the curve (docs/training.md). (Kin to expert iteration: T. Anthony, Z. Tian, D. Barber, "Thinking
@@ -9,26 +9,18 @@ fast and slow with deep learning and tree search", NeurIPS 2017.)
 
 from __future__ import annotations
 
-import copy
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from ..codec import Codec
-from ..context.coding import EntropyModel
-from ..distortion import Distortion
 from ..images import Picture
-from ..models.autoencoder import Autoencoder
-from ..options import EncodeOptions
-from ..quality import round_tokens, step_of
-from ..rdo import EFFORTS, RDOSearch
+from ..quality import step_of
 from ..subbands import Subbands
 from .data import Crops
-from .model import TrainingModel
 
 DEAD_ZONE = 0.0  # of the rounding before the search: networks that learned from the search need none (docs/training.md)
 POOL = 400  # samples that are kept to be drawn again, 0.6 MB each with crops of 256 pixels
@@ -56,41 +48,8 @@ class Search(Protocol):
         ...
 
 
-class RDOTokens:
-    """The search of format 0.
-
-    autoencoder, entropy: the transforms and the integer entropy model of the search.
-    dead_zone: of the rounding before the search. half: matrix products in bfloat16, where the processor has them; whole
-    numbers up to 256 are exact in it.
-    """
-
-    def __init__(
-        self,
-        autoencoder: Autoencoder,
-        entropy: EntropyModel,
-        dead_zone: float,
-        distortion: Distortion,
-        half: bool = False,
-    ):
-        self.autoencoder, self.entropy = autoencoder.requires_grad_(False), entropy
-        self.dead_zone, self.distortion, self.half = dead_zone, distortion, half
-
-    def __call__(self, images: Tensor, quality: int) -> Subbands:
-        """As Search."""
-        point = self.entropy.point(quality, self.autoencoder.steps)
-        with _half_products(self.half):
-            with torch.no_grad():
-                tokens = round_tokens(self.autoencoder.encode(images, point.step), self.dead_zone)
-            config = EFFORTS[EncodeOptions.effort]
-            return RDOSearch(self.autoencoder, self.entropy, point, self.distortion, config).search(images, tokens)
-
-    def update(self, autoencoder: Mapping[str, Tensor]) -> None:
-        """As Search."""
-        self.autoencoder.load_state_dict(autoencoder)
-
-
 class EncodedTokens:
-    """What a codec of format 1 writes. Its integers stay those of the model that a run starts from."""
+    """What a codec writes. Its model stays the one that a run starts from."""
 
     def __init__(self, codec: Codec):
         self.codec = codec
@@ -115,18 +74,9 @@ class RefinedTokens:
         self.batches = 0
 
     @classmethod
-    def of(
-        cls, model: TrainingModel, init: str, device: torch.device, dead_zone: float, distortion: Distortion, half: bool
-    ) -> RefinedTokens:
-        """Refined tokens of the transforms that are to be trained, in a copy.
-
-        init: the model whose entropy model the search uses, as Codec.load takes it. Raises WeightsError.
-        """
-        codec = Codec.load(init, "cpu" if device.type == "cpu" else str(device))
-        if codec.config.format:
-            return cls(EncodedTokens(codec))
-        transforms = copy.deepcopy(model.autoencoder).to(device)
-        return cls(RDOTokens(transforms, codec.entropy, dead_zone, distortion, half))
+    def of(cls, init: str, device: torch.device) -> RefinedTokens:
+        """Tokens that a model chooses, as Codec.load takes it. Raises WeightsError."""
+        return cls(EncodedTokens(Codec.load(init, "cpu" if device.type == "cpu" else str(device))))
 
     def batch(self, crops: Crops, size: int, strata: Tensor) -> tuple[Tensor, Subbands, Tensor]:
         """Images (B, size, size, 3), their tokens in float32 and their steps (B,).
@@ -155,17 +105,3 @@ class RefinedTokens:
     def update(self, autoencoder: Mapping[str, Tensor]) -> None:
         """Go on with other weights of the transforms."""
         self.search.update(autoencoder)
-
-
-@contextmanager
-def _half_products(half: bool) -> Iterator[None]:
-    """Let matrix products on the CPU run in bfloat16, if asked to and where torch can."""
-    backend = getattr(torch.backends.mkldnn, "matmul", None)  # torch 2.9 and later
-    if not half or backend is None:
-        yield
-        return
-    before, backend.fp32_precision = backend.fp32_precision, "bf16"
-    try:
-        yield
-    finally:
-        backend.fp32_precision = before

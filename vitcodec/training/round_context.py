@@ -8,6 +8,7 @@ n (M - S).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SHAPE_UNIT
+from ..bitstream.tables import LOG_SCALE_UNIT, MEAN_UNIT, SCALE_LOW, SHAPE_UNIT
 from ..coding.tables import FLAG_UNIT
 from ..context.arithmetic import FloatArithmetic
 from ..context.density import RateEstimator
@@ -188,6 +189,12 @@ def round_context(context: ContextModel, measured: Measured) -> tuple[dict[str, 
     for i, level in enumerate(context.levels):
         scale = _round_level(out, level, f"levels.{i}", scale)
     return out.layers, torch.round(features / first.scale).clamp(0, TOP).to(torch.uint8).numpy()
+
+
+def base_scales(context: ContextModel) -> np.ndarray:
+    """Where log scales start, by quality, level and channel: (100, 5, 9) int16, in quarters of a scale index."""
+    logs = context.base[None] - torch.tensor([math.log(step_of(q)) for q in QUALITIES])[:, None, None]
+    return torch.round((logs - SCALE_LOW) / LOG_SCALE_UNIT).clamp(-(2**14), 2**14).short().numpy()
 
 
 def _round_level(out: Rounding, level: nn.Module, name: str, scale: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training the context model of format 1 with its rounding in the loop.
+"""Training the context model with its rounding in the loop.
 
 The model is built from its integer layers and computes as they do: weights and activations are rounded, with a gradient
 that passes the rounding. How far each layer shifts its sums stays as it is. In the end the weights are what is stored.
@@ -21,7 +21,6 @@ from ..coding.tables import FLAG_UNIT
 from ..context.density import RateEstimator
 from ..context.groups import CodingGroup, FlagGroup
 from ..context.heads import Residual
-from ..context.integer import IntegerArithmetic
 from ..context.model import ContextModel
 from ..integer.layers import SUM_LIMIT, WEIGHT_LIMIT, Layer
 from ..integer.reference import RANGE
@@ -147,15 +146,37 @@ class RoundedContext(nn.Module):
         return layers
 
 
-class _Arithmetic(IntegerArithmetic):
-    """Numbers enter as format 1 has them: the logarithms of their positive and of their negative part."""
+class _Arithmetic:
+    """As Arithmetic: how decoded integers, int32, enter the integer networks.
+
+    Numbers enter as the logarithms of their positive and of their negative part. thresholds: as coding.maps has them.
+    """
+
+    def __init__(self, thresholds: Tensor):
+        self.device = thresholds.device
+        self.limit = int(thresholds[-1])
+        self.table = torch.searchsorted(
+            thresholds, torch.arange(self.limit + 1, dtype=thresholds.dtype, device=self.device), right=True
+        ).float()
+
+    def zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, device=self.device)
+
+    def integers(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.int32, device=self.device)
 
     def look_up(self, x: Tensor) -> Tensor:
         magnitude = self.table[x.clamp(-self.limit, self.limit).abs()]
         return torch.cat((magnitude * (x > 0), magnitude * (x < 0)), -1)
 
+    def embed(self, q: Tensor) -> Tensor:
+        return self.look_up(q << FRACTION_BITS)
+
     def embed_flags(self, flags: Tensor) -> Tensor:
         return flags.float() * FLAG_INPUT
+
+    def lowpass(self, q: Tensor) -> Tensor:
+        return q << FRACTION_BITS
 
     def merge(self, low: Tensor, details: Tensor) -> Tensor:
         def planes(x: Tensor) -> np.ndarray:
@@ -163,6 +184,31 @@ class _Arithmetic(IntegerArithmetic):
 
         merged = torch.from_numpy(fixed_point.merge(planes(low), planes(details << FRACTION_BITS)))
         return merged.unflatten(0, (len(low), -1)).permute(0, 2, 3, 1).to(self.device)
+
+    def contrast(self, low: Tensor) -> Tensor:
+        return self.look_up(self.difference(low))
+
+    def difference(self, low: Tensor) -> Tensor:
+        """The low band less its mean over 5x5 sites, borders replicated, floored to sixteenths."""
+        total = low
+        for dim in (1, 2):
+            n = total.shape[dim]
+            place = torch.arange(n, device=low.device)
+            total = sum(
+                (total.index_select(dim, (place + k).clamp(0, n - 1)) for k in range(-2, 3)), torch.zeros_like(total)
+            )
+        return torch.div(25 * low - total, 25, rounding_mode="floor")
+
+    def quotient(self, total: Tensor, count: Tensor) -> Tensor:
+        """Sixteenths."""
+        return torch.div(total.int() << FRACTION_BITS, count.int(), rounding_mode="floor")
+
+    def relative(self, q: Tensor, centre: Tensor) -> Tensor:
+        return self.look_up((q << FRACTION_BITS) - centre)
+
+    def shifted(self, mean: Tensor, centre: Tensor) -> Tensor:
+        """mean in eighths, centre in sixteenths."""
+        return mean + (centre >> 1)
 
 
 class _Meter(RateEstimator):

@@ -1,4 +1,4 @@
-"""The synthesis of format 1 from floating point to small integers, and training with the rounding in the loop.
+"""The synthesis from floating point to small integers, and training with the rounding in the loop.
 
 A map's scale, one number for each channel, is what 1 stands for in it; scales are measured on samples and then fixed.
 They and the weights give the integers of every layer. In training these are computed anew in each step, with a gradient
