@@ -72,7 +72,7 @@ def test_a_changed_figure_is_seen(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
     for name, block in rendering.BLOCKS.items():
-        if name != "effort-format-0":  # has no figures
+        if name != "effort-floats":  # has no figures
             assert "ot measured yet" in block(Library(tmp_path)), name
     with pytest.raises(KeyError):
         rendering.filled("<!-- generated: nothing -->\n<!-- end -->\n", Library())

@@ -21,7 +21,7 @@ from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area, Region, TileGrid, assemble, crop
 
 WIDTH, HEIGHT = 330, 270  # 3 x 3 tiles of 128
-MODEL = "swin-ms-ssim"  # of format 0, with a halo of a whole tile
+MODEL = "swin-ms-ssim"  # in floating point, with a halo of a whole tile
 
 
 @pytest.fixture(scope="module")

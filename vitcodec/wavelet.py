@@ -10,8 +10,6 @@ as JPEG 2000 (ISO/IEC 15444-1, annex F) uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -23,17 +21,6 @@ ORIENTATIONS = 3  # horizontal, vertical and diagonal details
 
 # rows: gray, red-blue, green-magenta; each of length one
 COLOUR = torch.tensor([[1.0, 1, 1], [1, 0, -1], [-1, 2, -1]]) / torch.tensor([[3.0], [2], [6]]).sqrt()
-
-Times = Callable[[float, Tensor], Tensor]
-
-
-def times(factor: float, x: Tensor) -> Tensor:
-    return factor * x
-
-
-def times_fixed_point(factor: float, x: Tensor) -> Tensor:
-    """Multiplication in int32 by a factor rounded to 12 binary digits: the same integers on every machine."""
-    return (x * round(factor * 4096) + 2048) >> 12
 
 
 def _next(x: Tensor, dim: int) -> Tensor:
@@ -56,12 +43,12 @@ def _lift(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return low * GAIN, high / GAIN
 
 
-def _unlift(low: Tensor, high: Tensor, dim: int, times: Times) -> Tensor:
-    low, high = times(1 / GAIN, low), times(GAIN, high)
-    low = low - times(LIFTING[3], high + _previous(high, dim))
-    high = high - times(LIFTING[2], low + _next(low, dim))
-    low = low - times(LIFTING[1], high + _previous(high, dim))
-    high = high - times(LIFTING[0], low + _next(low, dim))
+def _unlift(low: Tensor, high: Tensor, dim: int) -> Tensor:
+    low, high = low / GAIN, high * GAIN
+    low = low - LIFTING[3] * (high + _previous(high, dim))
+    high = high - LIFTING[2] * (low + _next(low, dim))
+    low = low - LIFTING[1] * (high + _previous(high, dim))
+    high = high - LIFTING[0] * (low + _next(low, dim))
     return torch.stack((low, high), dim + 1).flatten(dim, dim + 1)
 
 
@@ -73,10 +60,10 @@ def split(x: Tensor) -> tuple[Tensor, Tensor]:
     return low, torch.stack((horizontal, vertical, diagonal), -1).flatten(-2)
 
 
-def merge(low: Tensor, details: Tensor, times: Times = times) -> Tensor:
+def merge(low: Tensor, details: Tensor) -> Tensor:
     """The inverse of split."""
     horizontal, vertical, diagonal = details.unflatten(-1, (3, ORIENTATIONS)).unbind(-1)
-    return _unlift(_unlift(low, vertical, 1, times), _unlift(horizontal, diagonal, 1, times), 2, times)
+    return _unlift(_unlift(low, vertical, 1), _unlift(horizontal, diagonal, 1), 2)
 
 
 def _rotate(x: Tensor, axes: Tensor) -> Tensor:

@@ -14,11 +14,8 @@ import numpy as np
 
 from ..errors import FormatError
 
-_TABLE = constriction.stream.model.Categorical(perfect=False)
-_UNIFORM = constriction.stream.model.Uniform()
 IMPOSSIBLE = AssertionError, ValueError  # what constriction raises on data that no encoder wrote
 Model = Any  # constriction's model of one table, made once
-BLOCK = 1 << 15  # values handed over at once, to bound the memory of their table rows
 
 
 def table_model(frequencies: np.ndarray) -> Model:
@@ -68,16 +65,6 @@ class Encoder:
     def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
 
-    def write(self, symbols: np.ndarray, tables: np.ndarray, rows: np.ndarray) -> None:
-        """symbols[i] is coded with tables[rows[i]], a row of frequencies."""
-        for a in range(0, len(symbols), BLOCK):
-            self._coder.encode(symbols[a : a + BLOCK], _TABLE, tables[rows[a : a + BLOCK]])
-
-    def write_uniform(self, values: np.ndarray, sizes: np.ndarray) -> None:
-        """values[i] in 0..sizes[i] - 1, sizes of at least 2."""
-        if len(values):
-            self._coder.encode(values.astype(np.int32), _UNIFORM, sizes.astype(np.int32))
-
     def write_runs(self, symbols: np.ndarray, runs: Runs, models: Models) -> None:
         """Symbols (N,), in the order of the runs."""
         symbols, start = symbols.astype(np.int32), 0
@@ -100,18 +87,6 @@ class Decoder:
     def __init__(self, data: bytes):
         words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
-
-    def read(self, tables: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        if not len(rows):
-            return np.zeros(0, np.int32)
-        return np.concatenate(
-            [self._coder.decode(_TABLE, tables[rows[a : a + BLOCK]]) for a in range(0, len(rows), BLOCK)]
-        )
-
-    def read_uniform(self, sizes: np.ndarray) -> np.ndarray:
-        if not len(sizes):
-            return np.zeros(0, np.int32)
-        return self._coder.decode(_UNIFORM, sizes.astype(np.int32))
 
     def read_runs(self, runs: Runs, models: Models) -> np.ndarray:
         """The mirror of write_runs."""

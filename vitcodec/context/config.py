@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class ContextConfig:
     """The widths of the networks, for levels 1 to 4 where there are four.
 
-    The defaults are what weights without such a field were trained with; CURRENT is what is trained now.
+    The defaults are those of the first weights; CURRENT is what is trained now.
     """
 
     features: tuple[int, ...] = (96, 128, 128, 128)  # width of the features

@@ -27,8 +27,3 @@ class Engine(Protocol):
         rows: some of them -> the input (n, c) uint8; engines may ask in parts, from several threads. Outputs: (n, c).
         """
         ...
-
-
-def run_at_once(engine: Engine, network: str, count: int, rows: Callable[[slice], np.ndarray]) -> list[np.ndarray]:
-    """Engine.run_rows for engines that gain nothing by parts."""
-    return [y[0, 0] for y in engine.run(network, rows(slice(0, count))[None, None])]

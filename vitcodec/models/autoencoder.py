@@ -127,17 +127,6 @@ class Autoencoder(nn.Module):
         low, *details = self._scale(Subbands(next(ones), tuple(ones)), logs, step_position(step))
         return torch.stack([low.repeat(1, 1, 1, 3)[:, 0, 0], *(d[:, 0, 0] for d in details)], 1)
 
-    def decode_reduced(self, latents: Subbands, step: Tensor, reduce: int, erased: Tensor | None = None) -> Tensor:
-        """The image at 1/2^reduce of its size, reduce = 1..4, from the coarser levels alone.
-
-        Made by the wavelet, without the family's correction: (B, H/2^reduce, W/2^reduce, 3). erased: as in `decode`.
-        """
-        s = step.view(-1, 1, 1, 1)
-        bands = self.dequantise(latents, step)
-        if erased is not None:
-            bands = fill(bands, erased)
-        return wavelet.inverse(bands.map(lambda t: t * s), reduce)
-
 
 def parameter_count(module: nn.Module) -> int:
     return sum(math.prod(p.shape) for p in module.parameters())
