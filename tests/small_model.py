@@ -9,6 +9,7 @@ import torch
 from test_integer import small_synthesis
 from torch import nn
 
+from vitcodec.adaptive_filter import SIZES, FilterNumbers
 from vitcodec.coding.maps import log_thresholds
 from vitcodec.coding.tables import logistic_flags
 from vitcodec.context.config import ContextConfig
@@ -47,6 +48,11 @@ def small_context() -> tuple[ContextModel, dict, np.ndarray]:
     return context, layers, features
 
 
+def small_filters() -> FilterNumbers:
+    weights = np.random.default_rng(6).integers(-4, 5, (100, sum(SIZES)))
+    return FilterNumbers(np.full(100, 60, np.int32), weights.astype(np.int8))
+
+
 def small_model() -> IntegerModel:
     context, layers, features = small_context()
     synthesis, shape = small_synthesis(np.random.default_rng(4))
@@ -59,7 +65,8 @@ def small_model() -> IntegerModel:
     narrow, wide = (frequencies(parametric(scales, largest)) for scales, largest in KINDS)
     coding = CodingNumbers(features, base_scales(context), log_thresholds(), narrow, wide, logistic_flags())
     plain = Autoencoder()
-    return IntegerModel(layers, CONFIG, coding, quiet, shape, dequantiser(plain), encoder_numbers(plain))
+    numbers = quiet, shape, dequantiser(plain), encoder_numbers(plain), small_filters()
+    return IntegerModel(layers, CONFIG, coding, *numbers)
 
 
 def write_small_family(folder: Path, family: str, settings: dict, tune: str = "psnr") -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_model import small_filters
 from test_integer import small_synthesis
 
 from vitcodec import reconstruction, wavelet
@@ -52,16 +53,22 @@ def make(tokens, whole, qualities, zero=False):
     return Reconstruction(engine, dequantiser(), whole, qualities, lambda area: crop(tokens, area))
 
 
+@pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("qualities", [np.array([[60]]), "mixed"])
-def test_an_area_is_the_same_as_in_the_whole(small_blocks, qualities):
+def test_an_area_is_the_same_as_in_the_whole(small_blocks, qualities, filtered):
     rng = np.random.default_rng(0)
     if isinstance(qualities, str):
         qualities = rng.integers(1, 101, (WHOLE.h, WHOLE.w))
-    tokens = random_tokens(rng, WHOLE)
-    whole = make(tokens, WHOLE, qualities).pixels(WHOLE)
+    tokens, filter = random_tokens(rng, WHOLE), small_filters().at(60) if filtered else None
+
+    def picture():
+        return replace(make(tokens, WHOLE, qualities), filter=filter)
+
+    whole = picture().pixels(WHOLE)
     assert whole.std() > 10
+    assert filtered == bool((whole != make(tokens, WHOLE, qualities).pixels(WHOLE)).any())
     for area in (Area(2, 0, 4, 6), Area(5, 3, 9, 7), Area(0, 8, 2, 2)):
-        part = make(tokens, WHOLE, qualities).pixels(area)
+        part = picture().pixels(area)
         inner = whole[16 * area.y : 16 * (area.y + area.h), 16 * area.x : 16 * (area.x + area.w)]
         np.testing.assert_array_equal(part, inner)
 

@@ -36,7 +36,10 @@ _DAMAGED = "the adaptive filter is damaged; get a complete and undamaged copy"
 def pairs(radius: int) -> list[tuple[int, int]]:
     """(down, right) of one of each pair of opposite neighbours within a diamond; the other is at (-down, -right)."""
     return [
-        (y, x) for y in range(radius + 1) for x in range(-radius, radius + 1) if 0 < y + abs(x) <= radius and (y or x > 0)
+        (y, x)
+        for y in range(radius + 1)
+        for x in range(-radius, radius + 1)
+        if 0 < y + abs(x) <= radius and (y or x > 0)
     ]
 
 

@@ -210,7 +210,7 @@ class Reconstruction:
         if self.filter is None:
             part = picture[:, 16 * inner.y : 16 * (inner.y + inner.h), 16 * inner.x : 16 * (inner.x + inner.w)]
         else:
-            part = self.filter(_with_border(picture, inner))
+            part = self.filter(_with_border(picture, inner), self.threads)
         return fixed_point.to_rgb(part, gray=gray)
 
     def _reduced(self, area: Area, reduce: int, gray: bool) -> np.ndarray:

@@ -5,6 +5,8 @@ The normal equations of all blocks are added up, so that memory does not grow wi
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ..adaptive_filter import PAIRS, REACH, WEIGHT_BITS, WEIGHT_LIMIT, AdaptiveFilter, Weights, group_cost
@@ -101,17 +103,17 @@ def _whole_changes(
         start = k - k % (n // 2)
         return group_cost([*changes[start:k], value, *changes[k + 1 : start + n // 2]])
 
+    def cost(k: int, value: int) -> float:
+        """What J changes by, but for bits of the present value."""
+        step = value - changes[k]
+        return float(step * (2 * gradient[k] + step * curvature[k, k])) + bits(k, value)
+
     for _ in range(PASSES):
         before = list(changes)
         for k in range(n):
             least = round(changes[k] - gradient[k] / (curvature[k, k] + flat))
-
-            def cost(value: int, k: int = k) -> float:
-                step = value - changes[k]
-                return step * (2 * gradient[k] + step * curvature[k, k]) + bits(k, value)
-
             tried = {changes[k], 0, *(min(max(least + s, lowest[k]), highest[k]) for s in (-1, 0, 1))}
-            best = min(sorted(tried), key=cost)
+            best = min(sorted(tried), key=partial(cost, k))
             gradient += curvature[:, k] * (best - changes[k])
             changes[k] = best
         if changes == before:
