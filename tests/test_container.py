@@ -193,11 +193,11 @@ def types(data: bytes) -> list[str]:
 
 def test_the_order_of_chunks() -> None:
     everything = dict.fromkeys(METADATA, b"x")
-    front, back = ["HEAD", "TILQ", "iNAM", "cICP", "ALPH", "MASK", "INDX"], ["iCCP", "dPIX", "eXIF", "xMPD", "DONE"]
+    front, back = ["HEAD", "TILQ", "FILT", "iNAM", "cICP", "ALPH", "MASK", "INDX"], ["iCCP", "dPIX", "eXIF", "xMPD", "DONE"]
     tokens = [t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)]
     assert types(pack(sample(TILED, everything))) == [*front, *tokens, *back]
     everything = {key: data for key, data in everything.items() if key not in TOKENS_ONLY}
-    front = [type for type in front if type not in ("MASK", "TILQ")]
+    front = [type for type in front if type not in ("MASK", "TILQ", "FILT")]
     assert types(pack(sample(LOSSLESS_TILED, everything))) == [*front, *["PIXL"] * 6, *back]
 
 
