@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ from .checkpoint import CHECKPOINT, averaged_model
 from .config import TrainingConfig
 from .data import Crops
 from .export import build_entropy_model
-from .integers import is_integer_ready, load_float, write_integer_model
+from .integers import QUANTILE, is_integer_ready, load_float, write_integer_model
 from .model import TrainingModel, initialise_base
+from .rounding import Gauge
 from .validation import REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
 
 CALIBRATION_BATCHES, COUNTING_BATCHES = 24, 160  # of the export
@@ -141,21 +143,23 @@ class TrainedRun:
     dead_zone: float  # of rounding
     tune: str  # a key of distortion.TUNINGS
     training: Mapping[str, Any]  # steps, minutes and megapixels, for config.json
+    gauge: Gauge | None = None  # of a synthesis that was trained with its rounding
 
 
 def load_run(folder: Path) -> TrainedRun:
-    """The run in a folder, from its checkpoint.
+    """The run in a folder, from its checkpoint or, without one, its averaged weights.
 
-    Raises UsageError where there is none, WeightsError where it is of an unknown model.
+    Raises UsageError where there is neither, WeightsError where it is of an unknown model.
     """
-    model, metadata = averaged_model(folder / CHECKPOINT)
+    model, metadata, largest = averaged_model(folder / CHECKPOINT)
     training = {
         "steps": metadata["steps"],
         "minutes": round(metadata["seconds"] / 60, 1),
         "megapixels": round(metadata["pixels"] / 1e6, 1),
     }
     config = metadata["config"]
-    return TrainedRun(model, config["dead_zone"], config["tune"], training)
+    gauge = Gauge(QUANTILE, largest) if largest else None
+    return TrainedRun(model, config["dead_zone"], config["tune"], training, gauge)
 
 
 def write_model(
@@ -167,21 +171,21 @@ def write_model(
     training: Mapping[str, Any],
     tune: str = TrainingConfig.tune,
     seed: int = 0,
+    gauge: Gauge | None = None,
 ) -> None:
     """Write a model folder, with the float parts that training goes on from.
 
     images: (H, W, 3) uint8 with sides of at least CROP pixels, to calibrate on and to fit the tables to.
     dead_zone: of the encoder's rounding, 0 to 0.4. tune: a key of distortion.TUNINGS.
-    training: how the weights were made, for config.json.
+    training: how the weights were made, for config.json. gauge: of a synthesis that was trained with its rounding.
     """
     model.eval()
     autoencoder = model.autoencoder
     crops, rng = Crops(images, seed), np.random.default_rng(seed)
     if is_integer_ready(model):
         calibrated = list(_rounded(autoencoder, _calibration_samples(crops, rng), dead_zone))
-        write_integer_model(
-            model, folder, name, calibrated, lambda coder: _encoded(coder, crops, rng), dead_zone, training, tune
-        )
+        counted = partial(_encoded, crops=crops, rng=rng)
+        write_integer_model(model, folder, name, calibrated, counted, dead_zone, training, tune, gauge)
         return
     # to half precision first, so that the tables are fitted to the weights that are written
     halves = {k: (v if "gain" in k else v.half()) for k, v in autoencoder.state_dict().items()}
