@@ -254,7 +254,21 @@ def test_a_decoder_of_integers_is_trained_and_exported(shard, held_out, tmp_path
     model, gauge = load_float(config)  # and training goes on from there
     again = averaged_model(run / CHECKPOINT)[0].state_dict()
     assert gauge.largest and all((v - again[k]).abs().max() < 0.02 for k, v in model.state_dict().items())
-    invoke("train", shard, "--val", held_out, "-o", tmp_path / "next", *small, "--init", f"local-dir:{folder}")
+    following, grow = tmp_path / "next", '{"transform": {"synthesis": [1, 1, 2, 2]}}'
+    ways = ("--grow", grow, "--scales", "1,1.5", "--colours", 0.5, "--fixed-encoder")
+    invoke("train", shard, "--val", held_out, "-o", following, *small, "--init", f"local-dir:{folder}", *ways)
+    (following / CHECKPOINT).unlink()  # the averaged weights are left, with the scales that were trained with
+    trained = package.load_run(following)
+    kept = {k: v for k, v in trained.gauge.largest.items() if k in gauge.largest}
+    assert kept.keys() == gauge.largest.keys() < trained.gauge.largest.keys()
+    assert all(torch.equal(v, gauge.largest[k]) for k, v in kept.items())
+    assert trained.dead_zone == config.dead_zone
+    settings = json.loads((following / "average.json").read_text())["config"]
+    assert settings["rounded"] and settings["learning_rate"] == 2e-4 and settings["scales"] == [1, 1.5]
+    invoke("train", shard, "--val", held_out, "-o", tmp_path / "third", *small, "--init", f"run:{following}", "--float")
+    invoke("export", following, shard, "-o", tmp_path / "grown")
+    grown = Codec(PretrainedConfig.read(tmp_path / "grown"), "cpu", 1)
+    assert psnr(picture.rgb, grown.decode(grown.encode(picture, quality=70, coding="tokens")).rgb) > 32
     refused = CliRunner().invoke(
         app, ["train", str(shard), "-o", str(tmp_path / "x"), "--init", f"local-dir:{folder}", "-m", "vit"]
     )
@@ -400,11 +414,18 @@ def test_training_in_bfloat16(shard, held_out, tmp_path, monkeypatch):
         (["--precision", "float8"], "unknown precision"),
         (["--crop", "100"], "no multiple of 32"),
         (["--device", "tpu"], "unknown device"),
+        (["--scales", "0.5"], "numbers from 1 to 4"),
+        (["--grow", "[1]"], "no JSON object"),
+        (["--fixed-encoder"], "needs a trained model"),
+        (["--init", "swin", "--refined", "--tune", "ms-ssim"], "squared error alone"),
+        (["--init", "run:nowhere"], "holds no average.json"),
+        (["-m", "cnn", "--rounded"], "leave --rounded out"),
+        (["--init", "swin", "--grow", '{"transform": {"widths": [128, 160, 256]}}'], "only blocks can be added"),
     ],
 )
 def test_wrong_usage(shard, tmp_path, arguments, message):
     result = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "run"), *arguments])
-    assert result.exit_code in (1, 2) and message in result.output
+    assert result.exit_code in (1, 2) and message in " ".join(result.output.split())
 
 
 def test_two_processes_train_one_model(shard, held_out, tmp_path):

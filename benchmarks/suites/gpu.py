@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def training(
     from torch.utils.flop_counter import FlopCounterMode
 
     from vitcodec.pretrained import registry
+    from vitcodec.training.compiled import eagerly
     from vitcodec.training.config import TrainingConfig
     from vitcodec.training.data import Crops
     from vitcodec.training.engine import Engine
@@ -125,12 +127,12 @@ def training(
     ready = time.perf_counter() - began
     seconds, megapixels = seconds_of(step, steps, device), batch * crop**2 / 1e6
     memory = torch.cuda.max_memory_allocated() / 2**30 if gpu else 0.0
-    with FlopCounterMode(display=False) as counter, step.eagerly():
+    with FlopCounterMode(display=False) as counter, eagerly():
         step.once()
     operations = counter.get_total_flops()
     image, levels, _ = Fresh(crops, batch, crop)()
     search = searched_tokens(run.model, config.dead_zone)
-    with step.eagerly():
+    with eagerly():
         searching = seconds_of(lambda: search(image, levels), 1, device)
     return {
         "batch": batch,
@@ -155,13 +157,15 @@ def coding(
         for quality in qualities[k % len(qualities) :][:1] if k else qualities:
             options = EncodeOptions(quality, 1, coding="tokens")
             data = card.encode(picture, options)
-            encode = statistics.median(
-                seconds_of(lambda: card.encode(picture, options), 1, device) for _ in range(reps)
-            )
-            decode = statistics.median(seconds_of(lambda: card.decode(data), 1, device) for _ in range(reps))
+            times = {}
+            for name, call in (
+                ("encode", partial(card.encode, picture, options)),
+                ("decode", partial(card.decode, data)),
+            ):
+                times[name] = round(statistics.median(seconds_of(call, 1, device) for _ in range(reps)), 4)
             known, found = hashes(cpu, data, 0), hashes(card, data, 0)
-            name = f"{file.name}, quality {quality}"
-            failures += [f"{name}: other {what} on {device}" for what in known if known[what] != found[what]]
-            row = {"picture": name, "bytes": len(data), "encode": round(encode, 3), "decode": round(decode, 3)}
+            title = f"{file.name}, quality {quality}"
+            failures += [f"{title}: other {what} on {device}" for what in known if known[what] != found[what]]
+            row = {"picture": title, "bytes": len(data), **times}
             rows.append({**row, "tokens": found["tokens"], "pixels": found["pixels"]})
     return rows, failures

@@ -48,7 +48,7 @@ def parse_settings(text: str | None) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict) or not all(isinstance(own, dict) for own in found.values()):
         raise UsageError(
-            """--grow is no JSON object of objects; give as '{"transform": {"synthesis": [1, 3, 3, 10]}}'"""
+            """--grow is no JSON object of objects; give as '{"transform": {"synthesis": [1, 3, 2, 12]}}'"""
         )
     return found
 
@@ -110,6 +110,8 @@ def train_command(
         )
     if (refined or fixed_encoder) and init in NEW_MODELS:
         raise UsageError(f"--{'refined' if refined else 'fixed-encoder'} needs a trained model; give it with --init")
+    if refined and tune != TrainingConfig.tune:
+        raise UsageError(f"the search of --refined knows squared error alone; leave --tune {tune} out")
     if crop % 32:
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
     options.check_tune(tune)

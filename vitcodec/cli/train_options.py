@@ -101,7 +101,7 @@ Grow = Annotated[
         "--grow",
         metavar="JSON",
         show_default=False,
-        help='Settings to enlarge, as {"transform": {"synthesis": [1, 3, 3, 10]}}; new blocks change nothing at first.',
+        help='Settings to enlarge, as {"transform": {"synthesis": [1, 3, 2, 12]}}; new blocks change nothing at first.',
     ),
 ]
 CoolDown = Annotated[

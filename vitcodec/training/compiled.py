@@ -25,7 +25,9 @@ GATED = "mix", "gate", "value", "down"  # layers of integer.ops.gated
 
 
 def compile_parts(model: TrainingModel) -> None:
-    """Compile a model's parts for training; elsewhere call it within `eagerly`."""
+    """Compile a model's parts for training, if they are not yet; elsewhere call it within `eagerly`."""
+    if model.bits is not density.bits:
+        return
     torch._dynamo.config.recompile_limit = SHAPES
     for module in model.modules():
         if isinstance(module, ConvBlock | WindowBlock):

@@ -26,6 +26,11 @@ class Engine:
 
     def __init__(self, device: torch.device, precision: str = "float32"):
         self.device, self.precision = device, precision
+        if device.type == "cuda" and torch.cuda.is_available():
+            if device.index is not None:
+                torch.cuda.set_device(device)
+            # for what stays in float32; whole numbers below 2^11 are exact in it
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "bfloat16"
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the forward pass runs at the precision."""

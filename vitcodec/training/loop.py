@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -99,7 +99,10 @@ class Run:
             raise UsageError("the model's decoder is not one that integers can carry; leave --rounded out")
         self.model.autoencoder.synthesis = RoundedSynthesis(net, self.gauge).to(self.engine.device)
 
-    @torch.no_grad()
+    def _eagerly(self) -> AbstractContextManager[object]:
+        """The context for everything but steps."""
+        return eagerly() if self.config.compile else nullcontext()
+
     def _follow(self) -> None:
         synthesis = self.model.autoencoder.synthesis
         if isinstance(synthesis, RoundedSynthesis):
@@ -145,7 +148,7 @@ class Run:
         self._follow()
         images, dead_zone = validation.images.to(self.engine.device), self.config.dead_zone
         choose = searched_tokens(self.model, dead_zone) if searched else None
-        with eagerly() if self.config.compile else nullcontext():
+        with self._eagerly():
             curve = estimated_curve(self.model, images, dead_zone, self.distortion, choose)
         self.model.load_state_dict(current)
         self._follow()
@@ -211,8 +214,9 @@ class Run:
         if phase.searched:
             source = Searched(source, searched_tokens(self.model, config.dead_zone), config.pool)
             left = 60 * config.minutes - self.seconds - self.reserve
-            while not source.searched or (source.seconds < config.searching / 2 * left and not stop()):
-                source.search()
+            with self._eagerly():
+                while not source.searched or (source.seconds < config.searching / 2 * left and not stop()):
+                    source.search()
             self.log(searched=source.searched * config.batch, search_seconds=round(source.seconds, 1))
         step = self.step(source, phase.searched)
         self.log(phase=phase.name, ready=True)
@@ -235,7 +239,7 @@ class Run:
 
         while (done := engine.agree(1.0 if stop() else self.done)) < phase.end:
             if isinstance(source, Searched) and source.seconds < config.searching * (time.monotonic() - begun):
-                with step.eagerly():
+                with self._eagerly():
                     source.search()
             step.optimiser.rate.fill_(self._learning_rate(done))
             step.weight.fill_(self.average.weight(self.steps + 1))

@@ -66,7 +66,9 @@ class Optimiser:
         for p in self.parameters:
             (self.matrices[p.shape] if p.ndim == 2 and min(p.shape) >= SMALLEST_SIDE else self.rest).append(p)
         self.momentum = {shape: torch.zeros(len(ps), *shape, device=rate.device) for shape, ps in self.matrices.items()}
-        self.first, self.second = ([torch.zeros_like(p) for p in self.rest] for _ in range(2))
+        # of all in one row: a few operators, however many parameters there are
+        self.sizes = [p.numel() for p in self.rest]
+        self.first, self.second = (torch.zeros(sum(self.sizes), device=rate.device) for _ in range(2))
         self.count = torch.zeros((), device=rate.device)
 
     def zero(self) -> None:
@@ -87,6 +89,8 @@ class Optimiser:
     def step(self) -> None:
         """One step down, with gradients clipped to a norm of LARGEST_GRADIENT; none where they are not finite."""
         gradients = self.gradients()
+        if not gradients:
+            return
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         finite = norm.isfinite()
         torch._foreach_mul_(gradients, (LARGEST_GRADIENT / (norm + 1e-6)).clamp_max(1))
@@ -99,16 +103,17 @@ class Optimiser:
             torch._foreach_add_(parameters, list((update * (rate * (-0.2 * max(shape) ** 0.5))).unbind()))
         if not self.rest:
             return
-        gradients = [_finite(p.grad, finite) for p in self.rest if p.grad is not None]
+        gradient = _finite(torch.cat([p.grad.flatten() for p in self.rest if p.grad is not None]), finite)
         self.count += 1
-        torch._foreach_lerp_(self.first, gradients, 1 - BETAS[0])
-        torch._foreach_mul_(self.second, BETAS[1])
-        torch._foreach_addcmul_(self.second, gradients, gradients, 1 - BETAS[1])
-        scale = torch._foreach_sqrt(torch._foreach_div(self.second, 1 - BETAS[1] ** self.count))
-        torch._foreach_add_(scale, EPSILON)
-        updates = torch._foreach_div(self.first, scale)
-        torch._foreach_mul_(updates, -rate / (1 - BETAS[0] ** self.count))
-        torch._foreach_add_(self.rest, updates)
+        self.first.lerp_(gradient, 1 - BETAS[0])
+        self.second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        scale = (self.second / (1 - BETAS[1] ** self.count)).sqrt() + EPSILON
+        update = self.first / scale * (-rate / (1 - BETAS[0] ** self.count))
+        torch._foreach_add_(self.rest, self._parts(update))
+
+    def _parts(self, row: Tensor) -> list[Tensor]:
+        """One row of numbers -> those of each parameter that Adam trains."""
+        return [part.view(p.shape) for part, p in zip(row.split(self.sizes), self.rest, strict=True)]
 
     def state(self) -> dict[str, Tensor]:
         """What the optimiser keeps: NAME/momentum, or NAME/first and NAME/second; and `count`, of steps."""
@@ -116,7 +121,7 @@ class Optimiser:
         found = {"count": self.count}
         for shape, parameters in self.matrices.items():
             found |= {f"{of[id(p)]}/momentum": m for p, m in zip(parameters, self.momentum[shape], strict=True)}
-        for p, first, second in zip(self.rest, self.first, self.second, strict=True):
+        for p, first, second in zip(self.rest, self._parts(self.first), self._parts(self.second), strict=True):
             found |= {f"{of[id(p)]}/first": first, f"{of[id(p)]}/second": second}
         return found
 

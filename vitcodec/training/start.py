@@ -84,7 +84,7 @@ def grown(model: TrainingModel, changes: Mapping[str, Any]) -> TrainingModel:
     except (KeyError, TypeError, ValueError, WeightsError) as error:
         raise UsageError(
             f"--grow: {error} is no setting that fits; give JSON as "
-            '{"transform": {"synthesis": [1, 3, 3, 10]}, "context": {"extra_blocks": [1, 2, 3, 3]}}'
+            '{"transform": {"synthesis": [1, 3, 2, 12]}, "context": {"extra_blocks": [0, 1, 3, 3]}}'
         ) from error
     state, known = out.state_dict(), model.state_dict()
     if wrong := [k for k, v in known.items() if k not in state or state[k].shape != v.shape]:

@@ -7,7 +7,6 @@ on a GPU the step is one CUDA graph (captured.py), on a CPU the same operators r
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from ..distortion import TUNINGS
 from ..models.erasure import random_erasure
 from ..tiles import SITE
 from .captured import captured
-from .compiled import compile_parts, eagerly
+from .compiled import compile_parts
 from .config import TrainingConfig
 from .engine import Engine
 from .halves import halved, product_weights
@@ -73,10 +72,6 @@ class TrainingStep:
             found = torch.stack((loss, bpp, torch.ones_like(loss)))
             self.totals += torch.where(loss.isfinite(), found, 0)
 
-    def eagerly(self):  # type: ignore[no-untyped-def]
-        """The context for everything but steps."""
-        return eagerly() if self.config.compile else nullcontext()
-
     def means(self) -> tuple[float, float] | None:
         """The means of loss and bits per pixel since the last call, where both were finite; None where they never
         were."""
@@ -85,6 +80,7 @@ class TrainingStep:
         return (loss / count, bpp / count) if count else None
 
     def _reset(self) -> None:
+        self.optimiser.zero()
         self.optimiser.rate.zero_()
         self.weight.zero_()
         self.totals.zero_()
