@@ -20,10 +20,11 @@ NEW_MODELS = "wavelet", "timm"  # of --init: what is no trained model
 
 
 def parse_time(text: str) -> float:
-    """'90', '90m', '2h', '1h30m', '9m30s' -> minutes. Raises UsageError."""
-    number = r"(\d+(?:\.\d+)?)"
-    match = re.fullmatch(rf"(?:{number}h)?(?:{number}m?)?(?:{number}s)?", text.strip())
-    if not match or not any(match.groups()):
+    """'90', '90m', '2h', '1h30', '9m30s' -> minutes. Raises UsageError."""
+    number, text = r"(\d+(?:\.\d+)?)", text.strip()
+    units = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text)
+    match = units if units and any(units.groups()) else re.fullmatch(rf"(?:{number}h)?{number}()", text)
+    if not match:
         raise UsageError(f"time limit '{text}' is not understood; write it as 90m, 1h30m or 9m30s")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return 60 * hours + minutes + seconds / 60

@@ -258,7 +258,8 @@ class Run:
             if now - saved > config.checkpoint_seconds:
                 self.save()
                 saved = now
-            if now - validated > config.validation_seconds:
+            # none so late that the end would wait for it
+            if now - validated > config.validation_seconds and self.seconds + 2 * self.reserve < 60 * config.minutes:
                 validate()
                 validated = time.monotonic()
         if counted:
