@@ -3,9 +3,10 @@
     python dev/assemble.py runs/draft --synthesis runs/refined/synthesis --context runs/refined/context.safetensors
     --tokens runs/tokens --proposals runs/proposals-net/proposals.onnx
 
-Analysis and gains are those of the shipped `swin` model. The folder of the synthesis is of a run of
-train_synthesis.py --rounded. The tokens are those of a cache of train_context.py: on some the context model's maps are
-measured, on others the tables are fitted.
+Analysis and gains are those of the shipped `swin` model. The folder of the synthesis holds average.safetensors and
+gauge.safetensors, as the scripts of runs 23 and 25 wrote them (LOG.md); runs of `vitcodec train` go through `vitcodec
+export`. The tokens are those of a cache of train_context.py: on some the
+context model's maps are measured, on others the tables are fitted.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clock import descend, until
+from clock import until
 from safetensors.torch import load_file, save_file
 from token_cache import CROP, MODEL, STEPS, VALIDATION, cache, load_tokens
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ from vitcodec.pretrained.config import FLOAT_CONTEXT
 from vitcodec.pretrained.loading import own_name, stored_name
 from vitcodec.subbands import LEVELS, Subbands
 from vitcodec.training.model import Average, dedicate_overdue_units, dedicate_units, load_grown
-from vitcodec.training.optimiser import optimisers
+from vitcodec.training.optimiser import Optimiser
 
 
 @torch.no_grad()
@@ -170,11 +170,14 @@ def train(arguments: argparse.Namespace) -> None:
         for level in arguments.levels:
             context.levels[LEVELS - level].requires_grad_(True)
     fresh = nn.ModuleList(level.flags for level in context.levels if level.flags is not None)
-    rates = [(o, arguments.flag_lr) for o in optimisers(fresh, arguments.bfloat16)]
-    fresh.requires_grad_(False)  # the others' optimisers leave them out
-    rates += [(o, arguments.lr) for o in optimisers(context, arguments.bfloat16)]
-    fresh.requires_grad_(True)
-    trained = [p for p in context.parameters() if p.requires_grad]
+    own = {id(p) for p in fresh.parameters()}
+    rates = [
+        (Optimiser(chosen, torch.zeros((), device=device), arguments.bfloat16), rate)
+        for chosen, rate in (
+            ([(n, p) for n, p in context.named_parameters() if id(p) in own], arguments.flag_lr),
+            ([(n, p) for n, p in context.named_parameters() if id(p) not in own], arguments.lr),
+        )
+    ]
     average, k = Average(context, arguments.average), 0
     checkpoint = folder / "checkpoint.pt"  # holds `reference` too, the bits of the shipped model
     if checkpoint.exists():
@@ -182,7 +185,7 @@ def train(arguments: argparse.Namespace) -> None:
         context.load_state_dict(state["context"])
         average.mean, k, reference = state["average"], state["k"], np.array(state["reference"])
         for (optimiser, _), saved in zip(rates, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+            optimiser.load(saved)
     else:
         plain = ContextModel(config.context).to(device)
         plain.load_state_dict(shipped)
@@ -190,7 +193,7 @@ def train(arguments: argparse.Namespace) -> None:
         log(shipped_bpp=reference.tolist(), steps=STEPS)
 
     def save() -> None:
-        states = [o.state_dict() for o, _ in rates]
+        states = [o.state() for o, _ in rates]
         state = {"context": context.state_dict(), "average": average.mean, "k": k, "optimisers": states}
         state["reference"] = reference.tolist()
         torch.save(state, checkpoint.with_suffix(".tmp"))
@@ -213,8 +216,8 @@ def train(arguments: argparse.Namespace) -> None:
     log(k=k, crops=len(data.steps), until=f"{arguments.until:%H:%M}", lr=arguments.lr, flag_lr=arguments.flag_lr)
     while (done := (time.time() - start) / (end - start)) < 1:
         for optimiser, rate in rates:
-            for group in optimiser.param_groups:
-                group["lr"] = rate * min(1, (k + 1) / 20) * (1 - done) ** 0.8
+            optimiser.rate.fill_(rate * min(1, (k + 1) / 20) * (1 - done) ** 0.8)
+            optimiser.zero()
         tokens, step, inherited = data.batch(arguments.batch)
         with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bfloat16):
             if arguments.flags_only:
@@ -224,7 +227,9 @@ def train(arguments: argparse.Namespace) -> None:
                 meter = measured(context, tokens, step)
                 bits = meter.bits()
         loss = (bits * step / 26).mean() / CROP**2
-        descend(loss, (o for o, _ in rates), trained)
+        loss.backward()
+        for optimiser, _ in rates:
+            optimiser.step()
         k += 1
         average.update(k)
         losses.append((loss.item(), meter.flag_bits().mean().item() / CROP**2))

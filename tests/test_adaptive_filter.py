@@ -19,8 +19,11 @@ from vitcodec.adaptive_filter import (
 )
 from vitcodec.analysis import forward
 from vitcodec.errors import FormatError
+from vitcodec.quality import step_of
+from vitcodec.search import pixel_error
 from vitcodec.search.filter_fit import FilterFit
 from vitcodec.subbands import Subbands
+from vitcodec.training.filters import fit_filters
 
 
 def some_weights(seed: int, limit: int = WEIGHT_LIMIT) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -130,8 +133,6 @@ def test_fit_takes_grain_off():
     def energy(planes: np.ndarray) -> float:
         return float(np.square(planes[:, 8:-8, 8:-8], dtype=np.float64).sum())
 
-    from vitcodec.search import pixel_error
-
     wanted = pixel_error.in_pixels(original)
     decoded = np.rint(32 * (wanted + pixel_error.in_pixels(errors))).astype(np.int32)
     filtered = filter(np.pad(decoded, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge"))
@@ -156,3 +157,24 @@ def test_numbers_by_quality():
     assert filter.threshold == 8
     assert [w.shape for w in filter.weights] == [(2, 12), (2, 6), (2, 6)]
     assert all((w == 1).all() for w in filter.weights)
+
+
+def test_filters_of_a_model_take_its_grain_off():
+    """A decoder that adds grain gets filters that take some of it off, at the steps that were seen."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :96]
+    rgb = np.stack([128 + 60 * np.sin(x / 17), 120 + y, 100 + 0.5 * x], -1).clip(0, 255).astype(np.uint8)
+    noise = forward((128 + rng.normal(0, 3, rgb.shape)).clip(0, 255))
+
+    class Grainy:
+        def step(self, quality: int) -> float:
+            return step_of(quality)
+
+        def corrected(self, tokens: Subbands, quality: int) -> Subbands:
+            return forward(rgb).combine(np.add, noise).map(lambda t: t / np.float32(step_of(quality)))
+
+    nothing = noise.map(lambda t: np.zeros_like(t, np.int32))
+    found = fit_filters(Grainy(), [(rgb, nothing, 40), (rgb, nothing, 60)])
+    assert found.weights.shape == (100, sum(SIZES))
+    assert found.weights[49].astype(int).sum() > 60
+    assert (np.diff(found.thresholds) <= 0).all()

@@ -193,7 +193,10 @@ def types(data: bytes) -> list[str]:
 
 def test_the_order_of_chunks() -> None:
     everything = dict.fromkeys(METADATA, b"x")
-    front, back = ["HEAD", "TILQ", "FILT", "iNAM", "cICP", "ALPH", "MASK", "INDX"], ["iCCP", "dPIX", "eXIF", "xMPD", "DONE"]
+    front, back = (
+        ["HEAD", "TILQ", "FILT", "iNAM", "cICP", "ALPH", "MASK", "INDX"],
+        ["iCCP", "dPIX", "eXIF", "xMPD", "DONE"],
+    )
     tokens = [t for t in ("TOKL", "TOKD", "TOKC", "TOKB", "TOKA") for _ in range(6)]
     assert types(pack(sample(TILED, everything))) == [*front, *tokens, *back]
     everything = {key: data for key, data in everything.items() if key not in TOKENS_ONLY}

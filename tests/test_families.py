@@ -33,7 +33,7 @@ from vitcodec.quality import step_position
 from vitcodec.subbands import Subbands
 from vitcodec.training import package
 from vitcodec.training.model import TrainingModel
-from vitcodec.training.optimiser import optimisers
+from vitcodec.training.optimiser import Optimiser
 from vitcodec.wavelet import COLOUR, forward, split
 
 STEP = torch.tensor([16.0])
@@ -83,16 +83,13 @@ def test_a_few_steps_of_training_lower_the_loss(family):
     # uniform noise in place of rounding, the same in every step: a loss that is smooth and comparable
     noise = model.encode(image, STEP).map(lambda t: torch.rand_like(t) - 0.5)
     losses = []
-    both = optimisers(model)
-    for optimiser in both:
-        optimiser.param_groups[0]["lr"] = 1.5e-3
+    optimiser = Optimiser(model.named_parameters(), torch.tensor(1.5e-3))
     for _ in range(5):
         latents = model.encode(image, STEP)
         loss = (model.decode(latents.combine(torch.add, noise), STEP) - image).square().mean()
-        model.zero_grad()
+        optimiser.zero()
         loss.backward()
-        for optimiser in both:
-            optimiser.step()
+        optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.98 * losses[0]
 

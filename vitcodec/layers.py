@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,42 @@ def local_contrast(x: Tensor, size: int = 5) -> Tensor:
     rows, columns = (torch.arange(-p, n + p, device=x.device).clamp(0, n - 1) for n in x.shape[1:3])
     y = x.index_select(1, rows).index_select(2, columns).permute(0, 3, 1, 2)
     return x - F.avg_pool2d(y, size, 1).permute(0, 2, 3, 1)
+
+
+class _RowProduct(torch.autograd.Function):
+    """x (n, i) times weight (o, i) plus bias (o,), whose gradient is a matrix product too: sums over rows are slow on
+    GPUs."""
+
+    @staticmethod
+    def forward(context, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+        context.save_for_backward(x, weight)
+        return torch.addmm(bias, x, weight.T)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:  # type: ignore[no-untyped-def, override]
+        x, weight = context.saved_tensors
+        back = gradient @ weight if context.needs_input_grad[0] else None
+        return (
+            back,
+            gradient.T @ x,
+            (gradient.new_ones(8, len(gradient)) @ gradient)[0],
+        )  # a product has 8 rows at least
+
+
+def row_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """F.linear for maps (..., i) -> (..., o), with such gradients, in the precision of autocast."""
+    kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+    rows = _RowProduct.apply(x.flatten(0, -2).to(kind), weight.to(kind), bias.to(kind))
+    return cast(Tensor, rows).unflatten(0, x.shape[:-1])
+
+
+class Linear(nn.Linear):
+    """A matrix product with bias. On a GPU the gradient of the bias is a product as well."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cuda" and torch.is_grad_enabled():
+            return row_product(x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias)
 
 
 def zero_init(layer: nn.Linear) -> nn.Linear:

@@ -10,6 +10,8 @@ as JPEG 2000 (ISO/IEC 15444-1, annex F) uses it.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -66,20 +68,28 @@ def merge(low: Tensor, details: Tensor) -> Tensor:
     return _unlift(_unlift(low, vertical, 1), _unlift(horizontal, diagonal, 1), 2)
 
 
-def _rotate(x: Tensor, axes: Tensor) -> Tensor:
+@cache
+def _axes(inverse: bool, device: torch.device, kind: torch.dtype) -> Tensor:
+    """COLOUR, or its transpose, on a device: copied once, as a CUDA graph cannot hold a copy from the CPU."""
+    with torch.inference_mode(False):
+        return (COLOUR if inverse else COLOUR.T).to(device, kind)
+
+
+def _rotate(x: Tensor, inverse: bool = False) -> Tensor:
     """x (..., 3) to other colour axes.
 
     In full precision, where the networks around it train in half: 8 bits of 128 are half a level.
     """
+    axes = _axes(inverse, x.device, x.dtype)
     if x.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
-            return x @ axes.to(x)
-    return x @ axes.to(x)
+            return x @ axes
+    return x @ axes
 
 
 def forward(image: Tensor) -> Subbands:
     """(B, H, W, 3) in 0..255, sides multiples of 16 -> subbands in 8-bit levels."""
-    x = _rotate(image - 128, COLOUR.T)
+    x = _rotate(image - 128)
     details = []
     for _ in range(LEVELS):
         x, d = split(x)
@@ -95,4 +105,4 @@ def inverse(bands: Subbands, reduce: int = 0) -> Tensor:
     x = bands.low
     for level in reversed(range(reduce + 1, bands.levels.stop)):
         x = merge(x, bands[level])
-    return _rotate(x / 2**reduce, COLOUR) + 128
+    return _rotate(x / 2**reduce, inverse=True) + 128

@@ -2,170 +2,117 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import UsageError
-from ..training.config import TrainingConfig
+from ..training.config import NEW_RATE, TRAINED_RATE, VALIDATION_CROPS, TrainingConfig
 from . import options
+from . import train_options as o
 from .output import Output
 
-Data = Annotated[list[Path], typer.Argument(metavar="DATA...", show_default=False, help="Folders and tars of images.")]
-Family = Annotated[
-    str | None,
-    typer.Option(
-        "-m",
-        "--model",
-        metavar="NAME",
-        show_default=False,
-        help="A family or preset, see vitcodec models list. [default: that of --init, or swin]",
-    ),
-]
-Folder = Annotated[
-    Path,
-    typer.Option("-o", "--output", metavar="FOLDER", help="The run's folder: checkpoint.safetensors and log.jsonl."),
-]
-Init = Annotated[
-    str,
-    typer.Option(
-        "--init",
-        metavar="NAME",
-        help="What to start from: wavelet (untrained), timm (a preset's pretrained encoder), or a model's name, "
-        "local-dir:PATH or hf-hub:ORG/NAME.",
-    ),
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")]
-TimeLimit = Annotated[
-    str,
-    typer.Option(
-        "--time-limit",
-        metavar="TIME",
-        help="Length of the whole schedule, as 90m or 2h. The learning rate falls to zero at its end.",
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option("--steps", min=1, metavar="N", show_default=False, help="Stop after at most N steps."),
-]
-Validation = Annotated[
-    Path | None,
-    typer.Option(
-        "--val", metavar="PATH", show_default=False, help="A folder or tar to validate on. [default: 5 % of the data]"
-    ),
-]
-EntropyOnly = Annotated[
-    bool, typer.Option("--entropy-only", help="Train the entropy model alone, with fixed transforms.")
-]
-DecoderOnly = Annotated[
-    bool, typer.Option("--decoder-only", help="Train the decoder's network alone, with fixed tokens.")
-]
-RefinedOnly = Annotated[
-    bool,
-    typer.Option(
-        "--refined",
-        help="Train decoder and entropy model on the tokens that the RDO search of the default effort chooses.",
-    ),
-]
-LearningRate = Annotated[float, typer.Option("--lr", min=0, help="Peak learning rate.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops per step.")]
-Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop, a multiple of 32.")]
-Tune = Annotated[str, typer.Option("--tune", metavar="NAME", help="The distortion to train for: psnr or ms-ssim.")]
-Reduced = Annotated[
-    float,
-    typer.Option(
-        "--reduced", metavar="SHARE", min=0, max=1, help="Share of the batches that are cut twice as large and halved."
-    ),
-]
-Precision = Annotated[
-    str, typer.Option("--precision", metavar="NAME", help="float32, or bfloat16 for the matrix products (GPUs).")
-]
-Compile = Annotated[
-    bool, typer.Option("--compile", help="Compile the step with torch.compile (GPUs; takes minutes on a CPU).")
-]
-Seed = Annotated[int, typer.Option("--seed", help="Of all random choices: crops, steps and noise.")]
-Name = Annotated[
-    str | None,
-    typer.Option("--name", metavar="NAME", show_default=False, help="The model's name. [default: the folder's]"),
-]
-With = Annotated[
-    str | None,
-    typer.Option(
-        "--with", metavar="MODEL", show_default=False, help="Average the run's weights with those of a model."
-    ),
-]
-Share = Annotated[float, typer.Option("--share", min=0, max=1, help="Weight of the run in that average.")]
-Measured = Annotated[
-    Path | None,
-    typer.Option(
-        "--val",
-        metavar="PATH",
-        show_default=False,
-        help="A folder or tar of images to code with the model; prints its BD-rate and notes the curve in config.json.",
-    ),
-]
-DeadZone = Annotated[
-    float | None,
-    typer.Option(
-        "--dead-zone",
-        metavar="SHARE",
-        min=0,
-        max=0.4,
-        show_default=False,
-        help="Dead zone of the encoder's rounding, in quantisation steps. [default: that of the run]",
-    ),
-]
+NEW_MODELS = "wavelet", "timm"  # of --init: what is no trained model
 
 
 def parse_time(text: str) -> float:
-    """'90', '90m', '2h', '1h30m' -> minutes. Raises UsageError."""
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m?)?", text.strip())
-    if not match or not (match[1] or match[2]):
-        raise UsageError(f"time limit '{text}' is not understood; write it as 90m or 1h30m")
-    return 60 * float(match[1] or 0) + float(match[2] or 0)
+    """'90', '90m', '2h', '1h30', '9m30s' -> minutes. Raises UsageError."""
+    number, text = r"(\d+(?:\.\d+)?)", text.strip()
+    units = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text)
+    match = units if units and any(units.groups()) else re.fullmatch(rf"(?:{number}h)?{number}()", text)
+    if not match:
+        raise UsageError(f"time limit '{text}' is not understood; write it as 90m, 1h30m or 9m30s")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return 60 * hours + minutes + seconds / 60
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """'1,1,1.25,1.6' -> numbers of at least 1. Raises UsageError."""
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or not all(1 <= scale <= 4 for scale in scales):
+        raise UsageError(f"scales '{text}' are not understood; write numbers from 1 to 4, as 1,1,1.25,1.6")
+    return scales
+
+
+def parse_settings(text: str | None) -> dict[str, Any]:
+    """JSON -> an object; none for None. Raises UsageError."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(own, dict) for own in found.values()):
+        raise UsageError(
+            """--grow is no JSON object of objects; give as '{"transform": {"synthesis": [1, 3, 2, 12]}}'"""
+        )
+    return found
 
 
 def train_command(
-    data: Data,
-    model: Family = None,
-    output: Folder = Path("runs/new"),
-    init: Init = "wavelet",
-    resume: Resume = False,
-    time_limit: TimeLimit = f"{TrainingConfig.minutes:g}m",
-    steps: Steps = None,
-    val: Validation = None,
-    entropy_only: EntropyOnly = False,
-    decoder_only: DecoderOnly = False,
-    refined: RefinedOnly = False,
-    lr: LearningRate = TrainingConfig.learning_rate,
-    batch: Batch = TrainingConfig.batch,
-    crop: Crop = TrainingConfig.crop,
-    reduced: Reduced = 0.0,
-    tune: Tune = TrainingConfig.tune,
-    seed: Seed = TrainingConfig.seed,
+    data: o.Data,
+    model: o.Family = None,
+    output: o.Folder = Path("runs/new"),
+    init: o.Init = "wavelet",
+    grow: o.Grow = None,
+    resume: o.Resume = False,
+    time_limit: o.TimeLimit = f"{TrainingConfig.minutes:g}m",
+    steps: o.Steps = None,
+    val: o.Validation = None,
+    validate_every: o.ValidateEvery = f"{TrainingConfig.validation_seconds / 60:g}m",
+    val_crops: o.ValidationCrops = VALIDATION_CROPS,
+    checkpoint: o.Checkpoint = None,
+    entropy_only: o.EntropyOnly = False,
+    decoder_only: o.DecoderOnly = False,
+    fixed_encoder: o.FixedEncoder = False,
+    refined: o.Refined = False,
+    refined_share: o.RefinedShare = 1.0,
+    searching: o.Searching = TrainingConfig.searching,
+    pool: o.Pool = TrainingConfig.pool,
+    rounded: o.Rounded = None,
+    lr: o.LearningRate = None,
+    cool_down: o.CoolDown = TrainingConfig.cool_down,
+    average: o.Decay = TrainingConfig.average,
+    batch: o.Batch = TrainingConfig.batch,
+    crop: o.Crop = TrainingConfig.crop,
+    scales: o.Scales = "1",
+    colours: o.Colours = TrainingConfig.colours,
+    tune: o.Tune = TrainingConfig.tune,
+    seed: o.Seed = TrainingConfig.seed,
     device: options.Device = "auto",
-    precision: Precision = "float32",
-    compile: Compile = False,
+    precision: o.Precision = "float32",
+    compile: o.Compile = None,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model. Ctrl-C stops and writes a checkpoint; --resume goes on from it.
 
-    The run's folder gets checkpoint.safetensors, log.jsonl and curve.svg. With several GPUs: torchrun --nproc-per-node
-    N -m vitcodec train ...
+    The run's folder gets checkpoint.safetensors, the averaged weights in parts, log.jsonl and curve.svg. With several
+    processes: torchrun --nproc-per-node N -m vitcodec train ...
 
     \b
     vitcodec train photos/ shard-*.tar --val val.tar -o runs/a --time-limit 20m --entropy-only
-    vitcodec train photos/ shard-*.tar --val val.tar -o runs/b --init local-dir:weights/swin --time-limit 2h
+    vitcodec train photos/ shard-*.tar --val val.tar -o runs/b --init swin --time-limit 2h
+    vitcodec train photos/ shard-*.tar --val val.tar -o runs/c --init run:runs/b --refined --time-limit 1h
     """
+    started = time.monotonic()
     out = Output(quiet=quiet)
-    minutes = parse_time(time_limit)
+    minutes, sizes, changes = parse_time(time_limit), parse_scales(scales), parse_settings(grow)
     if entropy_only + decoder_only + refined > 1:
         raise UsageError("--entropy-only, --decoder-only and --refined contradict each other; give one")
-    if refined and init in ("wavelet", "timm"):
-        raise UsageError("--refined needs a trained model to start from; give it with --init")
+    if fixed_encoder and (entropy_only or decoder_only):
+        raise UsageError(
+            "--fixed-encoder trains decoder and entropy model; leave --entropy-only and --decoder-only out"
+        )
+    if (refined or fixed_encoder) and init in NEW_MODELS:
+        raise UsageError(f"--{'refined' if refined else 'fixed-encoder'} needs a trained model; give it with --init")
+    if refined and tune != TrainingConfig.tune:
+        raise UsageError(f"the search of --refined knows squared error alone; leave --tune {tune} out")
     if crop % 32:
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
     options.check_tune(tune)
@@ -177,9 +124,9 @@ def train_command(
     from ..distortion import TUNINGS
     from ..training.data import Crops, read_images
     from ..training.engine import engine
+    from ..training.integers import is_integer_ready
     from ..training.loop import Run
-    from ..training.package import initial_model
-    from ..training.refined import DEAD_ZONE, RefinedTokens
+    from ..training.start import ready_to_round, starting_point
     from ..training.validation import ValidationSet
 
     distortion = TUNINGS[tune]
@@ -196,31 +143,47 @@ def train_command(
         held_out, images = images[::20], [image for k, image in enumerate(images) if k % 20]
     else:
         held_out = list(read_images([val]))
-    config = TrainingConfig(
-        minutes=minutes,
-        learning_rate=lr,
-        batch=batch,
-        crop=crop,
-        dead_zone=DEAD_ZONE if refined else TrainingConfig.dead_zone,
-        tune=tune,
-        entropy_only=entropy_only,
-        decoder_only=decoder_only,
-        compile=compile,
-        seed=seed,
-    )
     usable = [image for image in images if min(image.shape[:2]) >= crop]
     if not usable:
         raise UsageError(f"no training image has sides of at least {crop} pixels; give larger ones or a smaller --crop")
     torch.manual_seed(seed)
-    trained = initial_model(init, model, usable, seed)
-    source = None
-    if refined:
-        source = RefinedTokens.of(init, where.device)
-    run = Run(trained, config, output, where, source)
+    start = starting_point(init, model, changes, usable, seed)
+    has_integers = is_integer_ready(start.model)
+    if rounded and not has_integers:
+        raise UsageError("the model's decoder is not one that integers can carry; leave --rounded out")
+    trained = init not in NEW_MODELS
+    config = TrainingConfig(
+        minutes=minutes,
+        learning_rate=lr if lr is not None else TRAINED_RATE if trained else NEW_RATE,
+        cool_down=cool_down,
+        average=average,
+        batch=batch,
+        crop=crop,
+        dead_zone=start.dead_zone if refined or fixed_encoder else TrainingConfig.dead_zone,
+        entropy_only=entropy_only,
+        decoder_only=decoder_only,
+        fixed_encoder=fixed_encoder,
+        rounded=has_integers and (trained if rounded is None else rounded),
+        refined=refined_share if refined else 0.0,
+        searching=searching,
+        pool=pool,
+        scales=sizes,
+        colours=colours,
+        tune=tune,
+        compile=where.device.type == "cuda" if compile is None else compile,
+        seed=seed,
+        validation_seconds=60 * parse_time(validate_every),
+    )
+    crops = Crops(usable, seed, where.device, sizes, colours)
+    gauge = start.gauge
+    if config.rounded:
+        gauge = ready_to_round(start.model.to(where.device), gauge, crops, config.dead_zone)
+    run = Run(start.model, config, output, where, gauge, started, checkpoint)
     if run.checkpoint.exists() and not resume:
         raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")
     if resume:
         run.resume()
+    crops.seed(run.seed)
     stopped: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stopped.append(number))
@@ -228,8 +191,7 @@ def train_command(
         f"{len(usable)} images, {len(held_out)} for validation, on {where.device} in {precision}, "
         f"{torch.get_num_threads()} threads"
     )
-    validation = ValidationSet.of(held_out, distortion)
-    crops = Crops(usable, run.seed, where.device, reduced)
+    validation = ValidationSet.of(held_out, distortion, crop, val_crops)
     del images, usable
     with out.progress(int(60 * minutes), "s") as bar:
         shown = 0
@@ -251,15 +213,15 @@ def train_command(
 
 def export_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.", show_default=False)],
-    data: Data,
+    data: o.Data,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")
     ],
-    name: Name = None,
-    dead_zone: DeadZone = None,
-    val: Measured = None,
-    with_model: With = None,
-    share: Share = 0.5,
+    name: o.Name = None,
+    dead_zone: o.DeadZone = None,
+    val: o.Measured = None,
+    with_model: o.With = None,
+    share: o.Share = 0.5,
     threads: options.Threads = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
@@ -294,7 +256,9 @@ def export_command(
     images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]
     rounding = trained.dead_zone if dead_zone is None else dead_zone
     model_name = name or output.resolve().name
-    write_model(trained.model, output, model_name, images, rounding, trained.training, trained.tune)
+    write_model(
+        trained.model, output, model_name, images, rounding, trained.training, trained.tune, gauge=trained.gauge
+    )
     out.say(f"{output}: written; use it with -m local-dir:{output}")
     if val is not None:
         change = measure(output, [image for image in read_images([val]) if min(image.shape[:2]) >= CROP])

@@ -6,6 +6,7 @@ It is a mixture of a Laplace and a Gauss distribution with one scale.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -51,11 +52,13 @@ class RateEstimator:
     """The coder callback of training: returns the known integers and flags and collects what is predicted.
 
     The rate is then computed once, of all groups. integers, soft: the latents after and before rounding; base (5, 9),
-    see ContextModel; step (B,) in 8-bit levels.
+    see ContextModel; step (B,) in 8-bit levels. bits: `bits`, or its compiled form.
     """
 
-    def __init__(self, integers: Subbands, soft: Subbands, base: Tensor, step: Tensor):
-        self.integers, self.soft, self.base = integers, soft, base
+    def __init__(
+        self, integers: Subbands, soft: Subbands, base: Tensor, step: Tensor, bits: Callable[..., Tensor] = bits
+    ):
+        self.integers, self.soft, self.base, self.bits_of = integers, soft, base, bits
         self.log_step = torch.log(step).view(-1, 1, 1, 1)
         self.collected: list[tuple[Tensor, ...]] = []
         self.flags: dict[int, Tensor] = {}  # of each level that has them, (B, h, w, 2), 0 or 1
@@ -97,8 +100,9 @@ class RateEstimator:
         """
         q, y, *parameters = (torch.cat(t, 1) for t in zip(*self.collected, strict=True))
         coded = torch.cat(self.coded, 1)
-        total = (bits(q, *parameters) * coded).sum(1) + self.flag_bits()
+        total = (self.bits_of(q, *parameters) * coded).sum(1) + self.flag_bits()
         if y.requires_grad:
-            noisy = (bits(y + torch.rand_like(y) - 0.5, *(p.detach() for p in parameters)) * coded).sum(1)
+            noise = torch.rand_like(y) - 0.5
+            noisy = (self.bits_of(y + noise, *(p.detach() for p in parameters)) * coded).sum(1)
             total = total + noisy - noisy.detach()
         return total

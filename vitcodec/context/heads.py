@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import by_rows, zero_init
+from ..layers import Linear, by_rows, zero_init
 from .arithmetic import Arithmetic
 from .config import ContextConfig
 from .groups import Coder, CodingGroup, FlagGroup
@@ -81,11 +81,11 @@ def subgroup(channels: slice, group: slice) -> slice:
     return slice(channels.start + group.start, channels.start + group.stop)
 
 
-class Dense(nn.Linear):
+class Dense(Linear):
     """A matrix product with bias and ReLU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(F.linear(x, self.weight, self.bias))
+        return F.relu(super().forward(x))
 
 
 class Residual(nn.Module):
@@ -93,7 +93,7 @@ class Residual(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.expand, self.reduce = Dense(width, 2 * width), nn.Linear(2 * width, width)
+        self.expand, self.reduce = Dense(width, 2 * width), Linear(2 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.reduce(self.expand(x)))
@@ -115,7 +115,7 @@ class Head(nn.Module):
 
     def __init__(self, inputs: int, width: int, outputs: int, extra: int = 0):
         super().__init__()
-        self.enter, self.body, self.leave = Dense(inputs, width), Residual(width), zero_init(nn.Linear(width, outputs))
+        self.enter, self.body, self.leave = Dense(inputs, width), Residual(width), zero_init(Linear(width, outputs))
         self.extra = extra_blocks(width, extra)
 
     def hidden(self, x: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class ChannelCondition(nn.Module):
 
     def __init__(self, inputs: int, width: int, outputs: int):
         super().__init__()
-        self.enter, self.leave = Dense(inputs, width), zero_init(nn.Linear(width, outputs))
+        self.enter, self.leave = Dense(inputs, width), zero_init(Linear(width, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.leave(self.enter(x))

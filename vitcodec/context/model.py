@@ -13,6 +13,7 @@ values known or read on the way): see groups.py for the coder callback, integer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import cast
 
 import torch
@@ -46,7 +47,13 @@ CONTRAST_INPUTS = 9 * 24  # the low band at 3x3 blocks
 PARENT_INPUTS = 9 * 18  # the coarser level's values at 3x3 places
 LUMA_CHANNELS, CHROMA_CHANNELS = (1, 1, 1), (3, 3)  # of each channel group: the orientations of luma; the two colours
 LOW_SIZE = 5  # sites along a side of the low band's neighbourhoods
-NEAREST = F.pad(torch.ones(3, 3), (1, 1, 1, 1)).view(LOW_SIZE**2, 1)  # 1 for the middle 3x3 of such a neighbourhood
+
+
+@cache
+def _nearest(device: torch.device, kind: torch.dtype) -> Tensor:
+    """1 for the middle 3x3 of such a neighbourhood: copied to a device once, as a CUDA graph cannot hold a copy."""
+    with torch.inference_mode(False):
+        return F.pad(torch.ones(3, 3, device="cpu"), (1, 1, 1, 1)).view(LOW_SIZE**2, 1).to(device, kind)
 
 
 class InterlacedLowBand(nn.Module):
@@ -80,7 +87,7 @@ class InterlacedLowBand(nn.Module):
                 if not known[here].numel():
                     continue
                 q, mask = (self._neighbours(t[:, :: 1 << scale, :: 1 << scale], i, j) for t in (values, known))
-                near = mask * NEAREST.to(mask)
+                near = mask * _nearest(mask.device, mask.dtype)
                 centre = num.quotient((q * near).sum(3), near.sum(3).clamp_min(1))
                 context = (num.relative(q, centre[:, :, :, None]) * mask).flatten(3)
                 inputs = torch.cat((features[:, None, None].expand(-1, *context.shape[1:3], -1), context), -1)

@@ -6,7 +6,7 @@ a map.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from .layers import Layer, Layers
 
@@ -49,7 +49,17 @@ class Ops(Protocol[T]):
 
 
 def gated(ops: Ops[T], x: T, layers: Layers, shift: int) -> T:
-    """Depthwise convolution, then a gated product, added to x (models.synthesis.GatedBlock)."""
+    """Depthwise convolution, then a gated product, added to x (models.synthesis.GatedBlock).
+
+    Operations may have a `gated` of their own that does the same, as those of training have.
+    """
+    if (own := getattr(ops, "gated", None)) is not None:
+        return cast(T, own(x, layers, shift))
+    return gated_of(ops, x, layers, shift)
+
+
+def gated_of(ops: Ops[T], x: T, layers: Layers, shift: Any) -> T:
+    """`gated` of single operations."""
     y = ops.convolve(x, layers["mix"])
     return ops.add(x, ops.convolve(_gate(ops, y, layers, shift), layers["down"]))
 

@@ -36,7 +36,7 @@ class TrainedLayer:
 
     weight: Tensor
     bias: Tensor
-    scale: Tensor  # 2^-shift
+    scale: Tensor  # 2^-shift, in any precision
     groups: int
     signed_output: bool = True
 

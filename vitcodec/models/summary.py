@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..context.arithmetic import FloatArithmetic
 from ..context.config import CURRENT, ContextConfig
 from ..context.groups import CodingGroup, FlagGroup
+from ..context.heads import Dense
 from ..context.model import ContextModel
 from ..pretrained import registry
 from ..pretrained.presets import PRESETS
@@ -57,7 +58,7 @@ class _Recorder:
     def layer(self, path: str, module: nn.Module, out: Tensor) -> None:
         shape = out.shape[2:] + out.shape[1:2] if isinstance(module, nn.Conv2d) else out.shape[1:]
         if isinstance(module, nn.Linear):
-            kind, macs = "dense" if type(module) is nn.Linear else "dense + ReLU", module.in_features
+            kind, macs = "dense + ReLU" if isinstance(module, Dense) else "dense", module.in_features
         elif isinstance(module, nn.Conv2d):
             kind, macs = (
                 f"depthwise conv {module.kernel_size[0]}x{module.kernel_size[1]}",

@@ -1,22 +1,21 @@
 """The decoder's network of `swin` in floating point: a convolutional U-Net that integers can carry.
 
 No normalisation, softmax or exponential: depthwise convolutions, matrix products, hard sigmoids and gates (products of
-two maps). It is trained here and rounded to small integers for use (integer/). It starts from a synthesis of the `swin`
-family: what its blocks have in common with these is taken over, normalisation becomes a fixed scale of each channel,
-and wide convolutions take the place of attention.
+two maps). It is trained here and rounded to small integers for use (integer/). The weights that ship started from a
+synthesis of the `swin` family: what its blocks have in common with these was taken over, normalisation became a fixed
+scale of each channel, and wide convolutions took the place of attention.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ..layers import zero_init
 from . import unet
-from .blocks import ConvBlock, Depthwise, RMSNorm, WindowBlock
+from .blocks import Depthwise
 from .unet import SubbandUNet
 
 GATE_SLOPE = 0.3125  # of the hard sigmoid x -> clamp(GATE_SLOPE x + 1/2, 0, 1): x times it is close to GELU
@@ -92,46 +91,3 @@ class ConvSynthesis(SubbandUNet):
             super().__init__(widths, blocks, sites)
         finally:
             unet.ConvBlock = before  # type: ignore[misc]
-
-
-@torch.no_grad()
-def start_from(source: nn.Module, mean_inverse: dict[str, float]) -> ConvSynthesis:
-    """A ConvSynthesis that starts from a synthesis of the `swin` family.
-
-    mean_inverse: of each RMSNorm in the source, by name, the mean of 1 / rms over many sites.
-    """
-    source = cast(SubbandUNet, source)
-    blocks = [len(cast(nn.Sequential, source.encoder[l])) for l in range(2)]
-    middle = list(cast(nn.Sequential, source.encoder[2]))
-    windows = [i for i, block in enumerate(middle) if isinstance(block, WindowBlock)]
-    widths = [layer.out_features for layer in cast(list[nn.Linear], source.inputs)]
-    out = ConvSynthesis(widths, blocks, len(windows), len(middle) - len(windows))
-    names = {module: name for name, module in source.named_modules()}
-
-    def scale(norm: RMSNorm) -> Tensor:
-        return norm.weight * mean_inverse[names[norm]] * 0.9
-
-    def gated(old: ConvBlock, new: GatedBlock) -> None:
-        new.scale.copy_(scale(old.norm))
-        for part in ("mix", "up", "down"):
-            getattr(new, part).load_state_dict(getattr(old, part).state_dict())
-
-    for name in ("inputs", "down", "up", "outputs"):
-        getattr(out, name).load_state_dict(getattr(source, name).state_dict())
-    for l in range(2):
-        for way in (source.encoder, source.decoder):
-            mine = out.encoder if way is source.encoder else out.decoder
-            for old, new in zip(cast(nn.Sequential, way[l]), cast(nn.Sequential, mine[l]), strict=True):
-                gated(cast(ConvBlock, old), cast(GatedBlock, new))
-    sites = list(cast(nn.Sequential, out.encoder[2]))
-    for k, i in enumerate(windows):
-        old, new = cast(WindowBlock, middle[i]), cast(DenseBlock, sites[2 * k + 1])
-        new.scale.copy_(scale(old.norm2))
-        new.up.load_state_dict(old.up.state_dict())
-        new.down.load_state_dict(old.down.state_dict())
-        # the wide block's gates start at random and its effect at zero; what it looks at is as it was normalised
-        cast(GatedBlock, sites[2 * k]).scale.copy_(scale(old.norm1))
-    rest = [block for block in middle if isinstance(block, ConvBlock)]
-    for old_block, new_block in zip(rest, sites[2 * len(windows) :], strict=True):
-        gated(old_block, cast(GatedBlock, new_block))
-    return out

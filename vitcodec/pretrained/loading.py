@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from safetensors import SafetensorError
@@ -44,9 +46,14 @@ def float_parts(autoencoder: Autoencoder, model: ContextNumbers) -> list[bytes]:
     tensors = {f"{AUTOENCODER}{k}": v if "gain" in k else v.half() for k, v in autoencoder.state_dict().items()}
     tensors[STEPS] = autoencoder.steps
     found = context_tensors(model) | {k: v.cpu().contiguous().numpy() for k, v in tensors.items()}
+    return split_parts(found)
+
+
+def split_parts(tensors: Mapping[str, np.ndarray]) -> list[bytes]:
+    """Tensors by the names that they are stored under -> safetensors files of about PART bytes, filled in order."""
     parts: list[dict[str, np.ndarray]] = [{}]
     room = PART
-    for name, tensor in found.items():
+    for name, tensor in tensors.items():
         if parts[-1] and tensor.nbytes > room:
             parts.append({})
             room = PART

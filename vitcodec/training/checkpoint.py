@@ -1,7 +1,7 @@
 """Checkpoints: what a run goes on from, in one safetensors file.
 
-Tensors: `model.` the weights, `average.` their moving average, `optimiser.` what the optimisers keep for each weight,
-as NAME/FIELD.
+Tensors: `model.` the weights, `average.` their moving average, `optimiser.` what the optimiser keeps for each weight,
+as NAME/FIELD, `gauge.` the magnitudes that the scales of integer maps come from.
 Metadata: under `training` a JSON object with the run's counters ("steps", "seconds", "pixels"), its "config" and the
 "model" that it trains.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,60 +20,65 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import UsageError, WeightsError
+from ..errors import WeightsError
 from .model import Average, TrainingModel
+from .parts import GAUGE, read_average
 
 CHECKPOINT = "checkpoint.safetensors"  # in a run's folder
 
 
-def save_checkpoint(
-    path: Path,
-    model: TrainingModel,
-    average: Average,
-    optimisers: Sequence[torch.optim.Optimizer],
-    metadata: Mapping[str, Any],
-) -> None:
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint holds beside the weights and their average."""
+
+    optimiser: Mapping[str, Tensor]  # Optimiser.state
+    gauge: Mapping[str, Tensor]  # empty where the synthesis is not rounded
+    metadata: Mapping[str, Any]
+
+
+def save_checkpoint(path: Path, model: TrainingModel, average: Average, state: State) -> None:
     """Write a checkpoint. The file is replaced at once, so that an interruption leaves the old one whole."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.mean.items()}
-    names = {id(p): n for n, p in model.named_parameters()}
-    for optimiser in optimisers:
-        for p, state in optimiser.state.items():
-            tensors |= {f"optimiser.{names[id(p)]}/{k}": v for k, v in state.items()}
-    text = json.dumps({**metadata, "model": model.description})
+    tensors: dict[str, Tensor] = {}
+    for prefix, own in (
+        ("model.", model.state_dict()),
+        ("average.", average.mean),
+        ("optimiser.", state.optimiser),
+        (GAUGE, state.gauge),
+    ):
+        tensors |= {f"{prefix}{k}": v.contiguous() for k, v in own.items()}
+    text = json.dumps({**state.metadata, "model": model.description})
     temporary = path.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"training": text})
+    save_file(tensors, temporary, {"training": text})
     os.replace(temporary, path)
 
 
-def load_checkpoint(
-    path: Path, model: TrainingModel, average: Average, optimisers: Sequence[torch.optim.Optimizer]
-) -> dict[str, Any]:
-    """Fill a model, its average and its optimisers from a checkpoint; returns the metadata.
+@torch.no_grad()
+def load_checkpoint(path: Path, model: TrainingModel, average: Average) -> State:
+    """Fill a model and its average from a checkpoint, where they lie; returns the rest.
 
     Raises WeightsError where the checkpoint is of another model.
     """
-    names = dict(model.named_parameters())
     tensors, metadata = _read(path, next(model.parameters()).device)
+    mean = _under("average.", tensors)
     try:
         model.load_state_dict(_under("model.", tensors))
-    except RuntimeError as error:
+        if mean.keys() != average.mean.keys():
+            raise KeyError
+    except (RuntimeError, KeyError) as error:
         raise WeightsError(f"{path}: made by another model; start in a new folder") from error
-    average.mean = _under("average.", tensors)
-    owners = {id(p): o for o in optimisers for g in o.param_groups for p in g["params"]}
-    for key, value in _under("optimiser.", tensors).items():
-        name, field = key.rsplit("/", 1)
-        owners[id(names[name])].state[names[name]][field] = value
-    return metadata
+    for name, own in average.mean.items():
+        own.copy_(mean[name])
+    return State(_under("optimiser.", tensors), _under(GAUGE, tensors), metadata)
 
 
-def averaged_model(path: Path) -> tuple[TrainingModel, dict[str, Any]]:
-    """The model of a checkpoint with the averaged weights, and the metadata.
+def averaged_model(path: Path) -> tuple[TrainingModel, dict[str, Any], dict[str, Tensor]]:
+    """The model of a checkpoint with the averaged weights, the metadata, and the magnitudes that scales come from.
 
-    Raises UsageError where there is no checkpoint, WeightsError where it does not say what it is of.
+    Where there is no checkpoint, that of the averaged weights beside it (parts.py). Raises UsageError where there are
+    none either, WeightsError where it does not say what it is of.
     """
     if not path.exists():
-        raise UsageError(f"{path.parent}: holds no {path.name}; give the folder of a training run")
+        return read_average(path.parent)
     try:
         tensors, metadata = _read(path, torch.device("cpu"))
         model = TrainingModel.build(metadata["model"])
@@ -81,7 +87,7 @@ def averaged_model(path: Path) -> tuple[TrainingModel, dict[str, Any]]:
         raise WeightsError(
             f"{path}: does not say what model it is of, or holds another; was it made by an earlier vitcodec?"
         ) from error
-    return model, metadata
+    return model, metadata, _under(GAUGE, tensors)
 
 
 def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:

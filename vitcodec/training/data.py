@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
+from .augment import recoloured, resized
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 
@@ -43,52 +43,88 @@ def read_images(paths: Sequence[Path]) -> Iterator[np.ndarray]:
 
 
 class Crops:
-    """Random square crops with augmentation: half of them mirrored, half transposed, some batches at half the scale.
+    """Random square crops: half of them mirrored, half transposed; made smaller by random scales; recoloured.
 
-    images: (H, W, 3) uint8. All of them lie on the device as one row of 8-bit values, and crops are cut there.
-    reduced: the share of batches, 0 to 1, that are cut twice as large and halved: such crops are sharper than the
-    photographs.
+    images: (H, W, 3) uint8. All of them lie on the device as one row of 8-bit values, and crops are cut there. Which
+    ones, no number that comes from the device decides: a CUDA graph can hold `batch`.
+    scales: by how much larger than it stays a crop is cut, at least 1, each as often: crops that were made smaller are
+    sharper than photographs. Images that are too small for a scale are cut as large as they are.
+    colours: the share of crops, 0 to 1, that get other gains, offsets and an order of their channels.
     """
 
     def __init__(
-        self, images: Iterable[np.ndarray], seed: int, device: torch.device | str = "cpu", reduced: float = 0.0
+        self,
+        images: Iterable[np.ndarray],
+        seed: int,
+        device: torch.device | str = "cpu",
+        scales: Sequence[float] = (1.0,),
+        colours: float = 0.0,
     ):
         images = list(images)
+        self.device, self.colours = torch.device(device), colours
         self.pixels = torch.from_numpy(np.concatenate([image.ravel() for image in images])).to(device)
         sizes = torch.tensor([image.shape[:2] for image in images])
         self.height, self.width = sizes.to(device).unbind(1)
         ends = torch.tensor([image.size for image in images]).cumsum(0)
         self.start = torch.cat((torch.zeros(1, dtype=torch.int64), ends[:-1])).to(device)
         self.shortest = sizes.amin(1)
-        self.reduced = reduced
-        self.rng = torch.Generator().manual_seed(seed)
+        self.largest_scale = max(scales)
+        self.scales = torch.tensor(scales, device=device)
+        self.eligible: dict[int, Tensor] = {}  # which images are large enough for a side
+        self.rng: torch.Generator | None = None
+        self.seed(seed)
 
     def __len__(self) -> int:
         return len(self.shortest)
 
+    def seed(self, seed: int) -> None:
+        """Start the random numbers anew."""
+        if self.device.type == "cpu":
+            self.rng = torch.Generator().manual_seed(seed)
+        else:
+            torch.manual_seed(seed)  # CUDA graphs know the generator that the device has, and no other
+
+    def random(self, *shape: int) -> Tensor:
+        """Uniform in 0..1, on the device."""
+        return torch.rand(shape, device=self.device, generator=self.rng)
+
     def batch(self, count: int, size: int) -> Tensor:
         """(count, size, size, 3), float32 in 0..255, from images whose sides are at least `size` pixels."""
-        if torch.rand(1, generator=self.rng).item() < self.reduced and (self.shortest >= 2 * size).any():
-            large = self._cut(count, 2 * size).permute(0, 3, 1, 2)
-            return F.avg_pool2d(large, 2).permute(0, 2, 3, 1).contiguous().round()
-        return self._cut(count, size)
+        if size not in self.eligible:
+            self.eligible[size] = torch.nonzero(self.shortest >= size).flatten().to(self.device)
+        x = self._cut(count, size)
+        return recoloured(x, self.colours, self.random) if self.colours else x
 
     def _cut(self, count: int, size: int) -> Tensor:
-        """As `batch`, at full scale."""
-        eligible = torch.nonzero(self.shortest >= size).flatten()
-        chosen = eligible[torch.randint(len(eligible), (count,), generator=self.rng)]
-        random = torch.rand(4, count, generator=self.rng).to(self.pixels.device)
-        chosen = chosen.to(self.pixels.device)
+        eligible = self.eligible[size]
+        chosen = eligible[_index(self.random(count), len(eligible))]
         height, width, start = self.height[chosen], self.width[chosen], self.start[chosen]
-        y, x = ((r * (n - size + 1)).long() for r, n in zip(random[:2], (height, width), strict=True))
-        mirrored, transposed = ((r < 0.5)[:, None, None] for r in random[2:])
-        line = torch.arange(size, device=self.pixels.device)
-        down, across = line[:, None], line[None, :]
+        most, sides = round(size * self.largest_scale), None
+        if most > size:
+            wanted = self.scales[_index(self.random(count), len(self.scales))] * size
+            sides = torch.minimum(wanted.round().long(), torch.minimum(height, width))
+        y, x = (_index(self.random(count), n - (size if sides is None else sides) + 1) for n in (height, width))
+        mirrored, transposed = (self.random(count, 1, 1) < 0.5 for _ in range(2))
+        line = torch.arange(most, device=self.device)
+        if sides is None:
+            line, back = line[None], size - 1 - line[None]
+        else:  # what lies beyond a crop's own side is read from its edge, and counts nothing
+            line = torch.minimum(line[None], sides[:, None] - 1)
+            back = sides[:, None] - 1 - line
+        down, across = line[:, :, None], line[:, None, :]
+        back_down, back_across = back[:, :, None], back[:, None, :]
         rows = y[:, None, None] + torch.where(transposed, across, down)
         columns = torch.where(transposed, down, across)
-        columns = x[:, None, None] + torch.where(mirrored, size - 1 - columns, columns)
-        index = start[:, None, None] + (rows * width[:, None, None] + columns) * 3  # of each pixel's red
-        return self.pixels[index[..., None] + torch.arange(3, device=index.device)].float()
+        columns = torch.where(mirrored, torch.where(transposed, back_down, back_across), columns)
+        index = start[:, None, None] + (rows * width[:, None, None] + x[:, None, None] + columns) * 3  # of the red
+        pixels = self.pixels[index[..., None] + torch.arange(3, device=self.device)].float()
+        return pixels if sides is None else resized(pixels, sides, size)
+
+
+def _index(random: Tensor, count: Tensor | int) -> Tensor:
+    """Uniform in 0..1 -> whole numbers from 0 to count - 1."""
+    whole = (random * count).long()
+    return whole.clamp_max(count - 1) if isinstance(count, int) else torch.minimum(whole, count - 1)
 
 
 def validation_crops(images: Iterator[np.ndarray], size: int, count: int) -> Tensor:

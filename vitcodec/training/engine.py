@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..devices import choose
 from ..errors import UsageError
@@ -25,22 +26,21 @@ class Engine:
 
     def __init__(self, device: torch.device, precision: str = "float32"):
         self.device, self.precision = device, precision
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        """The module to call in training: the model, or what wraps it."""
-        return model
+        if device.type == "cuda" and torch.cuda.is_available():
+            if device.index is not None:
+                torch.cuda.set_device(device)
+            # for what stays in float32; whole numbers below 2^11 are exact in it
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "bfloat16"
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the forward pass runs at the precision."""
-        return (
-            nullcontext()
-            if self.precision == "float32"
-            else torch.autocast(self.device.type, PRECISIONS[self.precision])
-        )
+        if self.precision == "float32":
+            return nullcontext()
+        # what autocast kept from one step would be wrong in the next where a CUDA graph holds it
+        return torch.autocast(self.device.type, PRECISIONS[self.precision], cache_enabled=False)
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss to the weights' own."""
-        loss.backward()
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their mean over all processes."""
 
     def agree(self, value: float) -> float:
         """The first process's value, in all of them."""
@@ -65,22 +65,18 @@ class AcceleratedEngine(Engine):
 
     def __init__(self, precision: str = "float32", cpu: bool = False):
         try:
-            from accelerate import Accelerator, DistributedDataParallelKwargs
+            from accelerate import Accelerator
         except ImportError as error:
             raise UsageError("training in several processes needs accelerate: pip install 'vitcodec[train]'") from error
-        # some weights may have no gradient: small crops have no values on the low band's sparsest grid, and
-        # --entropy-only fixes the transforms
-        self.accelerator = Accelerator(
-            cpu=cpu, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
-        )
+        self.accelerator = Accelerator(cpu=cpu)
         super().__init__(self.accelerator.device, precision)
         self.first = self.accelerator.is_main_process
 
-    def prepare(self, model: nn.Module) -> nn.Module:
-        return self.accelerator.prepare(model)
-
-    def backward(self, loss: Tensor) -> None:
-        self.accelerator.backward(loss)
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        flat = torch.cat([t.flatten() for t in tensors])
+        torch.distributed.all_reduce(flat)
+        parts = (flat / self.processes).split([t.numel() for t in tensors])
+        torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])
 
     def agree(self, value: float) -> float:
         from accelerate.utils import broadcast

@@ -25,9 +25,9 @@ from ..pretrained.integer_model import CodingNumbers, ContextNumbers
 from ..pretrained.loading import float_parts, load_floats
 from . import round_context
 from .coding_tables import Counts, fit_coding_tables
+from .filters import EncodedSample
 from .integers import (
     FloatSample,
-    TokenSample,
     load_float_context,
     model_config,
     parts_lacking,
@@ -44,7 +44,7 @@ def write_float_family(
     folder: Path,
     name: str,
     calibration: Sequence[FloatSample],
-    counted: Callable[[Coder], Iterable[TokenSample]],
+    counted: Callable[[Coder], Iterable[EncodedSample]],
     dead_zone: float,
     training: Mapping[str, Any],
     tune: str,
@@ -62,7 +62,8 @@ def write_float_family(
         return write_folder(config, model.autoencoder, ContextNumbers(layers, context.config, numbers))
 
     coder = loading.load(write(Counts().tables()), "cpu")
-    write(fit_coding_tables(coder.encoder.entropy, iter(counted(coder))))
+    samples = ((tokens, quality) for _, tokens, quality in counted(coder))
+    write(fit_coding_tables(coder.encoder.entropy, samples))
     write_float_context(context, folder)
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .. import files
+from ..adaptive_filter import FilterNumbers, no_filters
 from ..coding.maps import log_thresholds
 from ..context.model import ContextModel
 from ..errors import WeightsError
@@ -33,6 +34,7 @@ from ..subbands import Subbands
 from . import round_context
 from .assemble import analysis_graph, dequantiser, encoder_numbers, in_8_bits, write_folder
 from .coding_tables import Counts, fit_coding_tables
+from .filters import EncodedSample, fit_filters
 from .model import TrainingModel
 from .round_context import base_scales
 from .rounding import Gauge, RoundedSynthesis, measure
@@ -79,7 +81,7 @@ def write_integer_model(
     folder: Path,
     name: str,
     calibration: Sequence[FloatSample],
-    counted: Callable[[Coder], Iterable[TokenSample]],
+    counted: Callable[[Coder], Iterable[EncodedSample]],
     dead_zone: float,
     training: Mapping[str, Any],
     tune: str,
@@ -100,7 +102,7 @@ def write_integer_model(
     config = model_config(model, folder, name, dead_zone, training, tune)
     analysis = in_8_bits(analysis_graph(cast(torch.nn.Module, autoencoder.analysis)))
 
-    def write(tables: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    def write(tables: tuple[np.ndarray, np.ndarray, np.ndarray], filters: FilterNumbers) -> None:
         numbers = CodingNumbers(features, base_scales(context), log_thresholds(), *tables)
         whole = IntegerModel(
             layers,
@@ -110,12 +112,17 @@ def write_integer_model(
             synthesis.shape,
             dequantiser(autoencoder),
             encoder_numbers(autoencoder),
+            filters,
         )
         write_folder(config, whole, analysis, proposals)
 
-    write(Counts().tables())
+    write(Counts().tables(), no_filters())
     coder = loading.load(PretrainedConfig.read(folder), "cpu")
-    write(fit_coding_tables(coder.encoder.entropy, iter(counted(coder))))
+    samples = list(counted(coder))
+    tables = fit_coding_tables(coder.encoder.entropy, ((tokens, quality) for _, tokens, quality in samples))
+    # least squares is what models for PSNR are after, and no others
+    filters = fit_filters(coder.decoder.transform, samples) if tune == "psnr" else no_filters()
+    write(tables, filters)
     _write_float(model, gauge, folder)
 
 

@@ -1,47 +1,53 @@
-"""The training loop: one model for every quality, by rate plus distortion."""
+"""The training loop: one model for every quality, by rate plus distortion, phase after phase by the clock."""
 
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..distortion import TUNINGS
-from ..errors import UsageError
-from ..models.erasure import random_erasure
-from ..quality import COARSEST, FINEST
-from ..subbands import Subbands
-from ..tiles import SITE
-from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
-from .config import TrainingConfig
+from ..errors import UsageError, VitcodecError
+from ..models.synthesis import ConvSynthesis
+from .checkpoint import CHECKPOINT, State, load_checkpoint, save_checkpoint
+from .compiled import eagerly
+from .config import Phase, TrainingConfig
 from .curve import training_svg
 from .data import Crops
 from .engine import Engine
+from .integers import QUANTILE
 from .model import Average, TrainingModel
-from .optimiser import optimisers
-from .refined import RefinedTokens
+from .optimiser import Optimiser
+from .parts import write_average
+from .rounding import Gauge, RoundedSynthesis
+from .samples import Fresh, Samples, Searched, searched_tokens
+from .step import TrainingStep
 from .validation import REFERENCE, ValidationSet, bd_rate_to_reference, estimated_curve
 
 LOG, CURVE = "log.jsonl", "curve.svg"  # in a run's folder, beside the checkpoint
-LOG_INTERVAL = 100  # steps
-MIDDLE_STEP = 26.0  # 8-bit levels: the quantisation step at which a sample's loss has weight 1
-DECAY = 0.8  # power of the share of the schedule that is left, by which the learning rate falls
-LARGEST_GRADIENT = 1.0  # norm over all weights, to which gradients are clipped
+LOG_SECONDS = 30.0  # between entries of the loss
+DECAY = 0.8  # power of the share of the cool-down that is left, by which the learning rate falls
+SHIFT_INTERVAL = 25  # steps, after which the shifts of integers follow their weights
+AHEAD = 10  # steps that a GPU may be behind the clock
 RANK_SEED = 1_000_003  # between the seeds of processes that train together
+Report = Callable[[str], None]
 
 
 class Run:
-    """A run of training in a folder, which gets checkpoints to resume from, a log as JSON lines and the training curve.
+    """A run of training in a folder, which gets checkpoints to resume from, averaged weights, a log as JSON lines and
+    the training curve.
 
-    refined: the source of samples that trains decoder and context model on refined tokens; the encoder's networks then
-    stay fixed. Raises UsageError where nothing is left to train.
+    gauge: the magnitudes of maps, where the synthesis computes as its integers do (TrainingConfig.rounded).
+    started: time.monotonic() when the program began: the schedule counts from there. checkpoint: its file, where it is
+    not in the folder. Raises UsageError where nothing is left to train.
     """
 
     def __init__(
@@ -50,54 +56,78 @@ class Run:
         config: TrainingConfig,
         folder: Path,
         engine: Engine | None = None,
-        refined: RefinedTokens | None = None,
+        gauge: Gauge | None = None,
+        started: float | None = None,
+        checkpoint: Path | None = None,
     ):
-        self.engine, self.refined = engine or Engine(torch.device("cpu")), refined
+        self.engine = engine or Engine(torch.device("cpu"))
         self.model, self.config, self.folder = model.to(self.engine.device), config, folder
-        self.steps, self.seconds, self.pixels = 0, 0.0, 0  # trained so far
+        self.checkpoint = checkpoint or folder / CHECKPOINT
+        self.steps, self.pixels = 0, 0  # trained so far
+        self.before, self.started = 0.0, time.monotonic() if started is None else started
+        self.reserve = 0.0  # seconds that the last validation will take
         self.distortion = TUNINGS[config.tune]
-        trained: nn.Module | None = model
-        if config.entropy_only:
-            model.autoencoder.requires_grad_(False)
-            trained = model.context
-        if config.decoder_only:
-            model.requires_grad_(False)
-            trained = model.autoencoder.synthesis
-            if trained is None:
-                raise UsageError("the model has no network in its decoder to train")
-            trained.requires_grad_(True)
-        if refined:
-            # an encoder that learned from its own search would go on towards zero (docs/training.md)
-            model.autoencoder.requires_grad_(False)
-            if model.autoencoder.synthesis is not None:
-                model.autoencoder.synthesis.requires_grad_(True)
-        self.parameters = [p for p in trained.parameters() if p.requires_grad]
-        self.optimisers = optimisers(trained, self.engine.precision == "bfloat16")
+        self.kept: Mapping[str, Tensor] = {}  # of the optimiser of the phase before
+        self.gauge = gauge
+        if config.decoder_only and model.autoencoder.synthesis is None:
+            raise UsageError("the model has no network in its decoder to train")
+        if config.rounded:
+            self._round()
         self.average = Average(model, config.average)
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
-    def checkpoint(self) -> Path:
-        """The file that `save` writes and `resume` reads."""
-        return self.folder / CHECKPOINT
+    def seconds(self) -> float:
+        """Since the run began, over all resumptions; loading, compilation, search and validation count."""
+        return self.before + time.monotonic() - self.started
+
+    @property
+    def done(self) -> float:
+        """The share of the schedule that is over, in the first process."""
+        return self.seconds / max(60 * self.config.minutes - self.reserve, 1e-3)
 
     @property
     def seed(self) -> int:
         """The seed of this process from here on: another one after each resumption."""
         return self.config.seed + self.steps + RANK_SEED * self.engine.rank
 
+    def _round(self) -> None:
+        """Let the synthesis compute as its integers do. Raises UsageError where it has none."""
+        synthesis = self.model.autoencoder.synthesis
+        net = synthesis.net if isinstance(synthesis, RoundedSynthesis) else synthesis
+        if not isinstance(net, ConvSynthesis) or self.gauge is None:
+            raise UsageError("the model's decoder is not one that integers can carry; leave --rounded out")
+        self.model.autoencoder.synthesis = RoundedSynthesis(net, self.gauge).to(self.engine.device)
+
+    def _eagerly(self) -> AbstractContextManager[object]:
+        """The context for everything but steps."""
+        return eagerly() if self.config.compile else nullcontext()
+
+    def _follow(self) -> None:
+        synthesis = self.model.autoencoder.synthesis
+        if isinstance(synthesis, RoundedSynthesis):
+            synthesis.follow()
+
     def save(self) -> None:
-        """Write the checkpoint; only the first of several processes does."""
+        """Write the checkpoint and the averaged weights; only the first of several processes does."""
         if not self.engine.first:
             return
-        counters = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels}
-        metadata = {**counters, "config": asdict(self.config)}
-        save_checkpoint(self.checkpoint, self.model, self.average, self.optimisers, metadata)
+        counters = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels, "reserve": self.reserve}
+        metadata: dict[str, Any] = {**counters, "config": asdict(self.config)}
+        largest = self.gauge.largest if self.config.rounded and self.gauge else {}
+        save_checkpoint(self.checkpoint, self.model, self.average, State(self.kept, largest, metadata))
+        write_average(self.folder, self.average.mean, largest, {**metadata, "model": self.model.description})
 
     def resume(self) -> None:
-        """Go on from the folder's checkpoint. Raises WeightsError where it is of another model."""
-        metadata = load_checkpoint(self.checkpoint, self.model, self.average, self.optimisers)
-        self.steps, self.seconds, self.pixels = metadata["steps"], metadata["seconds"], metadata["pixels"]
+        """Go on from the checkpoint. Raises WeightsError where it is of another model."""
+        state = load_checkpoint(self.checkpoint, self.model, self.average)
+        self.kept, metadata = state.optimiser, state.metadata
+        self.steps, self.pixels = metadata["steps"], metadata["pixels"]
+        self.before, self.reserve = metadata["seconds"], metadata["reserve"]
+        if self.config.rounded:
+            if state.gauge:
+                self.gauge = Gauge(QUANTILE, dict(state.gauge))
+            self._round()
 
     def log(self, **entry: object) -> None:
         """Add a line to the log, with the steps and minutes trained so far, and draw the training curve anew."""
@@ -108,138 +138,162 @@ class Run:
             file.write(json.dumps(entry) + "\n")
         training_svg(self.folder / LOG, self.folder / CURVE)
 
-    def validate(self, validation: ValidationSet) -> float:
-        """Log the curve of the averaged weights; returns its BD-rate against the reference, in per cent."""
+    def validate(self, validation: ValidationSet, searched: bool = False) -> float:
+        """Log the curve of the averaged weights; returns its BD-rate against the reference, in per cent.
+
+        searched: on tokens that the search chooses, not on rounded ones.
+        """
         current = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.mean)
-        self._update_refined()
-        images = validation.images.to(self.engine.device)
-        curve = estimated_curve(self.model, images, self.config.dead_zone, self.distortion, self.refined)
+        self._follow()
+        images, dead_zone = validation.images.to(self.engine.device), self.config.dead_zone
+        choose = searched_tokens(self.model, dead_zone) if searched else None
+        with self._eagerly():
+            curve = estimated_curve(self.model, images, dead_zone, self.distortion, choose)
         self.model.load_state_dict(current)
+        self._follow()
         change = bd_rate_to_reference(validation.reference, curve, self.distortion)
-        self.log(validation=[[round(v, 4) for v in point] for point in curve], bd_rate=round(change, 3))
+        points = [[round(v, 4) for v in point] for point in curve]
+        self.log(validation=points, bd_rate=round(change, 3), tokens="searched" if searched else "rounded")
         return change
 
     def train(
         self,
         crops: Crops,
         validation: ValidationSet | None,
-        report: Callable[[str], None],
+        report: Report,
         stop: Callable[[], bool] = lambda: False,
         advance: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         """Train to the end of the schedule, by the clock, and write a checkpoint.
 
         report: called with a line of progress now and then. advance: called after each step with the seconds trained.
-        stop: asked before each step; True ends the training early.
+        stop: asked before each step; True ends the training early. Raises VitcodecError where the loss is no number any
+        more.
         """
-        config, engine = self.config, self.engine
         # backward in this thread: a second pool of threads would compete with this one's for the cores (1.05 s a step
         # against 1.18 s)
         torch.autograd.set_multithreading_enabled(False)
-        rng = np.random.default_rng(self.seed)
         torch.manual_seed(self.seed)
-        model: Callable[..., tuple[Tensor, Tensor]] = engine.prepare(self.model)
-        if config.compile:
-            model = torch.compile(model, dynamic=False)
+        phases = self.config.phases
+        at = self.engine.agree(self.done)
+        current = next((k for k, phase in enumerate(phases) if at < phase.end), len(phases) - 1)
 
-        def validate() -> None:
-            if validation is not None and engine.first:
-                report(f"validation: {self.validate(validation):+.2f} % BD-rate against {REFERENCE}")
+        def validate(phase: Phase) -> None:
+            if validation is not None and self.engine.first:
+                start = time.monotonic()
+                change = self.validate(validation, phase.searched)
+                self.reserve = time.monotonic() - start
+                report(f"validation: {change:+.2f} % BD-rate against {REFERENCE}, {phase.name}")
 
-        if not self.steps:
-            validate()
-        started = logged = saved = validated = time.monotonic()
-        before = self.seconds
-        recent: list[tuple[float, float]] = []
-        pixels = config.batch * config.crop**2 * engine.processes  # a step
-        while (done := engine.agree(1.0 if stop() else self.seconds / 60 / config.minutes)) < 1:
-            self._set_learning_rate(done)
-            # a stratum of the logarithmic range of quantisation steps for each sample, so that every batch has fine and
-            # coarse ones
-            strata = torch.from_numpy((np.arange(config.batch) + rng.random(config.batch)) / config.batch).float()
-            recent.append(self._step(model, *self._samples(crops, strata)))
+        for k, phase in enumerate(phases[current:]):
+            if k and self.engine.agree(float(stop())):
+                break
+            if k:
+                # the encoder of the average stays, and the rest goes on from there too
+                self.model.load_state_dict(self.average.mean)
+                self._follow()
+            if k or not self.steps:
+                validate(phase)
+            self._train_phase(phase, crops, partial(validate, phase), report, stop, advance)
+        self.save()
+        validate(phases[-1])
+
+    def _train_phase(
+        self,
+        phase: Phase,
+        crops: Crops,
+        validate: Callable[[], None],
+        report: Report,
+        stop: Callable[[], bool],
+        advance: Callable[[float], None],
+    ) -> None:
+        config, engine = self.config, self.engine
+        begun = time.monotonic()
+        source: Fresh | Searched = Fresh(crops, config.batch, config.crop)
+        if phase.searched:
+            source = Searched(source, searched_tokens(self.model, config.dead_zone), config.pool)
+            left = 60 * config.minutes - self.seconds - self.reserve
+            with self._eagerly():
+                while not source.searched or (source.seconds < config.searching / 2 * left and not stop()):
+                    source.search()
+            self.log(searched=source.searched * config.batch, search_seconds=round(source.seconds, 1))
+        step = self.step(source, phase.searched)
+        self.log(phase=phase.name, ready=True)
+        logged = saved = validated = time.monotonic()
+        counted, pixels = 0, config.batch * config.crop**2 * engine.processes  # steps since the log; a step's pixels
+
+        def note() -> None:
+            nonlocal counted, logged
+            means, now = step.means(), time.monotonic()
+            if means is None:
+                raise VitcodecError(
+                    f"the loss is no number any more after {self.steps} steps; start again from the last checkpoint's "
+                    "averaged weights with a lower --lr"
+                )
+            speed = counted * pixels / (now - logged) / 1e6
+            self.log(loss=round(means[0], 5), bpp=round(means[1], 4), megapixels_per_second=round(speed, 4))
+            minutes = self.seconds / 60
+            report(f"step {self.steps}, {minutes:.1f} min: loss {means[0]:.4f}, {means[1]:.3f} bpp, {speed:.3f} MP/s")
+            counted, logged = 0, now
+
+        while (done := engine.agree(1.0 if stop() else self.done)) < phase.end:
+            if isinstance(source, Searched) and source.seconds < config.searching * (time.monotonic() - begun):
+                with self._eagerly():
+                    source.search()
+            step.optimiser.rate.fill_(self._learning_rate(done))
+            step.weight.fill_(self.average.weight(self.steps + 1))
+            step()
             self.steps += 1
             self.pixels += pixels
-            now = time.monotonic()
-            self.seconds = before + now - started
+            counted += 1
+            if engine.device.type == "cuda" and self.steps % AHEAD == 0:
+                torch.cuda.synchronize(engine.device)
+            if self.steps % SHIFT_INTERVAL == 0:
+                self._follow()
             advance(self.seconds)
-            if self.steps % LOG_INTERVAL == 0:
-                report(self._log_losses(recent, len(recent) * pixels / (now - logged) / 1e6))
-                recent, logged = [], now
+            now = time.monotonic()
+            if now - logged > LOG_SECONDS:
+                note()
             if now - saved > config.checkpoint_seconds:
                 self.save()
-                self._update_refined()
                 saved = now
-            if now - validated > config.validation_seconds:
+            # none so late that the end would wait for it
+            if now - validated > config.validation_seconds and self.seconds + 2 * self.reserve < 60 * config.minutes:
                 validate()
                 validated = time.monotonic()
-                started += validated - now  # the schedule counts training alone
-        self.save()
-        validate()
+        if counted:
+            note()
 
-    def draw_erasure(self, image: Tensor) -> Tensor | None:
-        """Random tokens to erase of a batch (B, H, W, 3): (B, H/16, W/16) bool, or None for none.
+    def step(self, source: Callable[[], Samples], searched: bool = False) -> TrainingStep:
+        """The step of a phase, whose optimiser goes on from that of the phase before. searched: as Phase has it."""
+        self._choose_trained(searched)
+        rate = torch.zeros((), device=self.engine.device)
+        optimiser = Optimiser(self.model.named_parameters(), rate, self.engine.precision == "bfloat16")
+        optimiser.load(self.kept)
+        self.kept = optimiser.state()
+        return TrainingStep(self.model, source, optimiser, self.average, self.config, self.engine)
 
-        In about every other batch 10 to 50 % of the tokens of half of the images are erased, one by one or in squares
-        of four. Always None where the model does not support erasure or the autoencoder is not trained.
-        """
-        if self.config.entropy_only or not self.model.autoencoder.supports_erasure or torch.rand(()) < 0.5:
-            return None
-        count, rows, columns = len(image), image.shape[1] // SITE, image.shape[2] // SITE
-        square = 1 + int(torch.rand(()) < 0.5)
-        share = 0.1 + 0.4 * torch.rand(()).item()
-        erased = random_erasure(count, rows // square, columns // square, share)
-        erased = erased.repeat_interleave(square, 1).repeat_interleave(square, 2)
-        erased &= (torch.rand(count) < 0.5)[:, None, None]
-        return erased.to(image.device)
+    def _choose_trained(self, searched: bool) -> None:
+        """Let those parameters have a gradient that the phase trains."""
+        config, autoencoder = self.config, self.model.autoencoder
+        decoder = autoencoder.synthesis
+        trained: list[nn.Module | None]
+        if config.entropy_only:
+            trained = [self.model.context]
+        elif config.decoder_only:
+            trained = [decoder]
+        elif config.fixed_encoder or searched:
+            trained = [self.model.context, decoder]
+        else:
+            trained = [self.model]
+        self.model.requires_grad_(False)
+        for module in trained:
+            if module is not None:
+                module.requires_grad_(True)
 
-    def _set_learning_rate(self, done: float) -> None:
+    def _learning_rate(self, done: float) -> float:
         """done: the share of the schedule that is over."""
-        warm = min(1.0, (self.steps + 1) / self.config.warmup)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = self.config.learning_rate * warm * (1 - done) ** DECAY
-
-    def _log_losses(self, recent: list[tuple[float, float]], speed: float) -> str:
-        """Log the means of (loss, bits per pixel) and the speed in megapixels per second; returns them as a line."""
-        loss, bpp = np.mean(recent, 0)
-        self.log(loss=round(loss, 5), bpp=round(bpp, 4), megapixels_per_second=round(speed, 4))
-        return f"step {self.steps}, {self.seconds / 60:.1f} min: loss {loss:.4f}, {bpp:.3f} bpp, {speed:.3f} MP/s"
-
-    def _samples(self, crops: Crops, strata: Tensor) -> tuple[Tensor, Tensor, Subbands | None]:
-        """Images (B, H, W, 3), steps (B,) and refined tokens, if it is those that are trained on.
-
-        strata (B,): 0 for the finest step, 1 for the coarsest.
-        """
-        if self.refined:
-            image, tokens, step = self.refined.batch(crops, self.config.crop, strata)
-            return image, step, tokens
-        step = FINEST * (COARSEST / FINEST) ** strata.to(self.engine.device)
-        return crops.batch(len(strata), self.config.crop), step, None
-
-    def _step(
-        self, model: Callable[..., tuple[Tensor, Tensor]], image: Tensor, step: Tensor, tokens: Subbands | None
-    ) -> tuple[float, float]:
-        """One step of the optimisers; returns the loss and the mean bits per pixel."""
-        config, pixels, erased = self.config, image[0, ..., 0].numel(), self.draw_erasure(image)
-        with self.engine.autocast():
-            reconstruction, bits = model(image, step, config.dead_zone, erased, not config.decoder_only, tokens)
-        costs = bits / pixels + self.distortion.bits_per_pixel(image, reconstruction, step, erased)
-        loss = (costs * (step / MIDDLE_STEP) ** config.weighting).mean()
-        for optimiser in self.optimisers:
-            optimiser.zero_grad()
-        self.engine.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT)
-        if math.isfinite(norm.item()):
-            for optimiser in self.optimisers:
-                optimiser.step()
-        self.average.update(self.steps + 1)
-        return loss.item(), (bits / pixels).mean().item()
-
-    def _update_refined(self) -> None:
-        """Let the refined tokens be searched with the averaged transforms."""
-        if self.refined:
-            prefix = "autoencoder."
-            mean = self.average.mean.items()
-            self.refined.update({k.removeprefix(prefix): v for k, v in mean if k.startswith(prefix)})
+        config = self.config
+        left = min(1.0, (1 - done) / config.cool_down) if config.cool_down else 1.0
+        return config.learning_rate * min(1.0, (self.steps + 1) / config.warmup) * left**DECAY

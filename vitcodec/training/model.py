@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import wavelet
 from ..context.arithmetic import FloatArithmetic
-from ..context.density import RateEstimator
+from ..context.density import RateEstimator, bits
 from ..context.heads import ChannelCondition, ChannelConditionalHead, FlagContext, FourPhaseContext, Residual
 from ..context.model import CONTRAST_INPUTS, FLAG_INPUTS, PARENT_INPUTS, ContextModel, DetailLevel
 from ..context.phases import PHASES, known_places
@@ -27,6 +27,8 @@ from .data import Crops
 
 class TrainingModel(nn.Module):
     """Autoencoder and float context model: images -> reconstructions and the bits of their tokens."""
+
+    bits: Callable[..., Tensor] = staticmethod(bits)  # of values: context.density.bits, or its compiled form
 
     def __init__(self, autoencoder: Autoencoder, context: ContextModel):
         super().__init__()
@@ -69,7 +71,7 @@ class TrainingModel(nn.Module):
         rounded = round_tokens(latents, dead_zone).map(Tensor.float)
         if not with_bits:
             return self.autoencoder.decode(rounded, step, erased), torch.zeros_like(step)
-        meter = RateEstimator(rounded, latents, self.context.base, step)
+        meter = RateEstimator(rounded, latents, self.context.base, step, self.bits)
         arithmetic, features = FloatArithmetic(image.device), self.context.step_features(step)
         self.context.autoregressive_pass(arithmetic, features, *rounded.grid, meter)
         return self.autoencoder.decode(latents.combine(_straight_through, rounded), step, erased), meter.bits()
@@ -90,13 +92,23 @@ class Average:
         self.module, self.decay = module, decay
         self.mean = {k: v.detach().clone() for k, v in module.state_dict().items()}
 
+    def weight(self, step: int) -> float:
+        """How far the average moves after so many steps, 0 to 1."""
+        return 1 - min(self.decay, (1 + step) / (10 + step))
+
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Move the average towards the module's weights. step: how many steps have been trained."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+    def move(self, weight: Tensor) -> None:
+        """Move the average towards the module's weights by a share of the way, a tensor of one number."""
         current = self.module.state_dict()
         floats = [k for k in self.mean if self.mean[k].is_floating_point()]
-        torch._foreach_lerp_([self.mean[k] for k in floats], [current[k] for k in floats], weight)
+        mean = [self.mean[k] for k in floats]
+        moves = torch._foreach_sub([current[k] for k in floats], mean)
+        torch._foreach_mul_(moves, weight)  # _foreach_lerp_ would wait for a weight on a GPU
+        torch._foreach_add_(mean, moves)
+
+    def update(self, step: int) -> None:
+        """Move the average after so many steps."""
+        self.move(torch.tensor(self.weight(step), device=next(iter(self.mean.values())).device))
 
 
 def load_grown(context: ContextModel, weights: Mapping[str, Tensor]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ from . import validation
 from .checkpoint import CHECKPOINT, averaged_model
 from .config import TrainingConfig
 from .data import Crops
+from .filters import EncodedSample
 from .floats import load_float_family, write_float_family
-from .integers import is_integer_ready, load_float, write_integer_model
+from .integers import QUANTILE, is_integer_ready, load_float, write_integer_model
 from .model import TrainingModel, initialise_base
+from .rounding import Gauge
 from .validation import REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
 
 CALIBRATION_BATCHES = 24  # of the export
@@ -128,21 +131,23 @@ class TrainedRun:
     dead_zone: float  # of rounding
     tune: str  # a key of distortion.TUNINGS
     training: Mapping[str, Any]  # steps, minutes and megapixels, for config.json
+    gauge: Gauge | None = None  # of a synthesis that was trained with its rounding
 
 
 def load_run(folder: Path) -> TrainedRun:
-    """The run in a folder, from its checkpoint.
+    """The run in a folder, from its checkpoint or, without one, its averaged weights.
 
-    Raises UsageError where there is none, WeightsError where it is of an unknown model.
+    Raises UsageError where there is neither, WeightsError where it is of an unknown model.
     """
-    model, metadata = averaged_model(folder / CHECKPOINT)
+    model, metadata, largest = averaged_model(folder / CHECKPOINT)
     training = {
         "steps": metadata["steps"],
         "minutes": round(metadata["seconds"] / 60, 1),
         "megapixels": round(metadata["pixels"] / 1e6, 1),
     }
     config = metadata["config"]
-    return TrainedRun(model, config["dead_zone"], config["tune"], training)
+    gauge = Gauge(QUANTILE, largest) if largest else None
+    return TrainedRun(model, config["dead_zone"], config["tune"], training, gauge)
 
 
 def write_model(
@@ -154,19 +159,23 @@ def write_model(
     training: Mapping[str, Any],
     tune: str = TrainingConfig.tune,
     seed: int = 0,
+    gauge: Gauge | None = None,
 ) -> None:
     """Write a model folder, with the float parts that training goes on from.
 
     images: (H, W, 3) uint8 with sides of at least CROP pixels, to calibrate on and to fit the tables to.
     dead_zone: of the encoder's rounding, 0 to 0.4. tune: a key of distortion.TUNINGS.
-    training: how the weights were made, for config.json.
+    training: how the weights were made, for config.json. gauge: of a synthesis that was trained with its rounding.
     """
     model.eval()
     autoencoder = model.autoencoder
     crops, rng = Crops(images, seed), np.random.default_rng(seed)
     calibrated = list(_rounded(autoencoder, _calibration_samples(crops, rng), dead_zone))
-    write = write_integer_model if is_integer_ready(model) else write_float_family
-    write(model, folder, name, calibrated, lambda coder: _encoded(coder, crops, rng), dead_zone, training, tune)
+    counted = partial(_encoded, crops=crops, rng=rng)
+    if is_integer_ready(model):
+        write_integer_model(model, folder, name, calibrated, counted, dead_zone, training, tune, gauge)
+    else:
+        write_float_family(model, folder, name, calibrated, counted, dead_zone, training, tune)
 
 
 def measure(folder: Path, images: Sequence[np.ndarray]) -> float:
@@ -207,11 +216,12 @@ def _rounded(
         yield from zip(tokens.split_batch(), steps.split(1), strict=True)
 
 
-def _encoded(coder: Coder, crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Subbands, int]]:
+def _encoded(coder: Coder, crops: Crops, rng: np.random.Generator) -> Iterator[EncodedSample]:
     """Tokens as the encoder chooses them at COUNTED_EFFORT, and their quality."""
     for images, quality in _counting_samples(crops, rng, COUNTED_BATCHES):
         for image in images.byte().numpy():
-            yield coder.encoder.tokens(Picture(image), EncodeOptions(quality=quality, effort=COUNTED_EFFORT)), quality
+            options = EncodeOptions(quality=quality, effort=COUNTED_EFFORT)
+            yield image, coder.encoder.tokens(Picture(image), options), quality
 
 
 def _counting_samples(crops: Crops, rng: np.random.Generator, batches: int) -> Iterator[tuple[Tensor, int]]:

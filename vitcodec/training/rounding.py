@@ -103,6 +103,11 @@ class _Source:
     outputs: Tensor  # (o,), scales
     groups: int = 1
 
+    @property
+    def weight_inputs(self) -> Tensor:
+        """The scales of the inputs as factors of the weight."""
+        return self.inputs[:, None, None, None] if self.groups > 1 else self.inputs[None, :, None, None]
+
 
 def layer_shift(weight: Tensor, outputs: Tensor) -> Tensor:
     """The largest shift, for each output, that leaves weights (o, ...) in units of `outputs` within the limit."""
@@ -111,52 +116,74 @@ def layer_shift(weight: Tensor, outputs: Tensor) -> Tensor:
 
 
 class RoundedSynthesis(nn.Module):
-    """A ConvSynthesis that computes as its integers do: the same interface, with a gradient."""
+    """A ConvSynthesis that computes as its integers do: the same interface, with a gradient.
+
+    It shares the network's layers, by the same names, so that weights of one are those of the other. How far layers
+    shift their sums follows from the weights, when it is made and at each `follow`.
+    """
 
     grid, halo = 32, 128
+    ops: Callable[[torch.device], TorchOps] = TorchOps  # what computes the layers
 
     def __init__(self, net: ConvSynthesis, gauge: Gauge):
         super().__init__()
-        self.net = net
+        self._modules.update(net._modules)
+        self._original = (net,)  # in a tuple, as it is no part of this module
+        self._blocks = list(named_blocks(net))
         self.shape_of: dict[str, int] = {}
         scales = {}
         for name, largest in gauge.largest.items():
             if not name.endswith("product"):
                 scales[name] = largest.clamp_min(largest.max() / 64) / 127
-        for name, _, block in named_blocks(net):
+        for name, _, block in self._blocks:
             if isinstance(block, GatedBlock):
                 product = gauge.largest[f"{name}.product"] / (GATE_SCALE * scales[f"{name}.value"])
                 needed = product.max().log2() - np.log2(127)
                 whole = min(max(int(torch.ceil(needed)), PRODUCT_SHIFTS[0]), PRODUCT_SHIFTS[-1])
                 self.shape_of[name] = whole
         for name, scale in scales.items():
-            self.register_buffer(f"scale_{name}".replace(".", "_"), scale)
-        for name, source in self._sources():
-            shift = layer_shift(self._weight(source).detach(), source.outputs)
-            self.register_buffer(f"shift_{name}".replace(".", "_"), shift)
+            self._keep("scale", name, scale)
+        self.follow()
+
+    @property
+    def net(self) -> ConvSynthesis:
+        """The network in floating point."""
+        return self._original[0]
+
+    def _keep(self, kind: str, name: str, value: Tensor) -> None:
+        """Keep a number of a map or layer, where it was kept before if it was."""
+        key = f"{kind}_{name}".replace(".", "_")
+        if key in self._buffers:
+            cast(Tensor, self._buffers[key]).copy_(value)
+        else:
+            self.register_buffer(key, value, persistent=False)
+
+    def _kept(self, kind: str, name: str) -> Tensor:
+        return cast(Tensor, self._buffers[f"{kind}_{name}".replace(".", "_")])
 
     def _scale(self, name: str) -> Tensor:
-        return cast(Tensor, getattr(self, f"scale_{name}".replace(".", "_")))
+        return self._kept("scale", name)
 
-    def shift_of(self, name: str) -> Tensor:
-        """The shift of a layer's sums, for each output: a buffer."""
-        return cast(Tensor, getattr(self, f"shift_{name}".replace(".", "_")))
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Let every layer's shift, and with it the units of its integers, follow its weights."""
+        for name, source in self._sources():
+            weight = source.weight * source.weight_inputs
+            shift = layer_shift(weight, source.outputs)
+            unit = source.outputs * 2.0**-shift
+            self._keep("shift", name, shift)
+            self._keep("factor", name, (2.0**-shift).bfloat16())  # exact, and maps stay in the precision of products
+            self._keep("weights", name, source.weight_inputs / unit[:, None, None, None])
+            self._keep("biases", name, 1 / unit)
 
     @property
     def shape(self) -> synthesis.SynthesisShape:
         net = self.net
-        names = [name for name, _, _ in named_blocks(net)]
+        names = [name for name, _, _ in self._blocks]
         order = [n for part in ("down4", "down8", "middle", "up8", "up4") for n in names if n.startswith(f"{part}.")]
         blocks = len(cast(nn.Sequential, net.encoder[0])), len(cast(nn.Sequential, net.encoder[1]))
         wide, middle = (sum(n.startswith(f"{kind}.") for n in names) for kind in ("dense", "middle"))
         return synthesis.SynthesisShape(blocks, wide, middle - wide, tuple(self.shape_of[n] for n in order))
-
-    @staticmethod
-    def _weight(source: _Source) -> Tensor:
-        """The weight for inputs in units of their scales."""
-        if source.groups > 1:
-            return source.weight * source.inputs[:, None, None, None]
-        return source.weight * source.inputs[None, :, None, None]
 
     def _sources(self) -> Iterator[tuple[str, _Source]]:
         net, one = self.net, self.net.inputs[0].weight
@@ -176,7 +203,7 @@ class RoundedSynthesis(nn.Module):
             inner, outer = self._scale(f"stream{fine}"), self._scale(f"stream{coarse}")
             yield f"to{coarse}", _Source(*linear(cast(nn.Linear, net.down[l])), inner.repeat(4), outer)
             yield f"from{coarse}", _Source(*linear(cast(nn.Linear, net.up[l])), outer, inner.repeat(4))
-        for name, stride, block in named_blocks(net):
+        for name, stride, block in self._blocks:
             stream = self._scale(f"stream{stride}")
             if isinstance(block, GatedBlock):
                 width, half = len(stream), len(block.up.bias) // 2
@@ -200,10 +227,9 @@ class RoundedSynthesis(nn.Module):
         """The integers of every layer."""
         out = {}
         for name, source in self._sources():
-            shift = self.shift_of(name)
-            unit = source.outputs * 2.0**-shift
-            weight = (self._weight(source) / unit[:, None, None, None]).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
-            out[name] = TrainedLayer(rounding(weight), rounding(source.bias / unit), 2.0**-shift, source.groups)
+            weight = (source.weight * self._kept("weights", name)).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+            bias = source.bias * self._kept("biases", name)
+            out[name] = TrainedLayer(rounding(weight), rounding(bias), self._kept("factor", name), source.groups)
         return out
 
     @torch.no_grad()
@@ -212,14 +238,14 @@ class RoundedSynthesis(nn.Module):
         out = {}
         for name, layer in self.layers(torch.round).items():
             weight = layer.weight.permute(0, 2, 3, 1).to(torch.int8).numpy()
-            shift = (-torch.log2(layer.scale)).to(torch.uint8).numpy()
+            shift = (-torch.log2(layer.scale.float())).to(torch.uint8).numpy()
             out[name] = Layer(np.ascontiguousarray(weight), layer.bias.int().numpy(), shift, True, True)
             out[name].check(name)
         return out
 
     def forward(self, bands: Subbands, position: Tensor) -> Subbands:
         """As ConvSynthesis: coefficients in quantisation steps -> corrected ones."""
-        ops, layers, shape = TorchOps(bands.low.device), self.layers(), self.shape
+        ops, layers, shape = self.ops(bands.low.device), self.layers(), self.shape
         x4, x8, x16 = (input_features(c, position) for c in by_stride(bands))
         h4, h8, h16 = synthesis.down(ops, x4, x8, x16, layers, shape)
         h16 = synthesis.middle(ops, h16, layers, shape)

@@ -20,15 +20,15 @@ from ..codec import Codec
 from ..distortion import Distortion
 from ..evaluation.bdrate import Curve, bd_rate
 from ..images import Picture
-from ..options import QUALITIES
-from ..quality import step_of
+from .config import VALIDATION_CROPS
 from .data import validation_crops
 from .model import TrainingModel
-from .refined import RefinedTokens
+from .samples import Choose
 
 STEPS = (120.0, 64.0, 32.0, 16.0, 8.0, 4.0)  # 8-bit levels, of estimated curves
 CODED_QUALITIES = (5, 20, 35, 50, 65, 80, 95)  # of coded curves
-CROP, CROPS = 256, 12  # side in pixels and number of the crops that a run is validated on
+CROP = 256  # pixels along a side of the crops that a run is validated on; less where it trains on smaller ones
+BATCH, GPU_BATCH = 4, 16  # of them at once
 REFERENCE = "JPEG 2000"  # in every Pillow, all colours at full resolution, any quality, and hardly any header
 REFERENCE_PSNR = (24, 27, 30, 33, 36, 39, 42, 45, 48, 51)  # dB, the targets that its encoder gets
 
@@ -41,9 +41,14 @@ class ValidationSet:
     reference: Curve
 
     @classmethod
-    def of(cls, images: Sequence[np.ndarray], distortion: Distortion) -> ValidationSet:
-        """Central crops of the first images (H, W, 3) uint8 that are large enough. Raises InputError where none is."""
-        crops = validation_crops(iter(images), CROP, CROPS)
+    def of(
+        cls, images: Sequence[np.ndarray], distortion: Distortion, side: int = CROP, count: int = VALIDATION_CROPS
+    ) -> ValidationSet:
+        """Central crops of the first images (H, W, 3) uint8 that are large enough. Raises InputError where none is.
+
+        side: of the crops that are trained on, in pixels. count: of images.
+        """
+        crops = validation_crops(iter(images), min(CROP, side), count)
         return cls(crops, reference_curve([crop.numpy().astype(np.uint8) for crop in crops], distortion))
 
 
@@ -72,28 +77,28 @@ def bd_rate_to_reference(reference: Curve, curve: Curve, distortion: Distortion)
     return bd_rate(reference, curve, qualities=distortion.compared)
 
 
-@torch.no_grad()
 def estimated_curve(
     model: TrainingModel,
     images: Tensor,
     dead_zone: float,
     distortion: Distortion,
-    refined: RefinedTokens | None = None,
+    choose: Choose | None = None,
 ) -> list[tuple[float, float]]:
     """The curve of a model over images (N, H, W, 3) in 0..255, at each of STEPS; bits are the context model's estimate.
 
-    refined: chooses the tokens, at the qualities nearest to STEPS; without it latents are rounded with the dead zone.
+    choose: makes the tokens; without it latents are rounded with the dead zone.
     """
     curve = []
-    for step in STEPS:
+    for value in STEPS:
         points = []
-        quality = min(QUALITIES, key=lambda q: abs(math.log(step_of(q) / step)))
-        for image in images.split(1):
-            tokens = refined.search(image, quality).map(Tensor.float) if refined else None
-            used = torch.tensor([step_of(quality) if refined else step], device=image.device)
-            reconstruction, bits = model(image, used, dead_zone, tokens=tokens)
-            original, decoded = (t[0].clamp(0, 255).round().byte().cpu().numpy() for t in (image, reconstruction))
-            points.append((bits.item() / image[..., 0].numel(), distortion.decibels(original, decoded)))
+        for batch in images.split(BATCH if images.device.type == "cpu" else GPU_BATCH):
+            step = torch.full((len(batch),), value, device=images.device)
+            tokens = choose(batch, step) if choose else None
+            with torch.no_grad():
+                decoded, bits = model(batch, step, 0.0 if choose else dead_zone, tokens=tokens)
+            whole = (t.clamp(0, 255).round().byte().cpu().numpy() for t in (batch, decoded))
+            decibels = [distortion.decibels(original, own) for original, own in zip(*whole, strict=True)]
+            points += list(zip((bits / batch[0, ..., 0].numel()).tolist(), decibels, strict=True))
         curve.append(_mean(points))
     return curve
 
