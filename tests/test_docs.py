@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import harness, rendering
 from benchmarks.measure import NARROW, WIDE, curve_of, falls, mean_points
@@ -103,6 +104,13 @@ def test_suites_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in lines] == list(harness.SUITES)
     assert all(harness.description(name).endswith((".", "none.")) for name in harness.SUITES)
     assert harness.main(["no-such-suite"]) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA card")
+def test_what_needs_a_card_says_so_where_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert harness.main(["gpu", "--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "CUDA card" in error and not list(tmp_path.iterdir())
 
 
 def test_results_are_stored_with_where_they_come_from(tmp_path: Path) -> None:
