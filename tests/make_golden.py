@@ -1,23 +1,31 @@
-"""Write the golden file of the current weights: python tests/make_golden.py.
+"""Add golden files: python tests/make_golden.py.
 
-Format 1 may still change, and so may weights. Once it is frozen its golden file is never made again.
+Format 1 is frozen, and so are released weights: a golden file is never made again. What is there stays; files that are
+new in CASES are added. Each has its tokens' and pixels' hashes in golden.json; pixels of models in floating point are
+in a PNG beside it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from conftest import make_rgb
+from PIL import Image
 
+from vitcodec.adaptive_filter import PAIRS, pack
+from vitcodec.bitstream import container
 from vitcodec.codec import Codec
 from vitcodec.images import Picture
+from vitcodec.options import EncodeOptions
 from vitcodec.subbands import CODING_ORDER, Subbands
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "data" / "golden"
+KNOWN = DATA / "golden.json"
 
 
 def digest(tokens: Subbands[Any]) -> str:
@@ -28,12 +36,83 @@ def digest(tokens: Subbands[Any]) -> str:
     return h.hexdigest()
 
 
+def pixels_digest(picture: Picture) -> str:
+    """SHA-256 of (H, W, 3) and alpha, as far as there is any."""
+    alpha = b"" if picture.alpha is None else np.ascontiguousarray(picture.alpha).tobytes()
+    return hashlib.sha256(np.ascontiguousarray(picture.rgb).tobytes() + alpha).hexdigest()
+
+
+def encoded(model: str, size: tuple[int, int], **options: Any) -> Callable[[], bytes]:
+    """A test picture of a size (width, height) by a model."""
+    return lambda: Codec.load(model, "cpu").encode(test_picture(*size), coding="tokens", **options)
+
+
+def test_picture(width: int, height: int) -> Picture:
+    return Picture(make_rgb(width, height, seed=3))
+
+
+def gray() -> bytes:
+    picture = test_picture(70, 50)
+    picture.rgb[:] = picture.rgb[..., 1:2]
+    picture.gray = True
+    return Codec.load("swin", "cpu").encode(picture, quality=40, coding="tokens")
+
+
+def with_alpha(coding: str) -> bytes:
+    picture = test_picture(90, 60)
+    picture.alpha = make_rgb(90, 60, seed=4)[..., 0]
+    picture.exif = b"II*\0exif"
+    return Codec.load("swin", "cpu").encode(picture, quality=35, coding=coding)
+
+
+def own_qualities() -> bytes:
+    encoder, options = Codec.load("swin", "cpu")._encoder, EncodeOptions(quality=50, effort=1, tile=128)
+    return container.pack(encoder._encode_tokens(test_picture(200, 140), options, np.array([10, 90, 60, 35])))
+
+
+def filtered() -> bytes:
+    codec, rng = Codec.load("swin", "cpu"), np.random.default_rng(0)
+    contents = codec.read(codec.encode(test_picture(90, 60), quality=30, effort=1, coding="tokens"))
+    first, second, third = (rng.integers(-9, 10, (2, len(p))) for p in PAIRS)
+    contents.metadata["FILTER"] = pack((first, second, third))
+    return container.pack(contents)
+
+
+CASES: dict[str, Callable[[], bytes]] = {
+    "tiles": encoded("swin", (150, 90), quality=55, tile=128),
+    "tiny": encoded("swin", (5, 3), quality=20),
+    "quality-1": encoded("swin", (100, 60), quality=1),
+    "quality-100": encoded("swin", (60, 100), quality=100, effort=1),
+    "gray": gray,
+    "alpha": lambda: with_alpha("tokens"),
+    "own-qualities": own_qualities,
+    "filtered": filtered,
+    "lossless": lambda: with_alpha("lossless"),
+    "ms-ssim": encoded("swin-ms-ssim", (200, 192), quality=50, effort=1),
+    "cnn": encoded("cnn", (90, 60), quality=50, effort=1),
+    "vit": encoded("vit", (90, 60), quality=50, effort=1),
+    "beit-erased": encoded("beit", (90, 60), quality=50, effort=1, keep_tokens=0.8),
+}
+
+
+def main() -> None:
+    DATA.mkdir(parents=True, exist_ok=True)
+    known: dict[str, dict[str, str]] = json.loads(KNOWN.read_text()) if KNOWN.exists() else {}
+    for name, make in CASES.items():
+        if name in known:
+            continue
+        data = make()
+        header = Codec.info(data).header
+        codec = Codec.load(header.model or "swin", "cpu")
+        picture = codec.decode(data)
+        (DATA / f"{name}.vitc").write_bytes(data)
+        known[name] = {} if header.lossless else {"tokens": digest(codec.tokens(data))}
+        if header.lossless or codec.config.integers:
+            known[name]["pixels"] = pixels_digest(picture)
+        else:
+            Image.fromarray(picture.rgb).save(DATA / f"{name}.png")
+    KNOWN.write_text(json.dumps(known, indent=1) + "\n")
+
+
 if __name__ == "__main__":
-    codec = Codec.load("swin", device="cpu")
-    data = codec.encode(Picture(make_rgb(150, 90, seed=3)), quality=55, tile=128)
-    DATA.mkdir(exist_ok=True)
-    (DATA / "golden-1.vitc").write_bytes(data)
-    np.savez_compressed(DATA / "golden-1.npz", rgb=codec.decode(data).rgb)
-    (DATA / "golden-1.json").write_text(
-        json.dumps({"tokens": digest(codec.tokens(data)), "width": 150, "height": 90, "quality": 55}) + "\n"
-    )
+    main()
