@@ -66,7 +66,7 @@ def with_alpha(coding: str) -> bytes:
 
 
 def own_qualities() -> bytes:
-    encoder, options = Codec.load("swin", "cpu")._encoder, EncodeOptions(quality=50, effort=1, tile=128)
+    encoder, options = Codec.load("swin", "cpu")._coder.encoder, EncodeOptions(quality=50, effort=1, tile=128)
     return container.pack(encoder._encode_tokens(test_picture(200, 140), options, np.array([10, 90, 60, 35])))
 
 

@@ -226,7 +226,8 @@ def test_a_models_own_config_is_written(tmp_path, monkeypatch):
     assert config.family == "beit" and small.items() <= config.transform.items()
     again = package.load_training_model(config)
     pairs = zip(again.autoencoder.state_dict().values(), model.autoencoder.state_dict().values(), strict=True)
-    assert all((a - b).abs().max() < 1e-3 for a, b in pairs)  # transforms are in half precision
+    # transforms are in half precision
+    assert all((a - b).abs().max() < 1e-3 * max(1, b.abs().max()) for a, b in pairs)
     codec = vitcodec.Codec.load(f"local-dir:{tmp_path}", "cpu")
     rgb = make_rgb(70, 50)
     data = codec.encode(vitcodec.Picture(rgb), quality=80, effort=1)
@@ -297,7 +298,7 @@ def test_models_list_and_show():
     *rows, summary = (json.loads(line) for line in result.stdout.splitlines())
     by_name = {row["name"]: row for row in rows}
     assert result.exit_code == 0 and summary["models"] == len(rows) and set(PRESETS) <= set(by_name)
-    assert by_name["swin"]["status"] == "trained" and by_name["cnn"]["bd_rate_jpeg_percent"] < 0
+    assert by_name["swin"]["status"] == "trained" and by_name["swin"]["bd_rate_jpeg_percent"] < 0
     assert by_name["vit-b16"]["status"] == "preset" and by_name["swin-s"]["licence"] == "MIT"
     result = CliRunner().invoke(app, ["models", "show", "vit-b16", "--image-size", "256x256", "--json"])
     *rows, summary = (json.loads(line) for line in result.stdout.splitlines())

@@ -98,7 +98,7 @@ def evaluator(model: IntegerModel) -> Evaluator:
     engine, coding = TorchEngine(model.networks()), model.coding
     networks = Networks(engine, model.context_config, coding.look_up())
     entropy = EntropyModel(networks, coding.features, coding.base_scales, coding.tables())
-    return Evaluator(entropy, IntegerTransform(engine, model.dequantiser), SQUARED_ERROR)
+    return Evaluator(entropy, IntegerTransform(engine, model.dequantiser, model.filter), SQUARED_ERROR)
 
 
 @pytest.fixture(scope="module")

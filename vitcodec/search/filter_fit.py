@@ -1,4 +1,4 @@
-"""Fitting the adaptive filter to a picture: least squares, then whole weights that are worth their bits.
+"""Fitting the adaptive filter to a picture: least squares, then whole weights that save more bits than they take.
 
 The normal equations of all blocks are added up, so that memory does not grow with the picture.
 """
