@@ -33,7 +33,7 @@ _ZERO = 7  # stands for the order of a group without weights
 _DAMAGED = "the adaptive filter is damaged; get a complete and undamaged copy"
 
 
-def pairs(radius: int) -> list[tuple[int, int]]:
+def _pairs(radius: int) -> list[tuple[int, int]]:
     """(down, right) of one of each pair of opposite neighbours within a diamond; the other is at (-down, -right)."""
     return [
         (y, x)
@@ -44,9 +44,7 @@ def pairs(radius: int) -> list[tuple[int, int]]:
 
 
 Weights = tuple[np.ndarray, np.ndarray, np.ndarray]  # of each plane
-PAIRS = tuple(pairs(radius) for radius in RADII)
-
-
+PAIRS = tuple(_pairs(radius) for radius in RADII)
 SIZES = tuple(2 * len(p) for p in PAIRS)  # weights of each plane
 
 
@@ -85,7 +83,7 @@ class AdaptiveFilter:
         middle = at(0, 0)
         # a difference that is clipped is its neighbour, clipped to these, less the middle
         lowest, highest = middle - self.threshold, middle + self.threshold
-        # of all differences, the middle's share comes first
+        # every difference takes the middle off once: that of all of them comes first
         total = middle * np.int32(-2 * sum(map(sum, weights)))
         total += 1 << (WEIGHT_BITS - 1)
         pair, other = np.empty_like(middle), np.empty_like(middle)
@@ -118,9 +116,9 @@ class FilterNumbers:
         return AdaptiveFilter(int(self.thresholds[quality - 1]), _by_plane(self.weights[quality - 1].astype(np.int32)))
 
 
-def no_filters(qualities: int = 100) -> FilterNumbers:
+def no_filters() -> FilterNumbers:
     """Filters that change nothing."""
-    return FilterNumbers(np.ones(qualities, np.int32), np.zeros((qualities, sum(SIZES)), np.int8))
+    return FilterNumbers(np.ones(100, np.int32), np.zeros((100, sum(SIZES)), np.int8))
 
 
 def _by_plane(weights: np.ndarray) -> Weights:

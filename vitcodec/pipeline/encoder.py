@@ -185,10 +185,8 @@ class Encoder:
 
     def _filter_fit(self, header: Header, options: EncodeOptions) -> FilterFit | None:
         """What the adaptive filter is fitted with, where the decoder has one and the effort allows it."""
-        search, base = (
-            self.searches.search(options.effort, options.distortion_weight),
-            self.searches.transform.filter(options.quality),
-        )
+        search = self.searches.search(options.effort, options.distortion_weight)
+        base = self.searches.transform.filter(options.quality)
         if base is None or not search.config.fit_scales or self.config.tune != "psnr":
             return None
         evaluate = search.evaluate
