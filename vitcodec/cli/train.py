@@ -11,12 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
-from ..training.config import NEW_RATE, TRAINED_RATE, VALIDATION_CROPS, TrainingConfig
+from ..training.config import NEW_MODELS, NEW_RATE, TRAINED_RATE, VALIDATION_CROPS, TrainingConfig
 from . import options
 from . import train_options as o
 from .output import Output
-
-NEW_MODELS = "wavelet", "timm"  # of --init: what is no trained model
 
 
 def parse_time(text: str) -> float:

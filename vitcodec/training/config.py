@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 NEW_RATE, TRAINED_RATE = 1.5e-3, 2e-4  # peak learning rates from the wavelet, and from trained weights
 VALIDATION_CROPS = 12
+NEW_MODELS = "wavelet", "timm"  # of --init: what is no trained model
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from ..quality import round_tokens, step_of
 from ..subbands import Subbands
 from . import validation
 from .checkpoint import CHECKPOINT, averaged_model
-from .config import TrainingConfig
+from .config import NEW_MODELS, TrainingConfig
 from .data import Crops
 from .filters import EncodedSample
 from .floats import load_float_family, write_float_family
@@ -61,7 +61,7 @@ def initial_model(init: str, name: str | None, images: Sequence[np.ndarray], see
     images: (H, W, 3) uint8, some with sides of at least 256 pixels. They tell an untrained context model where its
     scales start. Raises WeightsError, UsageError.
     """
-    if init not in ("wavelet", "timm"):
+    if init not in NEW_MODELS:
         return load_training_model(registry.find(init), name)
     model = new_model(name or registry.DEFAULT_MODEL)
     initialise_base(model.context, images, np.random.default_rng(seed))

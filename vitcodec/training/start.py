@@ -18,7 +18,7 @@ from ..models.synthesis import ConvSynthesis, GatedBlock
 from ..pretrained import registry
 from ..quality import round_tokens, step_position
 from ..subbands import Subbands
-from .config import TrainingConfig
+from .config import NEW_MODELS, TrainingConfig
 from .data import Crops
 from .integers import QUANTILE, load_float
 from .model import TrainingModel
@@ -27,7 +27,6 @@ from .parts import read_average
 from .rounding import Gauge, measure
 
 RUN = "run:"  # before the folder of a run, in --init
-NEW = "wavelet", "timm"  # what is no trained model, in --init
 SMALL = 1e-3  # standard deviation of a new block's last layer: all but nothing, and enough for a shift
 GAUGE_STEPS = 200.0, 120.0, 64.0, 32.0, 12.0, 6.0, 3.0  # 8-bit levels, at which scales are measured
 GAUGE_CROPS, GAUGE_SIDE = 4, 256  # at each of them
@@ -59,7 +58,7 @@ def starting_point(
         gauge, dead_zone = Gauge(QUANTILE, largest), metadata["config"]["dead_zone"]
     else:
         model = initial_model(init, name, images, seed)
-        if init not in NEW:
+        if init not in NEW_MODELS:
             config = registry.find(init)
             dead_zone = config.dead_zone
             if isinstance(model.autoencoder.synthesis, ConvSynthesis):
