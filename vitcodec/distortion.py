@@ -133,4 +133,4 @@ class PixelMeasure:
         curvature = self.distortion.curvature(image, decoded.detach(), steps, weight, bits.detach())
         planes = (gradient[0].numpy() @ COLOUR.T).transpose(2, 0, 1) * np.float32(step / (2 * weights.error))
         felt = pixel_error.gradient(np.ascontiguousarray(planes))
-        return Felt(felt, None, bits.item(), curvature)
+        return Felt(felt, bits.item(), curvature)

@@ -27,6 +27,7 @@ from ..options import EncodeOptions
 from ..parallel import each, in_order
 from ..pretrained.config import PretrainedConfig
 from ..progress import report
+from ..search import pixel_error
 from ..search.filter_fit import FilterFit
 from ..search.measures import Target
 from ..search.model import SearchModel
@@ -165,9 +166,13 @@ class Encoder:
             tokens = round_tokens(latents, dead_zone)
             if erased is None:
                 tokens = correct(search.evaluate, target, tokens)
-            tokens = search(target, tokens)
+            found = search.find(target, tokens)
+            tokens = found.tokens
             if fit:
-                fit.add(original, search.evaluate.errors(target, tokens), search.evaluate.step(quality))
+                error = found.pixels
+                if error is None:
+                    error = pixel_error.in_pixels(search.evaluate.errors(target, tokens))
+                fit.add(original, error, search.evaluate.step(quality))
             if search.config.rounds and len(blocks) > 1:
                 give_back()
             areas = (grid.area(index).within(block) for index in tiles)

@@ -16,6 +16,7 @@ from ..subbands import Subbands
 from . import pixel_error
 
 ROWS = 64  # of pixels that are looked at at once
+ENOUGH = 1 << 18  # pixels of a block; of more, strips of so many are taken, evenly spaced
 PASSES = 4  # over all weights
 RIDGE = 1e-6  # of the equations' mean diagonal
 
@@ -34,21 +35,25 @@ class FilterFit:
         self.targets = [np.zeros(n) for n in sizes]
         self.energy = [0.0] * planes  # of the error without a filter
 
-    def add(self, original: Subbands, errors: Subbands, step: float) -> None:
-        """A block: its wavelet coefficients and what the decoder adds to them, float32 (1, h, w, C), in steps."""
-        wanted = pixel_error.in_pixels(errors)
-        wanted *= -step
+    def add(self, original: Subbands, error: np.ndarray, step: float) -> None:
+        """A block: its wavelet coefficients, float32 (1, h, w, C), and the error of its pixels in the planes of the
+        colour axes, float32 (3, H, W), both in steps.
+        """
+        wanted = error * np.float32(-step)
         decoded = pixel_error.in_pixels(original)
         decoded *= step
         decoded -= wanted
         limit = np.float32(self.base.threshold / (1 << FRACTION_BITS))
+        height = decoded.shape[1]
+        every = max(1, decoded[0].size // ENOUGH)
+        share = height / sum(min(ROWS, height - a) for a in range(0, height, every * ROWS))
         for plane in range(self.planes):
             self.energy[plane] += float(np.square(wanted[plane]).sum(dtype=np.float64))
             around = np.pad(decoded[plane], REACH, mode="edge")
-            for a in range(0, decoded.shape[1], ROWS):
+            for a in range(0, height, every * ROWS):
                 features = _features(around[a : a + ROWS + 2 * REACH], PAIRS[plane], limit)
-                self.products[plane] += features @ features.T
-                self.targets[plane] += features @ wanted[plane, a : a + ROWS].ravel()
+                self.products[plane] += share * (features @ features.T)
+                self.targets[plane] += share * (features @ wanted[plane, a : a + ROWS].ravel())
 
     def solve(self) -> Weights | None:
         """The change of the weights that lowers the cost most, or None where none does."""

@@ -42,15 +42,16 @@ class Weights:
 @dataclass(frozen=True)
 class Felt:
     """error: float32 (1, h, w, C), in steps: what has lambda D's gradient over each coefficient, which is 2
-    Weights.error times as much. squares: (h, w) float32, in squared steps, what each site adds to D; None where only
-    the whole has a distortion. distortion: lambda D in bits. curvature: of lambda D, as a multiple of that of the
-    squared error.
+    Weights.error times as much. distortion: lambda D in bits. curvature: of lambda D, as a multiple of that of the
+    squared error. squares: (h, w) float32, in squared steps, what each site adds to D, and pixels: (3, H, W) float32,
+    in steps, the error in the planes of the colour axes; None where only the whole has a distortion.
     """
 
     error: Subbands
-    squares: np.ndarray | None
     distortion: float
     curvature: float = 1.0
+    squares: np.ndarray | None = None
+    pixels: np.ndarray | None = None
 
 
 # (what is searched for, the error of the decoder's coefficients in steps, weights)
@@ -61,4 +62,5 @@ def squared_error(target: Target, errors: Subbands, weights: Weights) -> Felt:
     """The squared error of the pixels."""
     planes = pixel_error.in_pixels(errors)
     squares = pixel_error.of_sites(planes)
-    return Felt(pixel_error.gradient(planes), squares, weights.error * float(squares.sum(dtype=np.float64)))
+    distortion = weights.error * float(squares.sum(dtype=np.float64))
+    return Felt(pixel_error.gradient(planes), distortion, squares=squares, pixels=planes)

@@ -27,6 +27,14 @@ Slopes = Callable[[Target, State, Weights], Subbands]
 
 
 @dataclass(frozen=True)
+class Found:
+    """tokens: int32. pixels: about the error of their pixels, as in Felt; None where nothing was searched."""
+
+    tokens: Subbands
+    pixels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Search:
     """The search of one effort. gradients: needed where the configuration has rounds by gradient."""
 
@@ -37,20 +45,24 @@ class Search:
 
     def __call__(self, target: Target, tokens: Subbands) -> Subbands:
         """Tokens of the target's area, int32 -> better ones."""
+        return self.find(target, tokens).tokens
+
+    def find(self, target: Target, tokens: Subbands) -> Found:
+        """Tokens of the target's area, int32 -> better ones, and their error."""
         config, tuning = self.config, self.evaluate.tuning
         rows, columns = tokens.grid
         if not config.rounds or SITE * min(rows, columns) < tuning.smallest_side:
-            return tokens
+            return Found(tokens)
         step, weights = self.evaluate.step(target.quality), self.evaluate.weights(target.quality)
         neighbourhood, rng = tuning.neighbourhood(step), np.random.default_rng(SEED)
         flag_bits, threads = self.evaluate.entropy.tables.flag_bits, self.evaluate.threads
-        best, lowest, sites = tokens, float("inf"), BestSites(flag_bits)
+        best, lowest, sites = Found(tokens), float("inf"), BestSites(flag_bits)
         for k in range(config.rounds + 1):
             state = self.evaluate(target, tokens)
             if state.squares is not None:
                 sites.add(state, weights)
             if state.cost < lowest:
-                best, lowest = tokens, state.cost
+                best, lowest = Found(tokens, state.pixels), state.cost
             if k == config.rounds:
                 break
             slopes = self._source(k)(target, state, weights)
@@ -63,9 +75,10 @@ class Search:
             del state, slopes  # hundreds of megabytes, and the next state needs as much
         if sites.tokens is None:
             return best
+        together = Found(sites.tokens, sites.pixels)
         if self._needs_no_check(lowest, rows * columns * SITE**2):
-            return sites.tokens
-        return sites.tokens if self.evaluate(target, sites.tokens).cost < lowest else best
+            return together
+        return together if self.evaluate(target, sites.tokens).cost < lowest else best
 
     def _source(self, round: int) -> Slopes:
         if round < self.config.proposals:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..coding.tables import flag_class
 from ..subbands import Subbands
+from ..tiles import SITE
 from .costs import BITS
 from .state import State, Weights
 
@@ -38,21 +39,27 @@ def site_costs(state: State, weights: Weights, flag_bits: np.ndarray) -> np.ndar
 
 
 class BestSites:
-    """Of all tokens that were seen, those with the lowest cost at each site."""
+    """Of all tokens that were seen, those with the lowest cost at each site, and the error of the pixels in the states they are from.
+
+    That error is close to the one of these tokens together: sites look at their neighbours.
+    """
 
     def __init__(self, flag_bits: np.ndarray):
         self.flag_bits = flag_bits
         self.tokens: Subbands | None = None
+        self.pixels: np.ndarray | None = None
         self.costs: np.ndarray | None = None
 
     def add(self, state: State, weights: Weights) -> None:
         """Take over the sites at which a state costs less than what was seen before."""
         costs = site_costs(state, weights, self.flag_bits)
-        if self.tokens is None or self.costs is None:
-            self.tokens, self.costs = state.tokens.map(np.copy), costs
+        assert state.pixels is not None
+        if self.tokens is None or self.pixels is None or self.costs is None:
+            self.tokens, self.pixels, self.costs = state.tokens.map(np.copy), state.pixels.copy(), costs
             return
         better = costs < self.costs
         self.costs = np.minimum(costs, self.costs)
+        np.copyto(self.pixels, state.pixels, where=better.repeat(SITE, 0).repeat(SITE, 1))
         for own, new in self.tokens.zip(state.tokens):
             k = own.shape[1] // len(better)
             np.copyto(own, new, where=better.repeat(k, 0).repeat(k, 1)[None, ..., None])

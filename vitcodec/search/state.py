@@ -24,7 +24,7 @@ from .tuning import ENERGY, LAGRANGIAN, SearchTuning
 
 @dataclass(frozen=True)
 class State:
-    """tokens: int32. felt, squares: as Felt. changes, predicted, logits and flags: as CostCoder notes them, of the
+    """tokens: int32. felt, squares, pixels: as Felt. changes, predicted, logits and flags: as CostCoder notes them, of the
     whole area. curvature: that of the distortion, as a multiple of Weights.curvature.
 
     distortion, rate: bits.
@@ -33,6 +33,7 @@ class State:
     tokens: Subbands
     felt: Subbands
     squares: np.ndarray | None
+    pixels: np.ndarray | None
     changes: Subbands
     predicted: Subbands
     logits: dict[int, np.ndarray]  # (h, w, 3), on the grid of blocks
@@ -101,6 +102,7 @@ class Evaluator:
             tokens,
             felt.error,
             felt.squares,
+            felt.pixels,
             changes,
             predicted,
             logits,
