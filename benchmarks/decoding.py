@@ -42,7 +42,7 @@ def codec_on(model: str, engine: str, threads: int, device: str) -> Codec:
         return TorchEngine(integers.networks(), device), "torch", ""
 
     loading.engine_for = engine_for
-    codec = Codec.load(model, device, threads)
+    codec = Codec.from_pretrained(model, device, threads)
     if codec.engine != engine:
         raise SystemExit(f"{codec.engine} in place of {engine}: {codec.reason}")
     return codec

@@ -55,7 +55,7 @@ class Tokeniser:
     """What the shipped encoder makes of crops."""
 
     def __init__(self, device: str):
-        self.codec = Codec.load(MODEL, device=device)
+        self.codec = Codec.from_pretrained(MODEL, device=device)
 
     def __call__(self, images: Tensor, quality: int, effort: int) -> Subbands:
         """Images (B, H, W, 3) in 0..255 -> int32 tokens as `effort` chooses them."""

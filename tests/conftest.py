@@ -31,7 +31,7 @@ def make_rgb(width: int, height: int, seed: int = 0) -> np.ndarray:
 def codec():
     from vitcodec.codec import Codec
 
-    return Codec.load(device="cpu")
+    return Codec.from_pretrained(device="cpu")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def floating():
     """A family in floating point, which runs on torch."""
     from vitcodec.codec import Codec
 
-    return Codec.load("cnn", "cpu")
+    return Codec.from_pretrained("cnn", "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -150,7 +150,7 @@ def small_file(side: int = 64) -> tuple[bytes, Any]:
     from vitcodec.codec import Codec
     from vitcodec.images import Picture
 
-    codec = Codec.load("cnn", "cpu", threads=1)
+    codec = Codec.from_pretrained("cnn", "cpu", threads=1)
     y, x = np.mgrid[:side, :side]
     rgb = np.stack((3 * x, 3 * y, 128 + 100 * np.sin(x / 5) * np.cos(y / 3)), -1).astype(np.uint8)
     alpha = ((x + y) % 256).astype(np.uint8)

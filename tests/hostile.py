@@ -30,7 +30,7 @@ LONGEST = 1 << 20  # what an escape's magnitude is below
 def small_codec() -> Codec:
     with tempfile.TemporaryDirectory() as folder:
         write_small_model(Path(folder))
-        return Codec.load(f"local-dir:{folder}", "cpu", threads=1)
+        return Codec.from_pretrained(f"local-dir:{folder}", "cpu", threads=1)
 
 
 class Chooser:

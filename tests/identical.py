@@ -43,7 +43,7 @@ def hashes(only: str | None = None) -> Iterator[tuple[str, str]]:
             if only and only not in label:
                 continue
             if model not in codecs:
-                codecs = {model: Codec.load(model, "cpu")}
+                codecs = {model: Codec.from_pretrained(model, "cpu")}
             yield label, hashlib.sha256(codecs[model].encode(picture, quality=quality, effort=effort)).hexdigest()
 
 

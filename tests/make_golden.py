@@ -44,7 +44,7 @@ def pixels_digest(picture: Picture) -> str:
 
 def encoded(model: str, size: tuple[int, int], **options: Any) -> Callable[[], bytes]:
     """A test picture of a size (width, height) by a model."""
-    return lambda: Codec.load(model, "cpu").encode(test_picture(*size), coding="tokens", **options)
+    return lambda: Codec.from_pretrained(model, "cpu").encode(test_picture(*size), coding="tokens", **options)
 
 
 def test_picture(width: int, height: int) -> Picture:
@@ -55,23 +55,26 @@ def gray() -> bytes:
     picture = test_picture(70, 50)
     picture.rgb[:] = picture.rgb[..., 1:2]
     picture.gray = True
-    return Codec.load("swin", "cpu").encode(picture, quality=40, coding="tokens")
+    return Codec.from_pretrained("swin", "cpu").encode(picture, quality=40, coding="tokens")
 
 
 def with_alpha(coding: str) -> bytes:
     picture = test_picture(90, 60)
     picture.alpha = make_rgb(90, 60, seed=4)[..., 0]
     picture.exif = b"II*\0exif"
-    return Codec.load("swin", "cpu").encode(picture, quality=35, coding=coding)
+    return Codec.from_pretrained("swin", "cpu").encode(picture, quality=35, coding=coding)
 
 
 def own_qualities() -> bytes:
-    encoder, options = Codec.load("swin", "cpu")._coder.encoder, EncodeOptions(quality=50, effort=1, tile=128)
+    encoder, options = (
+        Codec.from_pretrained("swin", "cpu")._coder.encoder,
+        EncodeOptions(quality=50, effort=1, tile=128),
+    )
     return container.pack(encoder._encode_tokens(test_picture(200, 140), options, np.array([10, 90, 60, 35])))
 
 
 def filtered() -> bytes:
-    codec, rng = Codec.load("swin", "cpu"), np.random.default_rng(0)
+    codec, rng = Codec.from_pretrained("swin", "cpu"), np.random.default_rng(0)
     contents = codec.read(codec.encode(test_picture(90, 60), quality=30, effort=1, coding="tokens"))
     first, second, third = (rng.integers(-9, 10, (2, len(p))) for p in PAIRS)
     contents.metadata["FILTER"] = pack((first, second, third))
@@ -103,7 +106,7 @@ def main() -> None:
             continue
         data = make()
         header = Codec.info(data).header
-        codec = Codec.load(header.model or "swin", "cpu")
+        codec = Codec.from_pretrained(header.model or "swin", "cpu")
         picture = codec.decode(data)
         (DATA / f"{name}.vitc").write_bytes(data)
         known[name] = {} if header.lossless else {"tokens": digest(codec.tokens(data))}

@@ -27,7 +27,7 @@ if __name__ == "__main__":
                 info.size = file.stat().st_size
                 with file.open("rb") as stream:
                     archive.addfile(info, stream)
-        codec = Codec.load(f"local-dir:{small}", "cpu", threads=1)
+        codec = Codec.from_pretrained(f"local-dir:{small}", "cpu", threads=1)
         FILE.write_bytes(codec.encode(Picture(make_rgb(150, 90, seed=3)), quality=55, coding="tokens", tile=128))
         known = {"tokens": digest(codec.tokens(FILE.read_bytes())), "pixels": pixel_digest(codec, FILE.read_bytes())}
         KNOWN.write_text(json.dumps(known, indent=2) + "\n")

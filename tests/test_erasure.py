@@ -120,7 +120,7 @@ def filler(tmp_path_factory) -> Codec:
     start = untrained("beit").requires_grad_(False)
     start.load_state_dict({"gain": trained.gain, "inverse_gain": trained.inverse_gain}, strict=False)
     write_folder(replace(config, folder=folder, family="beit", transform=start.settings), start, model)
-    return Codec.load(f"local-dir:{folder}", "cpu")
+    return Codec.from_pretrained(f"local-dir:{folder}", "cpu")
 
 
 @pytest.mark.parametrize("tile", [None, 128])

@@ -75,7 +75,7 @@ def test_fresh_process(codec, encoded, tmp_path):
     (tmp_path / "a.vitc").write_bytes(data)
     program = (
         "import sys, torch; from vitcodec.codec import Codec; torch.set_num_threads(1);"
-        "t = Codec.load('cnn', 'cpu').tokens(open(sys.argv[1], 'rb').read()); "
+        "t = Codec.from_pretrained('cnn', 'cpu').tokens(open(sys.argv[1], 'rb').read()); "
         "import numpy as np; np.savez(sys.argv[2], *t)"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "a.vitc", tmp_path / "t.npz"], check=True, timeout=120)

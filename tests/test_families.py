@@ -228,7 +228,7 @@ def test_a_models_own_config_is_written(tmp_path, monkeypatch):
     pairs = zip(again.autoencoder.state_dict().values(), model.autoencoder.state_dict().values(), strict=True)
     # transforms are in half precision
     assert all((a - b).abs().max() < 1e-3 * max(1, b.abs().max()) for a, b in pairs)
-    codec = vitcodec.Codec.load(f"local-dir:{tmp_path}", "cpu")
+    codec = vitcodec.Codec.from_pretrained(f"local-dir:{tmp_path}", "cpu")
     rgb = make_rgb(70, 50)
     data = codec.encode(vitcodec.Picture(rgb), quality=80, effort=1)
     assert codec.decode(data).rgb.shape == rgb.shape

@@ -33,7 +33,7 @@ TOKENS = {"coding": "tokens"}
 
 def load(folder: Path, *arguments) -> Codec:
     write_small_family(folder, *arguments)
-    return Codec.load(f"local-dir:{folder}", "cpu")
+    return Codec.from_pretrained(f"local-dir:{folder}", "cpu")
 
 
 @pytest.fixture(scope="module")

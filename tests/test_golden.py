@@ -20,7 +20,7 @@ GOLDEN = json.loads(KNOWN.read_text())
 def test_golden_file(name):
     data, known = (DATA / f"{name}.vitc").read_bytes(), GOLDEN[name]
     header = Codec.info(data).header
-    codec = Codec.load(header.model or "swin", "cpu")
+    codec = Codec.from_pretrained(header.model or "swin", "cpu")
     picture = codec.decode(data)
     if not header.lossless:
         assert digest(codec.tokens(data)) == known["tokens"]

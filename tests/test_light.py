@@ -62,7 +62,7 @@ def test_nothing_heavy_is_there():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_tokens_and_pixels_are_those_that_are_known(model, threads):
-    codec, data, known = Codec.load(model, "cpu", threads), FILE.read_bytes(), json.loads(KNOWN.read_text())
+    codec, data, known = Codec.from_pretrained(model, "cpu", threads), FILE.read_bytes(), json.loads(KNOWN.read_text())
     assert codec.engine == "onnxruntime"
     assert digest(codec.tokens(data)) == known["tokens"]
     assert pixel_digest(codec, data) == known["pixels"]
@@ -70,7 +70,7 @@ def test_tokens_and_pixels_are_those_that_are_known(model, threads):
 
 @pytest.mark.parametrize("effort", [1, 3])
 def test_what_was_encoded_comes_back(model, effort):
-    codec, picture = Codec.load(model, "cpu", 1), Picture(make_rgb(70, 50))
+    codec, picture = Codec.from_pretrained(model, "cpu", 1), Picture(make_rgb(70, 50))
     options = {"quality": 70, "effort": effort, "coding": "tokens"}
     data = codec.encode(picture, **options)
     for a, b in codec.encoded_tokens(picture, **options).zip(codec.tokens(data)):
@@ -85,7 +85,7 @@ def test_the_command_line(model, tmp_path):
     assert "model small" in call(tmp_path, "info", "a.vitc").stdout
     result = call(tmp_path, "decode", "a.vitc", "-o", "b.png", "-m", model)
     assert result.returncode == 0, result.stderr
-    decoded = Codec.load(model, "cpu").decode((tmp_path / "a.vitc").read_bytes()).rgb
+    decoded = Codec.from_pretrained(model, "cpu").decode((tmp_path / "a.vitc").read_bytes()).rgb
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), decoded)
 
 

@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small(folder):
-    return Codec.load(f"local-dir:{folder}", "cpu", threads=1)
+    return Codec.from_pretrained(f"local-dir:{folder}", "cpu", threads=1)
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,9 @@ def test_dense_patterns_come_back(small, colours):
 def test_tiles_threads_and_regions_do_not_change_pixels(folder, small, drawn):
     data = small.encode(drawn, quality=70, tile=128, **TOKENS)
     whole = small.decode(data).rgb
-    np.testing.assert_array_equal(Codec.load(f"local-dir:{folder}", "cpu", threads=3).decode(data).rgb, whole)
+    np.testing.assert_array_equal(
+        Codec.from_pretrained(f"local-dir:{folder}", "cpu", threads=3).decode(data).rgb, whole
+    )
     for region in (Region(0, 0, 40, 30), Region(100, 90, 70, 46), Region(199, 135, 1, 1)):
         part = small.decode(data, region=region).rgb
         np.testing.assert_array_equal(
@@ -89,7 +91,7 @@ def test_torch_and_onnxruntime_make_the_same_files_and_pixels(folder, small, dra
     from vitcodec.pipeline import loading
 
     monkeypatch.setattr(loading, "engine_for", lambda model, *_: (TorchEngine(model.networks()), "torch", ""))
-    other = Codec.load(f"local-dir:{folder}", "cpu")
+    other = Codec.from_pretrained(f"local-dir:{folder}", "cpu")
     np.testing.assert_array_equal(other.decode(data).rgb, small.decode(data).rgb)
 
 
@@ -140,11 +142,11 @@ def test_other_weights_and_damaged_ones_are_refused(folder, small, drawn, tmp_pa
     file = tmp_path / "broken" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x00")
     with pytest.raises(WeightsError, match="SHA-256"):
-        Codec.load(f"local-dir:{tmp_path / 'broken'}", "cpu")
+        Codec.from_pretrained(f"local-dir:{tmp_path / 'broken'}", "cpu")
     shutil.copytree(folder, tmp_path / "nographs")
     (tmp_path / "nographs" / "graphs.safetensors").unlink()
     data = small.encode(drawn, quality=40, **TOKENS)
-    other = Codec.load(f"local-dir:{tmp_path / 'nographs'}", "cpu")  # torch takes over
+    other = Codec.from_pretrained(f"local-dir:{tmp_path / 'nographs'}", "cpu")  # torch takes over
     np.testing.assert_array_equal(other.decode(data).rgb, small.decode(data).rgb)
 
 
@@ -153,7 +155,7 @@ def test_torch_is_not_imported(folder):
         "import sys, numpy as np\n"
         "from vitcodec.codec import Codec\n"
         "from vitcodec.images import Picture\n"
-        f"codec = Codec.load('local-dir:{folder}')\n"
+        f"codec = Codec.from_pretrained('local-dir:{folder}')\n"
         "data = codec.encode(Picture(np.zeros((40, 40, 3), np.uint8)), coding='tokens', effort=1)\n"
         "codec.decode(data); codec.tokens(data); codec.info(data)\n"
         "assert 'torch' not in sys.modules and 'scipy' not in sys.modules, 'imported'\n"
@@ -180,7 +182,7 @@ def test_unusable_graphs_give_way_to_torch(folder, small, drawn, tmp_path, caplo
     spoil(graphs)
     write_graphs(tmp_path / "copy", graphs)
     with caplog.at_level(logging.INFO, "vitcodec"):
-        codec = Codec.load(f"local-dir:{tmp_path / 'copy'}", "cpu")
+        codec = Codec.from_pretrained(f"local-dir:{tmp_path / 'copy'}", "cpu")
     assert codec._coder.engine == "torch" and said in caplog.text
     data = small.encode(drawn, quality=30, **TOKENS)
     np.testing.assert_array_equal(codec.decode(data).rgb, small.decode(data).rgb)
@@ -194,7 +196,7 @@ def test_wrong_numbers_are_noticed(folder, monkeypatch, caplog):
     run = OnnxEngine.run
     monkeypatch.setattr(OnnxEngine, "run", lambda self, name, *maps: [y + 1 for y in run(self, name, *maps)])
     with caplog.at_level(logging.INFO, "vitcodec"):
-        codec = Codec.load(f"local-dir:{folder}", "cpu")
+        codec = Codec.from_pretrained(f"local-dir:{folder}", "cpu")
     assert codec.engine == "torch" and "wrong numbers" in codec.reason and codec.reason in caplog.text
 
 
@@ -224,7 +226,7 @@ def test_damaged_and_foreign_graphs_are_not_run(folder, small, drawn, tmp_path, 
     """A graph with other weights would make a wrong picture, and the check of the engine cannot see it."""
     shutil.copytree(folder, tmp_path / "copy")
     spoil(tmp_path / "copy")
-    codec = Codec.load(f"local-dir:{tmp_path / 'copy'}", "cpu")
+    codec = Codec.from_pretrained(f"local-dir:{tmp_path / 'copy'}", "cpu")
     assert codec.engine == "torch" and said in codec.reason and "reinstall the weights" in codec.reason
     with pytest.raises(WeightsError, match=r"graphs\.safetensors"):
         registry.verify_all(codec.config)
@@ -235,7 +237,7 @@ def test_damaged_and_foreign_graphs_are_not_run(folder, small, drawn, tmp_path, 
 @pytest.mark.parametrize("version, fine", [("1.19.2", False), ("1.20.0", True), ("1.9.0", False), ("2.0.0rc1", True)])
 def test_an_old_onnxruntime_is_not_asked(folder, monkeypatch, version, fine):
     monkeypatch.setattr("onnxruntime.__version__", version)
-    codec = Codec.load(f"local-dir:{folder}", "cpu")
+    codec = Codec.from_pretrained(f"local-dir:{folder}", "cpu")
     said = f"onnxruntime cannot be used (version {version} is too old); pip install 'onnxruntime>=1.20'"
     assert (codec.engine, codec.reason) == (("onnxruntime", "") if fine else ("torch", said))
 
@@ -254,7 +256,7 @@ def test_without_any_engine_one_line_says_what_helps(folder, tmp_path):
         "import sys; sys.modules.update(dict.fromkeys(sys.argv[2:]))\n"
         "from vitcodec.codec import Codec\n"
         "from vitcodec.errors import WeightsError\n"
-        "try: Codec.load('local-dir:' + sys.argv[1], 'cpu')\n"
+        "try: Codec.from_pretrained('local-dir:' + sys.argv[1], 'cpu')\n"
         "except WeightsError as error: print(error)\n"
     )
 

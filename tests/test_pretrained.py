@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_model_in_parts_is_the_same_model(folder, floating, picture):
-    other = Codec.load(f"local-dir:{folder}", "cpu")
+    other = Codec.from_pretrained(f"local-dir:{folder}", "cpu")
     a, b = (c.encoded_tokens(picture, quality=40, effort=1) for c in (floating, other))
     assert all(np.array_equal(x, y) for x, y in a.zip(b))
     assert other.config.identity != floating.config.identity
@@ -89,7 +89,7 @@ def test_models_tuned_for_an_unknown_measure_are_refused(folder):
     config = replace(PretrainedConfig.read(folder), tune="beauty")
     (folder / "config.json").write_text(config.to_json())
     with pytest.raises(WeightsError, match="beauty"):
-        Codec.load(f"local-dir:{folder}", "cpu")
+        Codec.from_pretrained(f"local-dir:{folder}", "cpu")
 
 
 def test_the_training_images_sources_are_those_of_the_model(folder):

@@ -26,13 +26,13 @@ MODEL = "swin-ms-ssim"  # in floating point, with a halo of a whole tile
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    return Codec.load(MODEL, "cpu")
+    return Codec.from_pretrained(MODEL, "cpu")
 
 
 @pytest.fixture(scope="module")
 def tiny() -> Codec:
     """A codec with small tiles."""
-    codec = Codec.load(MODEL, "cpu")
+    codec = Codec.from_pretrained(MODEL, "cpu")
     codec.autoencoder.tile = 128
     return codec
 
@@ -172,7 +172,7 @@ class Counting(io.BytesIO):
 
 @pytest.mark.parametrize(("name", "size"), [("vit", (560, 96)), ("beit", (96, 560)), ("cnn", (300, 300))])
 def test_no_family_leaves_seams(name: str, size: tuple[int, int]) -> None:
-    codec, picture = Codec.load(name, "cpu"), Picture(make_rgb(*size, seed=3))
+    codec, picture = Codec.from_pretrained(name, "cpu"), Picture(make_rgb(*size, seed=3))
     data = codec.encode(picture, quality=50, effort=1)
     untiled = codec.decode(data).rgb.astype(int)
     codec.autoencoder.tile = 256

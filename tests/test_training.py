@@ -169,7 +169,7 @@ def test_train_resume_export_use(shard, held_out, tmp_path, monkeypatch):
     assert other.exit_code == 1 and "not of the same shape" in other.output
     measured = json.loads((tmp_path / "model" / "config.json").read_text())["metrics"]["validation"]
     assert measured["images"] == 1 and [p["quality"] for p in measured["curve"]] == list(validation.CODED_QUALITIES)
-    codec = Codec.load(f"local-dir:{tmp_path / 'model'}", "cpu")
+    codec = Codec.from_pretrained(f"local-dir:{tmp_path / 'model'}", "cpu")
     picture = Picture(make_rgb(150, 130, seed=9), None, False, None, None, None, [])
     data = codec.encode(picture, quality=70, effort=1)
     assert not different(codec.tokens(data), codec.encoded_tokens(picture, quality=70, effort=1))

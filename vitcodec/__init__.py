@@ -7,7 +7,7 @@
 
 For many images load the model once:
 
-    codec = vitcodec.Codec.load()
+    codec = vitcodec.Codec.from_pretrained()
     data = codec.encode(vitcodec.read_image("photo.jpg"), quality=50)
     vitcodec.write_image(codec.decode(data), "photo.png")
 

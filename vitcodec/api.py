@@ -27,13 +27,13 @@ def encode(
     """Encode an image file into a .vitc file.
 
     options, and keywords that replace its fields, as for Codec.encode: encode("a.png", "a.vitc", quality=40). model,
-    device as for Codec.load. Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
+    device as for Codec.from_pretrained. Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
     """
     chosen = encode_options(options, changes)
     if not overwrite:
         files.refuse_existing(Path(target))
     picture = images.read_image(Path(source))
-    codec = LosslessCodec() if chosen.coding == "lossless" else Codec.load(model, device)
+    codec = LosslessCodec() if chosen.coding == "lossless" else Codec.from_pretrained(model, device)
     files.write_atomic(Path(target), codec.encode(picture, chosen), overwrite)
 
 
@@ -61,6 +61,6 @@ def decode(
     codec = (
         LosslessCodec()
         if header.lossless
-        else Codec.load(model or registry.resolve(header.model, header.weights), device)
+        else Codec.from_pretrained(model or registry.resolve(header.model, header.weights), device)
     )
     images.write_image(codec.decode(data, chosen), Path(target), overwrite=overwrite)

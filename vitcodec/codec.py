@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from .bitstream import container
@@ -51,13 +52,21 @@ class Codec:
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, model: str | None = None, device: str = "auto", threads: int | None = None) -> Codec:
-        """model: a shipped model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION]; None for $VITCODEC_MODEL or else
-        the default.
+    def from_pretrained(
+        cls,
+        model: str | PathLike[str] | None = None,
+        device: Any = "auto",
+        threads: int | None = None,
+        *,
+        revision: str | None = None,
+    ) -> Codec:
+        """A model with its weights.
 
-        device: auto, cpu, cuda[:N] or mps. threads: of the CPU; None for all cores. Raises WeightsError, DeviceError.
+        model: a shipped model's name, a folder, or ORG/NAME on the Hugging Face Hub; None for $VITCODEC_MODEL or else
+        the default. revision: of the hub, a branch, tag or commit. device: auto, cpu, cuda[:N] or mps, or a
+        torch.device. threads: of the CPU; None for all cores. Raises WeightsError, DeviceError, UsageError.
         """
-        config = registry.find(model)
+        config, device = registry.find(model, revision), str(device)
         if config.integers and (device == "cpu" or (device == "auto" and not may_have_gpu())):
             return cls(config, "cpu", threads)
         try:

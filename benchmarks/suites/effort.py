@@ -24,7 +24,7 @@ QUALITIES = (10, 30, 50, 70)
 
 
 def run(arguments: argparse.Namespace) -> Results:
-    codec = Codec.load(one(arguments.models, None, "model"), arguments.device, arguments.threads)
+    codec = Codec.from_pretrained(one(arguments.models, None, "model"), arguments.device, arguments.threads)
     arguments.count = arguments.count or COUNT
     qualities = arguments.qualities or QUALITIES
     with image_files(arguments, SIDE) as files:

@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Results:
     model = one(arguments.models, None, "model")
     count = 6 if arguments.quick else arguments.count or COUNT
-    codec = Codec.load(model, "cpu", 1)
+    codec = Codec.from_pretrained(model, "cpu", 1)
     ways = list(WAYS) + ([("torch", 1, {})] if arguments.device != "cpu" else [])
     with tempfile.TemporaryDirectory(prefix="vitcodec-") as temporary:
         folder, files = Path(temporary), []

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> Results:
 
 
 def _measure(arguments: argparse.Namespace, model: str, files: list[Path], effort: int) -> dict[str, Any]:
-    codec = Codec.load(model, "cpu", 1)
+    codec = Codec.from_pretrained(model, "cpu", 1)
     entrant = Entrant(codec, EncodeOptions(effort=effort))
     (row,) = rows_of(entrant, files[:1], [EncodeOptions.quality], arguments.reps or 5).rows
     common = ["--threads=1", f"--model={model}", "--device=cpu"]

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> Results:
     effort = one(arguments.effort, 1, "effort")
     count = len(KINDS) if arguments.quick else arguments.count or COUNT
     sides = (1, 48) if arguments.quick else SIDES
-    codec = Codec.load(one(arguments.models, None, "model"), arguments.device, arguments.threads)
+    codec = Codec.from_pretrained(one(arguments.models, None, "model"), arguments.device, arguments.threads)
     options = EncodeOptions(effort=effort, coding=arguments.coding)
     qualities = sorted(arguments.qualities or QUALITIES)
     points: list[Point] = []

@@ -150,7 +150,7 @@ def coding(
     model: str | None, device: str, reps: int, qualities: Sequence[int] = QUALITIES
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Seconds to encode and decode the examples on the card; what differs from the CPU."""
-    cpu, card = Codec.load(model, "cpu"), Codec.load(model, device)
+    cpu, card = Codec.from_pretrained(model, "cpu"), Codec.from_pretrained(model, device)
     rows, failures = [], []
     for k, file in enumerate(f for f in sorted(EXAMPLES.iterdir()) if f.suffix in SUFFIXES):
         picture = read_image(file)

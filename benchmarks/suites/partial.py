@@ -35,7 +35,7 @@ class Counting(io.BytesIO):
 def run(arguments: argparse.Namespace) -> Results:
     quality = one(arguments.qualities, EncodeOptions.quality, "quality")
     reps = arguments.reps or 5
-    codec = Codec.load(one(arguments.models, None, "model"), arguments.device, arguments.threads)
+    codec = Codec.from_pretrained(one(arguments.models, None, "model"), arguments.device, arguments.threads)
     file = one_image(arguments, EXAMPLES / (SMALL if arguments.quick else IMAGE))
     picture = read_image(file)
     height, width = picture.rgb.shape[:2]

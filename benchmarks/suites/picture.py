@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> Results:
     pixels = picture.rgb[..., 0].size
     parts, rows = [picture.rgb], []
     for model in arguments.models[: 1 if arguments.quick else None]:
-        codec = Codec.load(model, arguments.device, arguments.threads)
+        codec = Codec.from_pretrained(model, arguments.device, arguments.threads)
         result = target.encode(codec, picture, target.Target(size=RATE * pixels / 8), options)
         parts.append(codec.decode(result.data).rgb)
         bpp = 8 * len(result.data) / pixels

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> Results:
     rows: list[dict[str, Any]] = []
     with image_files(arguments) as (file, *_):
         for threads in [arguments.threads] if arguments.threads else sorted({1, cores}):
-            codec = Codec.load(model, arguments.device, threads)
+            codec = Codec.from_pretrained(model, arguments.device, threads)
             for effort in efforts:
                 entrant = Entrant(codec, EncodeOptions(effort=effort))
                 (row,) = rows_of(entrant, [file], [quality], reps).rows

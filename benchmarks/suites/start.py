@@ -37,7 +37,7 @@ class WaveletStart:
     def __init__(self, config: PretrainedConfig, folder: Path, effort: int, threads: int | None):
         start, entropy = load_training_model(config, FAMILY).autoencoder, load_floats(config)[1]
         write_folder(replace(config, folder=folder, family=FAMILY, transform=start.settings), start, entropy)
-        self.codec, self.effort = Codec.load(f"{registry.LOCAL}{folder}", "cpu", threads), effort
+        self.codec, self.effort = Codec.from_pretrained(f"{registry.LOCAL}{folder}", "cpu", threads), effort
 
     def encode(self, picture: Picture, quality: int) -> bytes:
         return self.codec.encode(picture, quality=quality, effort=self.effort)

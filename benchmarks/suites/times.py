@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> Results:
     model, reps = one(arguments.models, None, "model"), arguments.reps or 5
     efforts = arguments.effort or [1, EncodeOptions.effort]
     qualities = arguments.qualities or [EncodeOptions.quality]
-    codec = Codec.load(model, arguments.device, arguments.threads)
+    codec = Codec.from_pretrained(model, arguments.device, arguments.threads)
     avif = version() if shutil.which(AVIFENC[0]) else None
     if not avif:
         print("avifenc is not installed (Debian: libavif-bin): its column stays empty", flush=True)

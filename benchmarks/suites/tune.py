@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> Results:
     reports = []
     with image_files(arguments) as files:
         for name in arguments.models:
-            codec = Codec.load(name, arguments.device, arguments.threads)
+            codec = Codec.from_pretrained(name, arguments.device, arguments.threads)
             reports.append(rows_of(Entrant(codec, EncodeOptions(effort=effort)), files, qualities, name=name))
             print(*_means(reports[-1]), sep="\n", flush=True)
     rates = {m: Comparison(reports, {}, anchors=[reports[0].codec]).bd_rates(m) for m in PLOTTED}

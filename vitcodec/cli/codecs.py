@@ -22,10 +22,10 @@ def load_lossless() -> LosslessCodec:
 
 
 def load_codec(model: str | None, device: str, threads: int | None) -> Codec:
-    """The codec of a model on a device, as Codec.load gives it. Raises WeightsError, DeviceError."""
+    """The codec of a model on a device, as Codec.from_pretrained gives it. Raises WeightsError, DeviceError."""
     from ..codec import Codec
 
-    return Codec.load(model, device, threads)
+    return Codec.from_pretrained(model, device, threads)
 
 
 def describe_device(name: str) -> tuple[str, str]:

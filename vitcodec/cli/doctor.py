@@ -116,7 +116,7 @@ def _round_trip(device: str) -> str:
 
     y, x = np.mgrid[:192, :256]
     rgb = np.stack((x, y, 128 + 100 * np.sin(x / 9) * np.cos(y / 7)), -1).astype(np.uint8)
-    codec = Codec.load(device=device)
+    codec = Codec.from_pretrained(device=device)
     codec.decode(codec.encode(Picture(rgb[:64, :64]), quality=80))
     began = time.perf_counter()
     data = codec.encode(Picture(rgb), quality=80)

@@ -38,6 +38,11 @@ class Repository:
         return f"{HUB}{self.name}" + (f"@{self.revision}" if self.revision else "")
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can be ORG/NAME."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", text) is not None and text.split("/")[0] not in (".", "..")
+
+
 def cache_folder() -> Path:
     """$VITCODEC_CACHE/hub, by default ~/.cache/vitcodec/hub ($XDG_CACHE_HOME is respected)."""
     base = os.environ.get("VITCODEC_CACHE")

@@ -7,9 +7,9 @@ import os
 from functools import cache
 from pathlib import Path
 
-from ..errors import WeightsError
+from ..errors import UsageError, WeightsError
 from . import hub
-from .config import PretrainedConfig
+from .config import CONFIG, PretrainedConfig
 from .presets import PRESETS
 
 DEFAULT_MODEL = "swin"
@@ -41,27 +41,65 @@ def downloaded() -> list[tuple[str, PretrainedConfig]]:
     return configs
 
 
-def find(model: str | None = None) -> PretrainedConfig:
+def searched() -> list[PretrainedConfig]:
+    """The models in the folders that $VITCODEC_MODELS lists, in its order. Those that cannot be read are passed over.
+
+    A folder of the list is a model, or holds models.
+    """
+    configs = []
+    for folder in filter(None, os.environ.get("VITCODEC_MODELS", "").split(os.pathsep)):
+        for config in (Path(folder) / CONFIG, *sorted(Path(folder).glob(f"*/{CONFIG}"))):
+            try:
+                configs.append(PretrainedConfig.read(config.parent))
+            except WeightsError:
+                continue
+    return configs
+
+
+def find(model: str | os.PathLike[str] | None = None, revision: str | None = None) -> PretrainedConfig:
     """The config of a model. Raises WeightsError, UsageError.
 
-    model: a shipped model's name, local-dir:PATH, hf-hub:ORG/NAME[@REVISION], or None for $VITCODEC_MODEL or else the
-    default. A model on the hub is taken from the cache, and downloaded where it is not in it: to name it is to ask for
-    it.
+    model: a name of a shipped model or of one in $VITCODEC_MODELS, a folder (written with a slash, or as
+    local-dir:FOLDER), ORG/NAME on the hub (also hf-hub:ORG/NAME[@REVISION]), or None for $VITCODEC_MODEL or else the
+    default. revision: of a model on the hub. A model on the hub is taken from the cache, and downloaded where it is not
+    in it: to name it is to ask for it.
     """
+    if not (model is None or isinstance(model, str)):
+        model = f"{LOCAL}{os.fspath(model)}"
     model = chosen(model)
     if model.startswith(LOCAL):
-        return PretrainedConfig.read(Path(model.removeprefix(LOCAL)))
-    if model.startswith(hub.HUB):
-        repository = hub.Repository.parse(model)
+        config = PretrainedConfig.read(Path(model.removeprefix(LOCAL)).expanduser())
+    elif model.startswith(hub.HUB):
+        repository = hub.Repository.parse(f"{model}@{revision}" if revision else model)
         return PretrainedConfig.read(hub.cached(repository) or hub.download(repository))
-    if not _is_shipped(model):
-        names = ", ".join(c.name for c in available()) or "none"
-        if model in PRESETS:
-            raise WeightsError(
-                f"model '{model}' has no weights yet; train it with vitcodec train DATA... -m {model}; shipped: {names}"
-            )
-        raise WeightsError(f"unknown model '{model}'; shipped: {names}; or give {LOCAL}PATH or {hub.HUB}ORG/NAME")
-    return PretrainedConfig.read(_shipped() / model)
+    elif _is_path(model) and (Path(model).expanduser().is_dir() or not hub.is_name(model)):
+        config = PretrainedConfig.read(Path(model).expanduser())
+    elif _is_path(model):
+        return find(f"{hub.HUB}{model}", revision)
+    else:
+        config = _by_name(model)
+    if revision:
+        raise UsageError(f"model '{model}' is not on the hub and has no revisions; leave revision out")
+    return config
+
+
+def _by_name(model: str) -> PretrainedConfig:
+    """Shipped, or in $VITCODEC_MODELS. Never a folder here: names come from files too, which nobody vouches for."""
+    if _is_shipped(model):
+        return PretrainedConfig.read(_shipped() / model)
+    if found := next((config for config in searched() if config.name == model), None):
+        return found
+    names = ", ".join(c.name for c in available()) or "none"
+    if model in PRESETS:
+        raise WeightsError(
+            f"model '{model}' has no weights yet; train it with vitcodec train DATA... -m {model}; shipped: {names}"
+        )
+    folder = f", or ./{model} for the folder" if Path(model, CONFIG).is_file() else ""
+    raise WeightsError(f"unknown model '{model}'; shipped: {names}; give one of them{folder}, a folder or ORG/NAME")
+
+
+def _is_path(model: str) -> bool:
+    return "/" in model or os.sep in model
 
 
 def is_preset(model: str | None) -> bool:
@@ -71,14 +109,15 @@ def is_preset(model: str | None) -> bool:
 
 
 def resolve(name: str, identity: bytes) -> str:
-    """The model, as `find` takes it, that decodes a file: shipped, or downloaded before.
+    """The model, as `find` takes it, that decodes a file: shipped, in $VITCODEC_MODELS, or downloaded before.
 
     name, identity: as the file states them, the latter 8 bytes. Where there is no such model, the name itself. Nothing
     is downloaded: a file alone must not make that happen.
     """
     if _is_shipped(name) and find(name).identity == identity:
         return name
-    return next((source for source, config in downloaded() if config.identity == identity), name)
+    own = [(f"{LOCAL}{config.folder}", config) for config in searched()]
+    return next((source for source, config in own + downloaded() if config.identity == identity), name)
 
 
 def chosen(model: str | None) -> str:

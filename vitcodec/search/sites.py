@@ -39,9 +39,9 @@ def site_costs(state: State, weights: Weights, flag_bits: np.ndarray) -> np.ndar
 
 
 class BestSites:
-    """Of all tokens that were seen, those with the lowest cost at each site, and the error of the pixels in the states they are from.
+    """Of all tokens that were seen, those with the lowest cost at each site, and the error of the pixels there.
 
-    That error is close to the one of these tokens together: sites look at their neighbours.
+    That error is close to the one of these tokens together, not equal: the decoder looks at neighbouring sites.
     """
 
     def __init__(self, flag_bits: np.ndarray):

@@ -24,8 +24,8 @@ from .tuning import ENERGY, LAGRANGIAN, SearchTuning
 
 @dataclass(frozen=True)
 class State:
-    """tokens: int32. felt, squares, pixels: as Felt. changes, predicted, logits and flags: as CostCoder notes them, of the
-    whole area. curvature: that of the distortion, as a multiple of Weights.curvature.
+    """tokens: int32. felt, squares, pixels: as Felt. changes, predicted, logits and flags: as CostCoder notes them, of
+    the whole area. curvature: that of the distortion, as a multiple of Weights.curvature.
 
     distortion, rate: bits.
     """

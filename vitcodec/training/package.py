@@ -184,7 +184,7 @@ def measure(folder: Path, images: Sequence[np.ndarray]) -> float:
     images: (H, W, 3) uint8, of which the first MEASURED are used. The curve goes to `metrics` of the folder's
     config.json.
     """
-    codec = Codec.load(f"{registry.LOCAL}{folder}", "cpu")
+    codec = Codec.from_pretrained(f"{registry.LOCAL}{folder}", "cpu")
     config, images = codec.config, images[:MEASURED]
     distortion = TUNINGS[config.tune]
     curve = coded_curve(codec, images, distortion)
