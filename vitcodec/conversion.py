@@ -70,7 +70,7 @@ def from_pil(image: Image.Image) -> Picture:
     if image.mode in ("F", "I"):
         raise InputError(f"a Pillow image of mode {image.mode} has no known range; convert it to L or RGB")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", *_TIFF_MODES) and not image.mode.startswith("I;16"):
-        image = image.convert("RGBA" if image.mode in ("RGBa", "La") else "RGB")
+        image = image.convert({"RGBa": "RGBA", "La": "LA"}.get(image.mode, "RGB"))
     if image.mode == "PA":
         image = image.convert("RGBA")
     info, block, buffer = image.info, image.getexif(), io.BytesIO()
