@@ -46,7 +46,8 @@ def debugging() -> bool:
 def explain(error: BaseException, name: str = "", command: str | None = None) -> Explanation:
     """The line and exit code of an exception; with VITCODEC_DEBUG=1 the traceback is printed as well.
 
-    name: the file concerned, put in front unless the message says it. command: whose --help a usage error points to.
+    name: the file concerned, put in front unless the message says it. command: whose --help a usage error points to,
+    where typer does not know.
     """
     if debugging():
         traceback.print_exception(error)
@@ -75,9 +76,7 @@ def _describe(error: BaseException, command: str | None) -> tuple[str, int]:
     if type(error).__name__ == "OutOfMemoryError":
         return _MEMORY, FAILED
     if hasattr(error, "format_message"):
-        sentence = usage.explained(error)
-        see = " See" if sentence.endswith("?") else "; see"
-        return f"{sentence}{see} vitcodec {command + ' ' if command else ''}--help", USAGE
+        return usage.explained(error, command), USAGE
     return (
         f"internal error: {type(error).__name__}: {error}; set VITCODEC_DEBUG=1 to see where, and please report it",
         FAILED,
