@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> Results:
     with tempfile.TemporaryDirectory(prefix="vitcodec-") as folder:
         file = Path(folder) / "a.vitc"
         vitcodec("encode", str(EXAMPLES / SMALL), "-o", str(file), "--effort=1")
-        for command in (["--help"], ["--version"], ["info", str(file)]):
+        for command in (["--help"], ["--version"], ["info", str(file)], ["__complete", "bash", "encode", "--model", ""]):
             seconds = statistics.median(measured("-m", "vitcodec", *command)["seconds"] for _ in range(reps))
             heavy = _heavy_imports(command)
             name = f"vitcodec {command[0]}"
