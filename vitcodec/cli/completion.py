@@ -102,7 +102,7 @@ def completion_command(shell: Shell) -> None:
     vitcodec completion bash > ~/.local/share/bash-completion/completions/vitcodec
     vitcodec completion zsh > ~/.zfunc/_vitcodec
     vitcodec completion fish > ~/.config/fish/completions/vitcodec.fish
-    source <(vitcodec completion bash)             for this shell alone (bash, zsh)
+    source <(vitcodec completion bash)             for this shell alone
     """
     if shell not in SCRIPTS:
         raise UsageError(f"no completion for '{shell}'; {advice(shell, SCRIPTS)}")
