@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..suggestions import advice
 from . import values
 from .layout import Group
+from .output import debugging
 
 BASH = r"""# completion of vitcodec for bash
 _vitcodec() {
@@ -123,6 +124,8 @@ def answer(commands: Group, asked: list[str]) -> int:
     try:
         kind, found = candidates(commands, words, word)
     except Exception:  # a command line that is wrong so far has no end
+        if debugging():
+            raise
         return 1
     if shell == "fish" and word.startswith("-") and "=" in word:
         before = word[: word.index("=") + 1]
@@ -157,10 +160,10 @@ def joined(words: list[str]) -> tuple[list[str], str]:
 
 def candidates(commands: Group, words: list[str], word: str) -> tuple[str, list[tuple[str, str]]]:
     """What the shell is to complete, `words` or `files`, and words with descriptions. Raises typer's usage errors."""
-    from typer._completion_classes import ShellComplete
+    from typer._completion_classes import BashComplete
 
-    # of Click's, which typer brings or imports, by its version
-    click: Any = sys.modules[ShellComplete.__module__]
+    # the module of its base class is Click's, which typer brings or imports, by its version
+    click: Any = sys.modules[BashComplete.__mro__[1].__module__]
     helping = words[:1] == ["help"]
     words = words[1:] if helping else words
     context = click._resolve_context(commands, {}, "vitcodec", list(words))
