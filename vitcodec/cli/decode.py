@@ -21,7 +21,8 @@ from ..options import DecodeOptions
 from ..pretrained import registry
 from ..subbands import LEVELS
 from ..tiles import Region
-from . import batch, codecs, options, outputs
+from . import batch, codecs, options, outputs, values
+from .layout import CODING, MODEL
 from .output import Output
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ if TYPE_CHECKING:
 Reduce = Annotated[
     int,
     typer.Option(
-        "--reduce", min=0, max=4, metavar="0..4", help="Halve the size N times, reading only the coarser levels."
+        "--reduce",
+        min=0,
+        max=4,
+        metavar="0..4",
+        autocompletion=values.reductions,
+        rich_help_panel=CODING,
+        help="Halve width and height so many times, reading only the coarser levels.",
     ),
 ]
 Format = Annotated[
@@ -41,6 +48,9 @@ Format = Annotated[
         "--format",
         metavar="NAME",
         show_default=False,
+        callback=values.check_format,
+        autocompletion=values.formats,
+        rich_help_panel=CODING,
         help="png, jpg, webp, avif, tif, bmp, jp2 or ppm. [default: the suffix of -o, or png]",
     ),
 ]
@@ -51,7 +61,9 @@ MadeBy = Annotated[
         "--model",
         metavar="NAME",
         show_default=False,
-        help="A model's name, local-dir:PATH or hf-hub:ORG/NAME. [default: the one that the file names]",
+        autocompletion=values.models,
+        rich_help_panel=MODEL,
+        help="A model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION]. [default: the one that the file names]",
     ),
 ]
 Part = Annotated[
@@ -60,6 +72,7 @@ Part = Annotated[
         "--region",
         metavar="X,Y,W,H",
         show_default=False,
+        rich_help_panel=CODING,
         help="Decode this part alone, in pixels of the whole picture.",
     ),
 ]
@@ -69,11 +82,15 @@ Fit = Annotated[
         "--fit",
         metavar="WxH",
         show_default=False,
+        rich_help_panel=CODING,
         help="Make it fit into so many pixels, reading only the levels needed.",
     ),
 ]
 Salvage = Annotated[
-    bool, typer.Option("--salvage", help="Decode what is intact of damaged files, and say what is not.")
+    bool,
+    typer.Option(
+        "--salvage", rich_help_panel=CODING, help="Decode what is intact of damaged files, and say what is not."
+    ),
 ]
 DEFAULT_FORMAT = "png"
 
