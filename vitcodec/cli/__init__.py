@@ -24,11 +24,13 @@ COMMANDS = {
     "encode": ("encode", "encode_command", "Images to .vitc files."),
     "decode": ("decode", "decode_command", ".vitc files back to images."),
     "info": ("info", "info_command", "What .vitc files hold, without decoding them."),
+    "view": ("view", "view_command", "Show .vitc files in the system's viewer or browser."),
     "eval": ("eval", "eval_command", "Measure rate, quality and speed on images."),
     "compare": ("compare", "compare_command", "One image by several codecs at equal size, side by side."),
     "models": ("models", "app", "List models and show their layers."),
     "train": ("train", "train_command", "Train a model on folders or tars of images."),
     "export": ("train", "export_command", "Turn a training run into a model folder."),
+    "desktop": ("desktop", "app", "Make .vitc files known to a Linux desktop."),
     "doctor": ("doctor", "doctor_command", "Check that this installation works."),
 }
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
