@@ -76,7 +76,8 @@ def rows_of(record: dict[str, Any]) -> list[tuple[str, str]]:
         where = "which is not here" if source is None else "here" if source == record["model"] else f"here: {source}"
         rows.append(("model", f"{record['model']} (weights {record['weights']}), {where}"))
     side = record["tile"]
-    rows.append(("tiles", f"{record['tiles']} tile(s) of up to {side}x{side} pixels"))
+    tiles = "1 tile" if record["tiles"] == 1 else f"{record['tiles']} tiles"
+    rows.append(("tiles", f"{tiles} of up to {side}x{side} pixels"))
     if record["tile_qualities"]:
         low, high = record["tile_qualities"]
         rows.append(("qualities", f"{low} to {high}, by tile"))
@@ -84,7 +85,7 @@ def rows_of(record: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("filter", f"adapted to the picture, {record['filter_bytes']:,} bytes"))
     if record["scale_offsets"]:
         parts = [f"{_level(level)} in {count}" for level, count in record["scale_offsets"].items()]
-        rows.append(("scale offsets", f"{', '.join(parts)} of {record['tiles']} tile(s)"))
+        rows.append(("scale offsets", f"{', '.join(parts)} of {tiles}"))
     if record["erased_share"] is not None:
         rows.append(("erased", f"{100 * record['erased_share']:.1f} % of the tokens"))
     rest = record["bytes"] - sum(record["level_bytes"].values())

@@ -80,8 +80,8 @@ def exif_facts(block: bytes) -> dict[str, str | int | float | bool]:
         if text:
             facts[name] = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", text) if name == "date" else text
     for name, tag in (("exposure", _EXPOSURE), ("aperture", _APERTURE), ("focal_length", _FOCAL)):
-        if value := inner.ratio(tag):
-            facts[name] = round(value, 7)
+        if value := round(inner.ratio(tag), 7):
+            facts[name] = value
     if iso := inner.numbers(_ISO)[:1]:
         facts["iso"] = iso[0]
     if turn := found.numbers(_ORIENTATION)[:1]:
