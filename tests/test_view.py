@@ -127,6 +127,7 @@ def test_one_bad_file_does_not_stop_the_others(place: Path) -> None:
     )
     one_line(call("view", "a.vitc", "--fit", "big"), 2, "--fit 'big'")
     one_line(call("view", "a.vitc", "--max-pixels", "9"), 1, "more than 9 pixels")
+    assert len(list((place / "temporary").iterdir())) == 1  # none is left of a run that shows nothing
     (place / "none").mkdir()
     assert call("view", "none").exit_code == 0
 

@@ -11,8 +11,9 @@ app = new_app(help="Make .vitc files known to a Linux desktop: type, thumbnails,
 
 @app.command("install", short_help="For this user: file type, thumbnails, and a viewer.")
 def install_command(dry_run: options.DryRun = False, json: options.Json = False, quiet: options.Quiet = False) -> int:
-    """Write three small files below $XDG_DATA_HOME (~/.local/share), for this user alone: the type of .vitc files, what
-    makes thumbnails of them, and what shows them. Another install replaces them.
+    """Make .vitc files known to this user's desktop, by three small files below $XDG_DATA_HOME (~/.local/share).
+
+    They hold the type of .vitc files, what makes thumbnails of them, and what shows them.
 
     \b
     vitcodec desktop install --dry-run
@@ -46,6 +47,7 @@ def uninstall_command(dry_run: options.DryRun = False, json: options.Json = Fals
     """Remove the files that install has written, and nothing else.
 
     \b
+    vitcodec desktop uninstall --dry-run
     vitcodec desktop uninstall
     """
     out = Output(json, quiet)

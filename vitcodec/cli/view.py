@@ -76,6 +76,8 @@ def view_command(
                 except Exception as error:  # one bad file does not stop the others
                     failed.append(_fail(out, source.name, error))
                 bar.advance()
+        if not shown:
+            shutil.rmtree(folder, ignore_errors=True)
     elif not found.problems:
         out.say("nothing to do: no .vitc file was found")
     opened = _present(out, shown, folder, browser, no_open) if shown else None
