@@ -19,8 +19,8 @@ from vitcodec.bitstream.glance import glance
 from vitcodec.bitstream.header import Header
 from vitcodec.codec import Codec
 from vitcodec.imageio import cicp, names, profiles
-from vitcodec.images import Picture
 from vitcodec.lossless import LosslessCodec
+from vitcodec.picture import Picture
 from vitcodec.subbands import CHANNELS, CODING_ORDER
 
 DATA = Path(__file__).parent / "data"

@@ -21,8 +21,8 @@ from vitcodec.bitstream.chunks import pack_chunk
 from vitcodec.bitstream.header import Header, pack_header
 from vitcodec.codec import Codec
 from vitcodec.imageio import profiles
-from vitcodec.images import Picture
 from vitcodec.lossless import LosslessCodec
+from vitcodec.picture import Picture
 from vitcodec.pretrained import registry
 
 RGB = make_rgb(90, 70)

@@ -21,8 +21,8 @@ from storing import call, install, lines, one_line
 
 from vitcodec import desktop
 from vitcodec.cli import view
-from vitcodec.images import Picture
 from vitcodec.lossless import LosslessCodec
+from vitcodec.picture import Picture
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the desktop is a freedesktop's")
 RGB = make_rgb(40, 30)

@@ -27,14 +27,16 @@ from .bitstream.container import Contents
 from .bitstream.glance import glance
 from .bitstream.header import Header
 from .bitstream.metadata import unpack_picture
+from .conversion import info_of
 from .errors import FormatError, InputError, UsageError, VitcodecError, WeightsError
 from .filesystem.suffixes import SUFFIX
-from .imageio import cicp, exif
+from .imageio import cicp
 from .imageio.metadata import FileMetadata, per_inch
 from .imageio.samples import samples_of
-from .images import Picture, picture_of
+from .images import picture_of
 from .lossless import LosslessCodec
 from .options import DecodeOptions, EncodeChanges, EncodeOptions
+from .picture import Picture
 from .pretrained import registry
 from .subbands import LEVELS
 from .tiles import Region
@@ -109,7 +111,7 @@ class VitcImageFile(ImageFile.ImageFile):
         self.tile = [ImageFile._Tile("vitcodec", (0, 0, *self._size), self._start)]
         whole = Region(0, 0, header.width, header.height)
         self.info.update(
-            _info(unpack_picture(Contents(header, found.metadata), np.empty((0, 0, 3), np.uint8), whole, 0))
+            info_of(unpack_picture(Contents(header, found.metadata), np.empty((0, 0, 3), np.uint8), whole, 0))
         )
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
@@ -131,7 +133,7 @@ class VitcImageFile(ImageFile.ImageFile):
         if self.tile:
             stream = self._stream()
             with _as_pillow():
-                image = image_of(self._decoded(stream))
+                image = self._decoded(stream).to_pil()
             if image.size != self.size:
                 raise OSError(f"{self._name()}: decoded to {image.size}, not to {self.size}")
             image = image if image.mode == self.mode else image.convert(self.mode)  # where alpha was not salvaged
@@ -179,24 +181,6 @@ def _codec_of(header: Header) -> Codec | LosslessCodec:
         return load_codec(registry.resolve(header.model, header.weights))
     except WeightsError as error:
         raise WeightsError(f"it needs the model '{header.model}' (weights {header.weights.hex()}): {error}") from error
-
-
-def image_of(picture: Picture) -> Image.Image:
-    """A picture as an image of mode L, LA, RGB or RGBA, with its metadata in `info` as Pillow's own formats have it."""
-    image = Image.fromarray(np.ascontiguousarray(picture.rgb[..., 0] if picture.gray else picture.rgb))
-    if picture.alpha is not None:
-        image.putalpha(Image.fromarray(np.ascontiguousarray(picture.alpha)))
-    image.info.update(_info(picture))
-    return image
-
-
-def _info(picture: Picture) -> dict[str, Any]:
-    points, profile = picture.cicp, picture.icc
-    if points is not None:
-        profile = profile or cicp.profile_of(points, picture.gray)
-    block = picture.exif and exif.PREFIX + picture.exif
-    known = {"icc_profile": profile, "cicp": points, "exif": block, "xmp": picture.xmp, "dpi": picture.dpi}
-    return {key: value for key, value in known.items() if value}
 
 
 def _save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:

@@ -23,7 +23,7 @@ from . import batch, codecs, options, outputs
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..images import Picture
+    from ..picture import Picture
 
 Reduce = Annotated[
     int,
