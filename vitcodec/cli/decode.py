@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +15,8 @@ import typer
 from .. import files
 from ..bitstream import container, salvage
 from ..bitstream.header import Header
-from ..errors import LimitError, UsageError, WeightsError
+from ..errors import LimitError, UsageError
 from ..options import DecodeOptions
-from ..pretrained import registry
 from ..subbands import LEVELS
 from ..tiles import Region
 from . import batch, codecs, options, outputs, values
@@ -26,8 +24,6 @@ from .layout import CODING, MODEL
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..codec import Codec
-    from ..lossless import LosslessCodec
     from ..picture import Picture
 
 Reduce = Annotated[
@@ -139,7 +135,7 @@ def decode_command(
     """
     inputs, output = outputs.decoding(inputs, output, format)
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
-    box, wanted = _box(fit, reduce), DecodeOptions(reduce, _region(region))
+    box, wanted = box_of(fit, reduce), DecodeOptions(reduce, _region(region))
     found = files.find_inputs(inputs, {files.SUFFIX}, recursive)
     outputs.check_decoded_name(found, output, format)
     found = outputs.without_wrong_kinds(found, vitc=True)
@@ -152,38 +148,27 @@ def decode_command(
     def start() -> batch.Work:
         from ..images import MAX_PIXELS, resized, write_image
 
-        loaded_codecs: dict[str, Codec] = {}
-        loading = threading.Lock()
-
-        def codec_for(header: Header) -> Codec | LosslessCodec:
-            if header.lossless:
-                return codecs.load_lossless()
-            name = model or registry.resolve(header.model, header.weights)
-            with loading:
-                if name not in loaded_codecs:
-                    loaded_codecs[name] = _load(header, name, model is not None, device, threads)
-                    options.say_device(out, loaded_codecs[name], device)
-            return loaded_codecs[name]
+        decoders = codecs.Decoders(model, device, threads, lambda codec: options.say_device(out, codec, device))
 
         def read(job: files.Job) -> _Loaded:
-            with _stream(job.source) as stream:
+            with stream_of(job.source) as stream:
                 name, size = job.source.name, stream.seek(0, io.SEEK_END)
                 stream.seek(0)
                 header = container.read_header(stream, name)
                 stream.seek(0)
-                _limit(header, max_pixels or MAX_PIXELS, name)
-                how, fitted = _fit(header, wanted, box) if box else (wanted, None)
+                check_size(header, max_pixels or MAX_PIXELS, name)
+                how, fitted = fitting(header, wanted, box) if box else (wanted, None)
                 if salvage:
                     rescued = _salvage(stream, how.reduce + 1, name)
                     return _Loaded(rescued.contents, size, how, fitted, rescued.damage)
                 if how.region is None:  # needs no model, so that a damaged file is refused before one is loaded
                     contents = container.unpack(stream, how.reduce + 1, name)
                 else:
-                    contents = codec_for(header).read(stream, how, name)
+                    contents = decoders.of(header).read(stream, how, name)
                 return _Loaded(contents, size, how, fitted, [])
 
         def compute(job: files.Job, loaded: _Loaded) -> tuple[_Loaded, Picture]:
-            picture = codec_for(loaded.contents.header).decode(loaded.contents, loaded.options)
+            picture = decoders.of(loaded.contents.header).decode(loaded.contents, loaded.options)
             return loaded, resized(picture, *loaded.fitted) if loaded.fitted else picture
 
         def write(job: files.Job, made: tuple[_Loaded, Picture]) -> batch.Result:
@@ -212,7 +197,7 @@ def decode_command(
 _salvage = salvage.unpack  # the option has the module's name
 
 
-def _box(fit: str | None, reduce: int) -> tuple[int, int] | None:
+def box_of(fit: str | None, reduce: int) -> tuple[int, int] | None:
     if fit is None:
         return None
     if reduce:
@@ -232,7 +217,7 @@ def _region(text: str | None) -> Region | None:
     return Region(*map(int, match.groups()))
 
 
-def _fit(header: Header, wanted: DecodeOptions, box: tuple[int, int]) -> tuple[DecodeOptions, tuple[int, int]]:
+def fitting(header: Header, wanted: DecodeOptions, box: tuple[int, int]) -> tuple[DecodeOptions, tuple[int, int]]:
     """What to decode so that it fits into a box, no larger than it is, and its size in pixels then.
 
     Raises UsageError.
@@ -243,16 +228,6 @@ def _fit(header: Header, wanted: DecodeOptions, box: tuple[int, int]) -> tuple[D
     # as often as it can be halved and still be as large as that
     reduce = max(n for n in range(LEVELS + 1) if 2**-n >= scale)
     return replace(wanted, reduce=reduce), (max(1, round(scale * width)), max(1, round(scale * height)))
-
-
-def _load(header: Header, name: str, asked: bool, device: str, threads: int | None) -> Codec:
-    """The codec for a file. asked: whether the user named the model. Raises WeightsError."""
-    try:
-        return codecs.load_codec(name, device, threads)
-    except WeightsError as error:
-        if asked:
-            raise
-        raise WeightsError(f"it needs the model '{header.model}' (weights {header.weights.hex()}): {error}") from error
 
 
 def _formats(plan: files.Plan, format: str | None) -> dict[files.Job, str]:
@@ -268,7 +243,7 @@ def _formats(plan: files.Plan, format: str | None) -> dict[files.Job, str]:
 
 
 @contextmanager
-def _stream(source: files.Source) -> Iterator[BinaryIO]:
+def stream_of(source: files.Source) -> Iterator[BinaryIO]:
     """What a file is read from, seekable. Raises InputError."""
     if source.path is None or source.stream:
         yield outputs.whole(source)
@@ -280,7 +255,7 @@ def _stream(source: files.Source) -> Iterator[BinaryIO]:
         raise files.unreadable(source.path, error) from error
 
 
-def _limit(header: Header, max_pixels: int, name: str) -> None:
+def check_size(header: Header, max_pixels: int, name: str) -> None:
     if header.width * header.height > max_pixels:
         raise LimitError(
             f"{name}: {header.width}x{header.height} is more than {max_pixels:,} pixels; "
