@@ -23,6 +23,7 @@ from .output import DONE, USAGE, explain
 COMMANDS = {
     "encode": ("encode", "encode_command", "Images to .vitc files."),
     "decode": ("decode", "decode_command", ".vitc files back to images."),
+    "tokens": ("tokens", "tokens_command", "Images to shards of tokens, for training on them."),
     "info": ("info", "info_command", "What .vitc files hold, without decoding them."),
     "eval": ("eval", "eval_command", "Measure rate, quality and speed on images."),
     "compare": ("compare", "compare_command", "One image by several codecs at equal size, side by side."),
