@@ -14,7 +14,7 @@ from PIL import Image
 from storing import StoringCodec, call, lines, made, one_line
 
 from vitcodec.cli.output import Output
-from vitcodec.images import Picture
+from vitcodec.picture import Picture
 from vitcodec.progress import report, watched
 
 

@@ -32,7 +32,7 @@ _SOURCES = {
     "EncodeChanges": "options",
     "DecodeChanges": "options",
     "Region": "tiles",
-    "Picture": "images",
+    "Picture": "picture",
     "read_image": "images",
     "write_image": "images",
     "Subbands": "subbands",
@@ -80,13 +80,13 @@ if TYPE_CHECKING:
     from .evaluation.results import Mean as Mean
     from .evaluation.results import Report as Report
     from .evaluation.results import Row as Row
-    from .images import Picture as Picture
     from .images import read_image as read_image
     from .images import write_image as write_image
     from .options import DecodeChanges as DecodeChanges
     from .options import DecodeOptions as DecodeOptions
     from .options import EncodeChanges as EncodeChanges
     from .options import EncodeOptions as EncodeOptions
+    from .picture import Picture as Picture
     from .pretrained.config import PretrainedConfig as PretrainedConfig
     from .subbands import Subbands as Subbands
     from .target import Encodes as Encodes

@@ -15,7 +15,7 @@ from .errors import TargetError, UsageError
 from .options import QUALITIES, EncodeOptions
 
 if TYPE_CHECKING:
-    from .images import Picture
+    from .picture import Picture
 
 TOLERANCE = 0.02  # of the size that is asked for
 _WEIGHTS = 1.0, 4.0  # distortion weights within a quality: beyond that range nothing more is spent

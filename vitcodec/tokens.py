@@ -97,6 +97,21 @@ class Tokens:
         return f"Tokens({width}x{height}, quality={self.quality}, model={self.model!r})"
 
 
+def check_bands(bands: Subbands, header: Header, finest: int = 1) -> None:
+    """Raises InputError where tokens are not those of a picture of that size, down to a level, or no int32."""
+    whole = header.grid.whole
+    sides = {level: 1 << (LEVELS - level) if level else 1 for level in (0, *range(finest, LEVELS + 1))}
+    wanted = {level: (1, k * whole.h, k * whole.w, CHANNELS[level]) for level, k in sides.items()}
+    found = {level: bands[level].shape for level in (0, *bands.levels)}
+    if found != wanted:
+        raise InputError(
+            f"tokens of {header.width}x{header.height} pixels have the shapes {list(wanted.values())}, "
+            f"not {list(found.values())}"
+        )
+    if kinds := {str(band.dtype) for band in bands if band.dtype != np.int32}:
+        raise InputError(f"tokens are int32, not {', '.join(sorted(kinds))}")
+
+
 def _in_sites(band: Any, rows: int) -> Any:
     """(B, k h, k w, C) -> (B, k k C, h, w)."""
     batch, height, width, channels = band.shape

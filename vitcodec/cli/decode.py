@@ -26,8 +26,8 @@ from .output import Output
 
 if TYPE_CHECKING:
     from ..codec import Codec
-    from ..images import Picture
     from ..lossless import LosslessCodec
+    from ..picture import Picture
 
 Reduce = Annotated[
     int,

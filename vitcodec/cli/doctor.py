@@ -112,7 +112,7 @@ def _round_trip(device: str) -> str:
 
     from ..codec import Codec
     from ..errors import VitcodecError
-    from ..images import Picture
+    from ..picture import Picture
 
     y, x = np.mgrid[:192, :256]
     rgb = np.stack((x, y, 128 + 100 * np.sin(x / 9) * np.cos(y / 7)), -1).astype(np.uint8)

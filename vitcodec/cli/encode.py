@@ -17,7 +17,7 @@ from . import batch, codecs, options, outputs
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..images import Picture
+    from ..picture import Picture
 
 TargetBpp = Annotated[
     float | None,

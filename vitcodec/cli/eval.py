@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
     from ..evaluation.results import Failure, Report, Row
-    from ..images import Picture
+    from ..picture import Picture
 
 Qualities = Annotated[
     list[str], typer.Option("-q", "--quality", metavar="1..100[,...]", help="One or several, as 10,50,90.")

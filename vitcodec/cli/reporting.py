@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
     from ..evaluation.results import Failure, Row
-    from ..images import Picture
+    from ..picture import Picture
 
 Baselines = Annotated[
     str,
