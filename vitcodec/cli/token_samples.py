@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..bitstream.container import Contents
     from ..bitstream.header import Header
     from ..codec import Codec
-    from ..images import Picture
+    from ..picture import Picture
     from ..shards.planning import Job
     from ..shards.samples import Sample
 

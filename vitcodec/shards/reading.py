@@ -103,7 +103,7 @@ class CodedSample(Shard):
         header = contents.header
         if header.lossless:
             raise FormatError("lossless and has no tokens (encode it with --tokens)")
-        bands = _codec(header.model, header.weights, os.getpid()).tokens(contents)
+        bands = _codec(header.model, header.weights, os.getpid()).decompress(contents).bands
         return Sample(self.keys[index], grid_of(bands, str(self.path)), info_of(header))
 
 
