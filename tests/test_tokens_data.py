@@ -44,7 +44,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch, model):
-    """A folder with photos/cat/{a,b,c}.png and photos/dog/{a,b}.png of one size, where commands take the small model."""
+    """A folder with photos/cat/{a,b,c}.png and photos/dog/{a,b}.png, where commands take the small model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VITCODEC_MODEL", f"local-dir:{model}")
     monkeypatch.setenv("VITCODEC_DEVICE", "cpu")
@@ -146,7 +146,7 @@ def test_order_and_ranks_of_the_iterable():
     data.set_epoch(1)
     assert [item["key"] for item in data] != first
     parts = [[item["key"] for item in IterableTokenDataset(".", rank=rank, ranks=2)] for rank in (0, 1)]
-    assert [len(part) for part in parts] == [3, 2] and sorted(sum(parts, [])) == sorted(first)
+    assert [len(part) for part in parts] == [3, 2] and sorted(parts[0] + parts[1]) == sorted(first)
     with pytest.raises(UsageError, match="rank 2 of 2"):
         IterableTokenDataset(".", rank=2, ranks=2)
 
@@ -311,7 +311,8 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(monkeypatch):
 
     monkeypatch.setattr(atomic, "_write_through", full)
     result = write(*arguments, code=1)
-    assert result.stderr.count("No space left on device") == 1 and "3 pictures are not done, --resume" in result.stderr
+    assert result.stderr.count("No space left on device") == 1 and "2 done, 3 not done" in result.stderr
+    assert "free space; then --resume goes on from there" in result.stderr
     assert sorted(p.name for p in Path().iterdir() if p.is_file()) == ["s-00.tar"]
     monkeypatch.setattr(atomic, "_write_through", through)
     write(*arguments, "--resume")

@@ -56,6 +56,7 @@ class _Made:
     noted: set[str] = field(default_factory=set)
     pending: list[dict[str, Any]] = field(default_factory=list)  # of samples that are in no file yet
     shards: list[str] = field(default_factory=list)
+    stopped: str = ""  # why the rest was not done
     done: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -158,7 +159,8 @@ def tokens_command(
         code = _make(made, plan, maker, settings, (samples_per_shard, most), names.suffix, overwrite)
     if code == DONE and overwrite and not dry_run:
         _say_left_over(out, names, made)
-    return _finish(made, plan, found, dry_run, strict, time.perf_counter() - began) or code
+    result = _finish(made, plan, found, dry_run, strict, time.perf_counter() - began)
+    return code or result
 
 
 def _make(
@@ -191,7 +193,6 @@ def _make(
 
     if not debugging():
         warnings.filterwarnings("ignore", module="PIL")  # what matters to the user comes as a note or an error
-    failed_before = len(made.failed)
     try:
         try:
             with out.progress(len(plan.jobs)) as bar:
@@ -210,12 +211,11 @@ def _make(
                         write()
         except KeyboardInterrupt:
             write()  # what is computed is kept
-            out.error(f"interrupted, {made.done} of {len(plan.jobs)} done; --resume goes on from there")
+            made.stopped = "interrupted; --resume goes on from there"
             return INTERRUPTED
         write()
     except OutputError as error:
-        rest = len(plan.jobs) - made.done - (len(made.failed) - failed_before)
-        made.failed.append(f"{error}; {rest} pictures are not done, --resume goes on with them")
+        made.stopped = f"{error}; then --resume goes on from there"
         return FAILED
     return DONE
 
@@ -231,6 +231,7 @@ def _finish(made: _Made, plan: Plan, found: files.Found, dry_run: bool, strict: 
     """The summary; returns the exit code."""
     out, planned = made.out, len(plan.jobs) if dry_run else 0
     counts = [(planned, "planned"), (made.done, "done"), (len(plan.held), "skipped"), (len(made.failed), "failed")]
+    counts.append((made.total - sum(n for n, _ in counts), "not done"))
     if made.total:
         text = ", ".join(f"{n} {what}" for n, what in counts if n)
         if made.done:
@@ -243,7 +244,7 @@ def _finish(made: _Made, plan: Plan, found: files.Found, dry_run: bool, strict: 
     out.summary(
         {
             "command": "tokens",
-            **{what: n for n, what in counts},
+            **{what.replace(" ", "_"): n for n, what in counts},
             "shards": made.shards,
             "classes": list(plan.classes),
             "bytes_in": made.bytes_in,
@@ -254,4 +255,6 @@ def _finish(made: _Made, plan: Plan, found: files.Found, dry_run: bool, strict: 
         }
     )
     out.failures(made.failed, made.total)
+    if made.stopped:
+        out.error(made.stopped)
     return FAILED if made.failed or failed_left_out else DONE
