@@ -7,9 +7,9 @@
 
 For many images load the model once:
 
-    codec = vitcodec.Codec.from_pretrained()
-    data = codec.encode(vitcodec.read_image("photo.jpg"), quality=50)
-    vitcodec.write_image(codec.decode(data), "photo.png")
+    codec = vitcodec.Codec.from_pretrained("swin")
+    data = codec.encode("photo.jpg", quality=50)  # or a Pillow image, an array, a tensor
+    codec.decode(data).save("photo.png")
 
 The names in __all__ are the public ones; docs/api.md describes them. Every error that is raised on purpose is a
 `vitcodec.errors.VitcodecError`. Nothing heavy is imported before it is used.
@@ -33,6 +33,9 @@ _SOURCES = {
     "DecodeChanges": "options",
     "Region": "tiles",
     "Picture": "picture",
+    "PictureLike": "conversion",
+    "Tokens": "tokens",
+    "Encoded": "codec",
     "read_image": "images",
     "write_image": "images",
     "Subbands": "subbands",
@@ -72,7 +75,9 @@ if TYPE_CHECKING:
     from .bitstream.salvage import Salvaged as Salvaged
     from .bitstream.salvage import unpack as salvage  # noqa: F401
     from .codec import Codec as Codec
+    from .codec import Encoded as Encoded
     from .context.config import ContextConfig as ContextConfig
+    from .conversion import PictureLike as PictureLike
     from .evaluation.engine import Entrant as Entrant
     from .evaluation.engine import ImageCodec as ImageCodec
     from .evaluation.engine import evaluate as evaluate
@@ -96,6 +101,7 @@ if TYPE_CHECKING:
     from .tiles import Area as Area
     from .tiles import Region as Region
     from .tiles import TileGrid as TileGrid
+    from .tokens import Tokens as Tokens
 
 
 def __getattr__(name: str) -> Any:

@@ -16,11 +16,11 @@ from .bitstream import container
 from .bitstream.chunks import Source
 from .bitstream.container import Contents
 from .bitstream.header import Header
-from .errors import DeviceError, UsageError, VitcodecError, WeightsError
+from .errors import UsageError, WeightsError
 from .lossless import LosslessCodec
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
-from .parallel import may_have_gpu
 from .picture import Picture
+from .placement import chosen_device, without_torch
 from .pretrained import registry
 from .pretrained.config import PretrainedConfig
 from .tokens import Tokens
@@ -81,11 +81,11 @@ class Codec:
         torch.device. threads: of the CPU; None for all cores. Raises WeightsError, DeviceError, UsageError.
         """
         config = registry.find(model, revision)
-        return cls(config, _chosen_device(config, str(device), threads), threads, registry.source_of(config))
+        return cls(config, chosen_device(config, str(device), threads), threads, registry.source_of(config))
 
     def to(self, device: Any) -> Codec:
         """Move the codec to another device, as from_pretrained takes it, and return it. Raises DeviceError."""
-        chosen = _chosen_device(self.config, str(device), self._threads)
+        chosen = chosen_device(self.config, str(device), self._threads)
         with self._lock:
             if str(chosen) != str(self.device):
                 self._load(chosen)
@@ -274,7 +274,7 @@ class Codec:
                 try:
                     from .latents import Latents
                 except ImportError as error:
-                    raise _without_torch(self.config, str(self.device)) from error
+                    raise without_torch(self.config, str(self.device)) from error
 
                 self._found_latents = Latents.of(self.config, str(self.device))
             return self._found_latents
@@ -297,31 +297,8 @@ def _opened(source: Source | str | PathLike[str], name: str | None) -> tuple[Bin
     return source, name or "<bytes>"
 
 
-def _chosen_device(config: PretrainedConfig, device: str, threads: int | None) -> Any:
-    """Raises DeviceError, WeightsError."""
-    if config.integers and (device == "cpu" or (device == "auto" and not may_have_gpu())):
-        return "cpu"
-    try:
-        import torch
-    except ImportError as error:
-        raise _without_torch(config, device) from error
-    from .devices import choose
-
-    if threads:
-        torch.set_num_threads(threads)
-    return choose(device)[0]
-
-
 def _unpickled(source: str, device: str, threads: int | None, identity: bytes) -> Codec:
     codec = Codec.from_pretrained(source, device, threads)
     if codec.config.identity != identity:
         raise WeightsError(f"model '{source}' has other weights here than where it was pickled; install the same")
     return codec
-
-
-def _without_torch(config: PretrainedConfig, device: str) -> VitcodecError:
-    if config.integers:
-        return DeviceError(f"device {device} needs PyTorch, which is not installed; pip install torch, or take the CPU")
-    return WeightsError(
-        f"model '{config.name}' computes in floating point on PyTorch, which is not installed; pip install torch"
-    )

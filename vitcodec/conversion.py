@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from .errors import InputError
-from .imageio import exif
+from .imageio import cicp, exif
 from .images import read_image
 from .picture import Picture, check
 
@@ -70,7 +70,7 @@ def from_pil(image: Image.Image) -> Picture:
     if image.mode in ("F", "I"):
         raise InputError(f"a Pillow image of mode {image.mode} has no known range; convert it to L or RGB")
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", *_TIFF_MODES) and not image.mode.startswith("I;16"):
-        image = image.convert("RGBA" if image.mode in ("RGBa", "La") else "RGB")
+        image = image.convert({"RGBa": "RGBA", "La": "LA"}.get(image.mode, "RGB"))
     if image.mode == "PA":
         image = image.convert("RGBA")
     info, block, buffer = image.info, image.getexif(), io.BytesIO()
@@ -129,10 +129,18 @@ def to_pil(picture: Picture) -> Image.Image:
     image = Image.fromarray(np.ascontiguousarray(picture.rgb[..., 0] if picture.gray else picture.rgb))
     if picture.alpha is not None:
         image.putalpha(Image.fromarray(picture.alpha))
-    found = {"icc_profile": picture.icc, "xmp": picture.xmp, "dpi": picture.dpi}
-    found["exif"] = b"Exif\0\0" + picture.exif if picture.exif else None
-    image.info.update({key: value for key, value in found.items() if value is not None})
+    image.info.update(info_of(picture))
     return image
+
+
+def info_of(picture: Picture) -> dict[str, Any]:
+    """What a Pillow image of it has in `info`. Code points are there as "cicp", and as the profile that they make."""
+    points, profile = picture.cicp, picture.icc
+    if points is not None:
+        profile = profile or cicp.profile_of(points, picture.gray)
+    block = exif.PREFIX + picture.exif if picture.exif else None
+    found = {"icc_profile": profile, "cicp": points, "exif": block, "xmp": picture.xmp, "dpi": picture.dpi}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def same(one: Picture, other: Picture) -> bool:

@@ -70,6 +70,11 @@ def _read(data: bytes, max_pixels: int, name: str) -> Picture:
         return opening.opened(data, max_pixels, name)
 
     metadata, samples = _pixels(data, again, max_pixels, name)
+    return picture_of(samples, metadata)
+
+
+def picture_of(samples: Samples, metadata: FileMetadata) -> Picture:
+    """The picture, upright and of 8 bits, that pixels and what is said beside them make. Both may be changed."""
     metadata.leave_out_what_is_too_long()
     if metadata.monochrome and samples.mode == "RGB" and (samples.colours == samples.colours[..., :1]).all():
         samples.mode, samples.colours = "L", samples.colours[..., 0]

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import OutputError, UsageError
 from ..files import LeftOut, is_stream, write_atomic
+from . import values
 from .batch import size
 from .output import DONE, FAILED, Output, explain
 
@@ -26,11 +27,13 @@ Baselines = Annotated[
     typer.Option(
         "--baselines",
         metavar="NAME[,...]",
-        show_default=False,
+        autocompletion=values.baselines,
         help="Measure these too: jpeg, webp, jpeg2000, avif, jxl, or all.",
     ),
 ]
-Reps = Annotated[int, typer.Option("--reps", min=1, metavar="N", help="Runs of which the median time counts.")]
+Reps = Annotated[
+    int, typer.Option("--reps", min=1, metavar="N", help="Run everything N times; the median time counts.")
+]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import UsageError, WeightsError
+from ..suggestions import meant
 from . import hub
 from .config import CONFIG, PretrainedConfig
 from .presets import PRESETS
@@ -96,7 +97,11 @@ def _by_name(model: str) -> PretrainedConfig:
             f"model '{model}' has no weights yet; train it with vitcodec train DATA... -m {model}; shipped: {names}"
         )
     folder = f", or ./{model} for the folder" if Path(model, CONFIG).is_file() else ""
-    raise WeightsError(f"unknown model '{model}'; shipped: {names}; give one of them{folder}, a folder or ORG/NAME")
+    near = meant(model, [config.name for config in (*available(), *searched())])
+    guess = f"did you mean {near}? " if near else ""
+    raise WeightsError(
+        f"unknown model '{model}'; {guess}shipped: {names}; give one of them{folder}, a folder or ORG/NAME"
+    )
 
 
 def _is_path(model: str) -> bool:
