@@ -35,6 +35,7 @@ _SOURCES = {
     "Picture": "picture",
     "PictureLike": "conversion",
     "Tokens": "tokens",
+    "register_opener": "pillow_plugin",
     "Encoded": "codec",
     "read_image": "images",
     "write_image": "images",
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from .options import EncodeChanges as EncodeChanges
     from .options import EncodeOptions as EncodeOptions
     from .picture import Picture as Picture
+    from .pillow_plugin import register_opener as register_opener
     from .pretrained.config import PretrainedConfig as PretrainedConfig
     from .subbands import Subbands as Subbands
     from .target import Encodes as Encodes
