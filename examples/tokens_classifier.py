@@ -52,10 +52,6 @@ def write_halves(folder: Path, quick: bool) -> None:
             image.crop((left, 0, left + width, height)).save(path)
 
 
-def vitcodec(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "vitcodec", *arguments, "--quiet"], check=True)
-
-
 def tokens_of(shard: Path) -> list[Half]:
     """Of the details most are 0 and some are large, which a logarithm evens out; the low band stays as it is."""
     halves = []
@@ -142,13 +138,14 @@ def rate(load: Callable[[Any], Any], things: Sequence[Any], seconds: float) -> f
 def main(quick: bool) -> dict[str, Any]:
     """quick: a few steps on parts of two photographs. Returns what is printed."""
     torch.set_num_threads(1)
-    steps, seeds, seconds = (20, 1, 0.05) if quick else (300, 3, 2.0)
+    steps, seeds, seconds = (10, 1, 0.05) if quick else (300, 3, 2.0)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_halves(folder, quick)
         for split in ("train", "test"):
-            vitcodec("tokens", str(folder / split), "-r", "-o", str(folder / f"{split}.tar"), "--labels", "folder")
+            command = ("tokens", folder / split, "-r", "-o", folder / f"{split}.tar", "--labels", "folder", "--quiet")
+            subprocess.run([sys.executable, "-m", "vitcodec", *map(str, command)], check=True)
         kinds = {
             "tokens": (tokens_of(folder / "train.tar"), tokens_of(folder / "test.tar")),
             "pixels": (pixels_of(folder / "train"), pixels_of(folder / "test")),
@@ -164,8 +161,7 @@ def main(quick: bool) -> dict[str, Any]:
             results[f"{kind}: range"] = (min(found), max(found))
         photos = sorted(folder.glob("train/*/*.png"))
         data, codec = TokenDataset(folder / "train.tar"), Codec.from_pretrained(device="cpu", threads=1)
-        vitcodec("encode", *map(str, photos), "--append-suffix", "--tokens", "--effort", "1")
-        coded = [path.with_name(f"{path.name}.vitc").read_bytes() for path in photos]
+        coded = [codec.encode(path, effort=1, coding="tokens") for path in photos]
         results["read tokens"] = rate(data.__getitem__, range(len(data)), seconds)
         results["read PNG"] = rate(lambda path: np.asarray(Image.open(path)), photos, seconds)
         results["decode .vitc"] = rate(codec.decode, coded, seconds)
