@@ -23,6 +23,7 @@ ASK = "__complete"  # what the scripts of `vitcodec completion` call
 COMMANDS = {
     "encode": ("encode", "encode_command", "Images to .vitc files."),
     "decode": ("decode", "decode_command", ".vitc files back to images."),
+    "tokens": ("tokens", "tokens_command", "Images to shards of tokens, for training on them."),
     "info": ("info", "info_command", "What .vitc files hold, without decoding them."),
     "view": ("view", "view_command", "Show .vitc files in the system's viewer or browser."),
     "eval": ("eval", "eval_command", "Measure rate, quality and speed on images."),
