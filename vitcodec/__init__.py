@@ -35,6 +35,8 @@ _SOURCES = {
     "Picture": "picture",
     "PictureLike": "conversion",
     "Tokens": "tokens",
+    "TokenDataset": "data",
+    "IterableTokenDataset": "data",
     "register_opener": "pillow_plugin",
     "Encoded": "codec",
     "read_image": "images",
@@ -79,6 +81,8 @@ if TYPE_CHECKING:
     from .codec import Encoded as Encoded
     from .context.config import ContextConfig as ContextConfig
     from .conversion import PictureLike as PictureLike
+    from .data import IterableTokenDataset as IterableTokenDataset
+    from .data import TokenDataset as TokenDataset
     from .evaluation.engine import Entrant as Entrant
     from .evaluation.engine import ImageCodec as ImageCodec
     from .evaluation.engine import evaluate as evaluate
