@@ -27,7 +27,7 @@ def tour(source: Path, folder: Path) -> None:
     print(codec)
 
     # a Pillow image to a file and back
-    image = Image.open(source).convert("RGB").crop((0, 0, 256, 192))
+    image = Image.open(source).convert("RGB").crop((128, 64, 256, 160))
     raw = len(np.asarray(image).tobytes())
     for quality in (20, 50, 80):
         data = codec.encode(image, quality=quality, effort=1)
@@ -44,7 +44,7 @@ def tour(source: Path, folder: Path) -> None:
         print("thumbnail:", opened.size)
 
     # batches: lists, arrays and tensors of four dimensions
-    batch = torch.from_numpy(np.asarray(image)).permute(2, 0, 1)[None].repeat(2, 1, 1, 1) / 255
+    batch = torch.tensor(np.asarray(image)).permute(2, 0, 1)[None].repeat(2, 1, 1, 1) / 255
     files: list[bytes] = codec.encode(batch, quality=50, effort=1)
     print("batch:", [len(file) for file in files], "bytes")
 
@@ -59,7 +59,7 @@ def tour(source: Path, folder: Path) -> None:
     # latents: a layer of a network, here one that learns to brighten
     brighten = torch.nn.Conv2d(768, 768, 1, bias=True)
     torch.nn.init.dirac_(brighten.weight)
-    optimiser = torch.optim.Adam(brighten.parameters(), 1e-2)
+    optimiser = torch.optim.Adam(brighten.parameters(), 2e-3)
     latents = codec.encode_latents(batch, quality=50)
     for step in range(3):
         shown = codec.decode_latents(brighten(latents), quality=50)
