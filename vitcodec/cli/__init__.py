@@ -28,7 +28,8 @@ COMMANDS = {
     "compare": ("compare", "compare_command", "One image by several codecs at equal size, side by side."),
     "models": ("models", "app", "List models and show their layers."),
     "train": ("train", "train_command", "Train a model on folders or tars of images."),
-    "export": ("train", "export_command", "Turn a training run into a model folder."),
+    "finetune": ("export", "finetune_command", "Train a model on for your images, and export it."),
+    "export": ("export", "export_command", "Turn a training run into a model folder."),
     "doctor": ("doctor", "doctor_command", "Check that this installation works."),
 }
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

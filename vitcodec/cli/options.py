@@ -61,7 +61,7 @@ Model = Annotated[
         envvar="VITCODEC_MODEL",
         metavar="NAME",
         show_default=False,
-        help="A shipped model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
+        help="A model's name, a folder or hf-hub:ORG/NAME[@REVISION].",
     ),
 ]
 Device = Annotated[

@@ -95,7 +95,10 @@ def _by_name(model: str) -> PretrainedConfig:
             f"model '{model}' has no weights yet; train it with vitcodec train DATA... -m {model}; shipped: {names}"
         )
     folder = f", or ./{model} for the folder" if Path(model, CONFIG).is_file() else ""
-    raise WeightsError(f"unknown model '{model}'; shipped: {names}; give one of them{folder}, a folder or ORG/NAME")
+    raise WeightsError(
+        f"unknown model '{model}'; shipped: {names}; give one of them{folder}, a folder or ORG/NAME, or list "
+        "the folder of your models in VITCODEC_MODELS"
+    )
 
 
 def _is_path(model: str) -> bool:
@@ -118,6 +121,14 @@ def resolve(name: str, identity: bytes) -> str:
         return name
     own = [(f"{LOCAL}{config.folder}", config) for config in searched()]
     return next((source for source, config in own + downloaded() if config.identity == identity), name)
+
+
+def listed() -> list[tuple[str, str, PretrainedConfig]]:
+    """Every model that is here, as `find` takes it, with how it came: shipped, of $VITCODEC_MODELS, downloaded."""
+    shipped = [(config.name, "trained", config) for config in available()]
+    names = {name for name, _, _ in shipped}
+    own = [(f"{LOCAL}{c.folder}" if c.name in names else c.name, "local", c) for c in searched()]
+    return [*shipped, *own, *((source, "downloaded", config) for source, config in downloaded())]
 
 
 def chosen(model: str | None) -> str:
