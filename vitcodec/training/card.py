@@ -102,8 +102,8 @@ def _measured(config: PretrainedConfig) -> str:
         return "TODO: nothing was measured at export; `vitcodec export --val held-out/` does."
     change, decibels = measured["bd_rate_percent"][REFERENCE], TUNINGS[config.tune].title
     lines = [
-        f"{measured['images']} held-out images, by the sizes of whole files: {change:+.2f} % BD-rate against {REFERENCE}",
-        f"in {decibels}.",
+        f"{measured['images']} held-out images, by the sizes of whole files: {change:+.2f} % BD-rate against",
+        f"{REFERENCE} in {decibels}.",
         "",
         f"| quality | bits per pixel | {decibels} (dB) |",
         "|---:|---:|---:|",
