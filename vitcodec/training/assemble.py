@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import logging
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -83,7 +84,13 @@ def in_8_bits(graph: bytes) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "float.onnx", Path(folder) / "8-bit.onnx"
         before.write_bytes(graph)
-        quantize_dynamic(before, after, ["MatMul"], per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+        logging.disable(logging.WARNING)  # it recommends a step that changes nothing here
+        try:
+            quantize_dynamic(
+                before, after, ["MatMul"], per_channel=True, reduce_range=True, weight_type=QuantType.QInt8
+            )
+        finally:
+            logging.disable(logging.NOTSET)
         return after.read_bytes()
 
 
