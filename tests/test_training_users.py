@@ -30,6 +30,7 @@ from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.pretrained.presets import PRESETS, Preset
 from vitcodec.training import checkpoint, loop, package, trackers, validation
 from vitcodec.training.best import Best
+from vitcodec.training.card import write_card
 from vitcodec.training.config import CHECKPOINT, TrainingConfig
 from vitcodec.training.curve import log_entries
 from vitcodec.training.data import read_images
@@ -95,8 +96,7 @@ def test_a_model_of_ones_own_is_trained_exported_and_found(tiny, pictures, tmp_p
 
     assert "holds a model already" in invoke("export", run, pictures, "-o", folder, code=2)
     (folder / "README.md").write_text("mine, complete")
-    assert "stays" in invoke("export", run, pictures, "-o", folder, "--quick", "--overwrite", "--last")
-    assert (folder / "README.md").read_text() == "mine, complete"
+    assert not write_card(PretrainedConfig.read(folder)) and (folder / "README.md").read_text() == "mine, complete"
 
     # by name, and without -m where a file names it
     coded, decoded = tmp_path / "a.vitc", tmp_path / "a.png"
@@ -114,12 +114,10 @@ def test_a_model_of_ones_own_is_trained_exported_and_found(tiny, pictures, tmp_p
 
 
 def test_models_in_the_search_path_do_not_hide_shipped_ones(tmp_path, monkeypatch):
-    for name in ("one", "two"):
-        write_small_model(tmp_path / name)
-        config = PretrainedConfig.read(tmp_path / name)
-        (tmp_path / name / "config.json").write_text(
-            replace(config, name={"one": "swin", "two": "two"}[name]).to_json()
-        )
+    for folder, name in (("one", "swin"), ("two", "two")):
+        write_small_model(tmp_path / folder)
+        config = replace(PretrainedConfig.read(tmp_path / folder), name=name)
+        (tmp_path / folder / "config.json").write_text(config.to_json())
     (tmp_path / "no-model").mkdir()
     monkeypatch.setenv("VITCODEC_MODELS", f"{tmp_path / 'nothing'}:{tmp_path}:{tmp_path / 'two'}")
     names = [name for name, kind, _ in registry.listed() if kind == "local"]
