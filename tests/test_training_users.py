@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 import shutil
 import sys
 import tomllib
@@ -28,7 +29,7 @@ from vitcodec.errors import InputError, OutputError, UsageError, WeightsError
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.pretrained.presets import PRESETS, Preset
-from vitcodec.training import checkpoint, loop, package, trackers, validation
+from vitcodec.training import assemble, checkpoint, integers, loop, package, trackers, validation
 from vitcodec.training.best import Best
 from vitcodec.training.card import write_card
 from vitcodec.training.config import CHECKPOINT, TrainingConfig
@@ -47,12 +48,14 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A preset and an entropy model that train and export in a second or two."""
     monkeypatch.setitem(PRESETS, "tiny", Preset("swin", 0, 0, TINY))
     monkeypatch.setattr(package, "CURRENT", CONFIG)
-    monkeypatch.setattr(package, "QUICK", (2, 4, 1))
+    monkeypatch.setattr(integers, "kmac_per_pixel", lambda *_: 1.5)  # of a large picture, a third of the time
+    monkeypatch.setattr(package, "QUICK", (1, 2, 1))
     monkeypatch.setattr(package, "BATCH", 1)
     monkeypatch.setattr(package, "CROP", SIDE)
+    monkeypatch.setattr(package, "MEASURED", 1)
     monkeypatch.setattr(validation, "STEPS", (64.0, 8.0))
     monkeypatch.setattr(validation, "REFERENCE_PSNR", (27, 36, 45))
-    monkeypatch.setattr(validation, "CODED_QUALITIES", (20, 60))
+    monkeypatch.setattr(validation, "CODED_QUALITIES", (30, 60))
 
 
 @pytest.fixture
@@ -114,8 +117,9 @@ def test_a_model_of_ones_own_is_trained_exported_and_found(tiny, pictures, tmp_p
 
 
 def test_models_in_the_search_path_do_not_hide_shipped_ones(tmp_path, monkeypatch):
+    write_small_model(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
     for folder, name in (("one", "swin"), ("two", "two")):
-        write_small_model(tmp_path / folder)
         config = replace(PretrainedConfig.read(tmp_path / folder), name=name)
         (tmp_path / folder / "config.json").write_text(config.to_json())
     (tmp_path / "no-model").mkdir()
@@ -325,6 +329,22 @@ def test_pictures_that_cannot_be_read_are_passed_over_or_an_error(pictures, tmp_
 
 
 # ---- what a wheel has
+
+
+def test_training_needs_no_onnx_and_an_export_says_that_it_does(pictures, tmp_path, monkeypatch):
+    """onnx is of the extra `train`, which an installed wheel need not have."""
+    root = Path(vitcodec.__file__).parent
+    users = [
+        path
+        for path in root.rglob("*.py")
+        if re.search(r"^(import|from) onnx\b|^from .*onnx_ops", path.read_text(), re.M)
+    ]
+    assert [path.name for path in users] == ["onnx_ops.py"]
+    monkeypatch.setattr(assemble, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'vitcodec\[train\]'"):
+        package.write_model(small_model(), tmp_path / "model", "model", [make_rgb(256, 256)], 0.1, {})
+    assert "vitcodec[train]" in invoke("finetune", pictures, "-o", tmp_path / "x", "--init", "swin", code=2)
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_model_without_its_float_entropy_model_starts_from_the_default_one(tmp_path):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from ..pretrained.config import CONFIG, check_name
-from ..training.config import TrainingConfig
+from ..pretrained import registry
+from ..pretrained.config import CONFIG, PretrainedConfig, check_name
+from ..training.config import NEW_MODELS, TrainingConfig
 from . import options
 from . import train_options as o
 from .bars import Phases
@@ -58,8 +59,6 @@ def export_command(
 
     from ..devices import choose
     from ..distortion import TUNINGS
-    from ..pretrained import registry
-    from ..pretrained.config import PretrainedConfig
     from ..training.card import CARD, write_card
     from ..training.package import interpolate, load_run, load_training_model, measure, write_model
     from ..training.validation import REFERENCE
@@ -136,6 +135,10 @@ def finetune_command(
     vitcodec encode photos/ -m ./my-model
     """
     _checked_name(name, output, overwrite)
+    if init in NEW_MODELS or init.startswith("run:") or registry.find(init).integers:
+        from ..training.assemble import check_onnx
+
+        check_onnx()  # before the training, not after it
     train_command(
         data,
         output=output / RUN,

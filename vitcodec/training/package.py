@@ -29,6 +29,7 @@ from ..pretrained.presets import PRESETS
 from ..quality import round_tokens, step_of
 from ..subbands import Subbands
 from . import validation
+from .assemble import check_onnx
 from .best import Best
 from .checkpoint import averaged_model
 from .config import CHECKPOINT, NEW_MODELS, TrainingConfig
@@ -193,6 +194,8 @@ def write_model(
     device: what runs the networks; the model is on the CPU afterwards. quick: calibrate on fewer crops, and fit tables
     and filters to fewer of them, coded with less effort. report: told how far it is.
     """
+    if is_integer_ready(model):
+        check_onnx()
     model.eval().to(device)
     batches, coded, effort = QUICK if quick else (CALIBRATION_BATCHES, COUNTED_BATCHES, COUNTED_EFFORT)
     crops, rng = Crops(images, seed), np.random.default_rng(seed)
