@@ -37,6 +37,7 @@ from vitcodec.training.curve import log_entries
 from vitcodec.training.data import read_images
 from vitcodec.training.integers import context_source
 from vitcodec.training.loop import Run
+from vitcodec.training.schedule import ScheduleOver
 from vitcodec.training.start import starting_point
 
 TINY = {"widths": (8, 12, 16), "blocks": (1, 1, 1), "convolutions": 1, "head": 8, "integers": True}
@@ -145,9 +146,15 @@ def test_finetune_trains_beside_the_model_and_exports_it(pictures, tmp_path, mon
     assert exported["name"] == "my-model"
     error = invoke("finetune", pictures, "-o", tmp_path / "my model", code=2)
     assert "--name" in error and len(calls) == 2
+
+    def over(*_, **__):
+        raise ScheduleOver("no time left")
+
+    monkeypatch.setattr(export, "train_command", over)  # the export was stopped, and is what is left to do
+    assert "is complete" in invoke("finetune", pictures, "-o", folder, "--resume") and len(calls) == 3
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    assert "--overwrite" in invoke("finetune", pictures, "-o", folder, code=2) and len(calls) == 2
+    assert "--overwrite" in invoke("finetune", pictures, "-o", folder, code=2) and len(calls) == 3
 
 
 # ---- the best weights

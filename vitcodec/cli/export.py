@@ -139,23 +139,28 @@ def finetune_command(
         from ..training.assemble import check_onnx
 
         check_onnx()  # before the training, not after it
-    train_command(
-        data,
-        output=output / RUN,
-        init=init,
-        time_limit=time_limit,
-        val=val,
-        lr=lr,
-        batch=batch,
-        crop=crop,
-        tune=tune,
-        log=log,
-        resume=resume,
-        device=device,
-        precision=precision,
-        threads=threads,
-        quiet=quiet,
-    )
+    from ..training.schedule import ScheduleOver
+
+    try:
+        train_command(
+            data,
+            output=output / RUN,
+            init=init,
+            time_limit=time_limit,
+            val=val,
+            lr=lr,
+            batch=batch,
+            crop=crop,
+            tune=tune,
+            log=log,
+            resume=resume,
+            device=device,
+            precision=precision,
+            threads=threads,
+            quiet=quiet,
+        )
+    except ScheduleOver:  # it was the export that was stopped
+        Output(quiet=quiet).say(f"{output / RUN}: its training is complete")
     export_command(
         output / RUN,
         data,

@@ -32,6 +32,8 @@ from . import options
 from . import train_options as o
 from .output import Output
 
+CHECKPOINTS = 5  # at least, in a short run
+
 
 def parse_time(text: str) -> float:
     """'90', '90m', '2h', '1h30', '9m30s' -> minutes. Raises UsageError."""
@@ -218,6 +220,7 @@ def train_command(
         compile=where.device.type == "cuda" if compile is None else compile,
         seed=seed,
         start=public_name(init),
+        checkpoint_seconds=min(TrainingConfig.checkpoint_seconds, 60 * minutes / CHECKPOINTS),
         validation_seconds=between if validate_every is None else 60 * parse_time(validate_every),
     )
     crops = Crops(usable, seed, where.device, sizes, colours)

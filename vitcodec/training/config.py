@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NEW_RATE, TRAINED_RATE = 1.5e-3, 2e-4  # peak learning rates from the wavelet, and from trained weights
+NEW_RATE, TRAINED_RATE = 1.5e-3, 5e-5  # peak learning rates from the wavelet, and from trained weights
 VALIDATION_CROPS = 12
 SHORT_MINUTES, SHORT_VALIDATION_CROPS = 5, 4  # runs that are shorter validate on fewer crops
 VALIDATION_SECONDS = 60.0, 1800.0  # between validations, of which there are four in a run if that is between these

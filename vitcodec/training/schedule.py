@@ -14,6 +14,10 @@ from .model import TrainingModel
 DECAY = 0.8  # power of the share of the cool-down that is left, by which the learning rate falls
 
 
+class ScheduleOver(UsageError):
+    """A run that was to go on has no time left."""
+
+
 def choose_trained(model: TrainingModel, config: TrainingConfig, searched: bool) -> None:
     """Let those parameters have a gradient that a phase trains. searched: as Phase has it."""
     decoder = model.autoencoder.synthesis
@@ -45,7 +49,7 @@ def too_short(folder: Path, config: TrainingConfig, loaded: float, taken: float,
     """
     limit = 60 * config.minutes
     if steps:
-        return UsageError(
+        return ScheduleOver(
             f"{folder}: its schedule of {limit:.0f} s is over, after {steps} steps; give a longer --time-limit, or go "
             f"on in another folder with --init run:{folder}"
         )

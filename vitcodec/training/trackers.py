@@ -32,6 +32,7 @@ def _tensorboard(folder: Path, settings: Mapping[str, Any]) -> Tracker:
 def _wandb(folder: Path, settings: Mapping[str, Any]) -> Tracker:
     from accelerate.tracking import WandBTracker
 
+    folder.mkdir(parents=True, exist_ok=True)  # else its files would go elsewhere
     tracker = WandBTracker(PROJECT, name=folder.resolve().name, dir=str(folder))
     _start(tracker)
     tracker.store_init_configuration(dict(settings))
