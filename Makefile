@@ -36,6 +36,8 @@ wheel: $(VENV)/developed
 	$(BIN)/python -m pip wheel -q --no-deps -w build/wheel .
 	$(BIN)/python -m pip install -q --no-deps --target build/wheel/installed build/wheel/vitcodec-*.whl
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -c 'import vitcodec; assert "installed" in vitcodec.__file__, vitcodec.__file__'
+# what `train --init swin` starts from
+	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -c 'from vitcodec.pretrained import registry; from vitcodec.training.integers import load_float; load_float(registry.find())'
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec encode ../../examples/chelsea.png -o chelsea.vitc
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec decode chelsea.vitc
 	cd build/wheel && PYTHONPATH=installed HF_HUB_OFFLINE=1 ../../$(BIN)/python -m vitcodec eval ../../examples/chelsea.png -q 50 --html report.html

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,11 @@ class Progress:
                 self.bar.set_postfix_str(f"{self.megapixels / elapsed:.2f} MP/s", refresh=False)
             self.bar.update(steps)
 
+    def note(self, text: str) -> None:
+        """Words after the bar."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(text, refresh=False)
+
     @contextmanager
     def within(self, name: str) -> Iterator[None]:
         """A bar over the megapixels of one image, while a codec works on it in here."""
@@ -50,6 +55,39 @@ class Progress:
             tqdm.write(text, file=sys.stderr)
         else:
             print(text, file=sys.stderr)
+
+
+@dataclass
+class Phases:
+    """One thing after another: a bar for each on a terminal, elsewhere a line for each, and for each quarter of it."""
+
+    say: Callable[[str], None]
+    phase: str = ""
+    quarter: int = 0
+    bar: Any = None
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """So much of a phase is done."""
+        if phase != self.phase:
+            self.close()
+            self.phase, self.quarter = phase, 0
+            if total > 1 and sys.stderr.isatty():
+                from tqdm import tqdm
+
+                self.bar = tqdm(desc=phase, total=total, file=sys.stderr, dynamic_ncols=True, leave=False)
+            else:
+                self.say(phase)
+        if self.bar is not None:
+            self.bar.update(done - self.bar.n)
+        elif total > 20 and self.quarter < (quarter := 4 * done // total) < 4:
+            self.quarter = quarter
+            self.say(f"{phase}: {done} of {total}")
+
+    def close(self) -> None:
+        """After the last phase."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
 
 
 @dataclass

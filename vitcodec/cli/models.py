@@ -24,7 +24,7 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME",
         autocompletion=values.models_and_presets,
-        help="A model's or a preset's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
+        help="A model's or a preset's name, a folder or hf-hub:ORG/NAME[@REVISION].",
         show_default=False,
     ),
 ]
@@ -32,7 +32,7 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME]...",
-        help="[default: all shipped and downloaded ones]",
+        help="[default: all that are listed]",
         show_default=False,
         autocompletion=values.models,
     ),
@@ -49,7 +49,8 @@ _HEAD = ("name", "family", "parameters", "kMAC/pixel", "status", "BD-rate", "lic
 
 @app.command("list", short_help="The models that there are.")
 def list_command(json: options.Json = False) -> int:
-    """The models that came with the package, the default first, those that were downloaded, and presets to train.
+    """The models that came with the package, the default first, those in the folders that VITCODEC_MODELS lists, those
+    that were downloaded, and presets to train.
 
     kMAC/pixel: thousands of multiplications a pixel of decoding; BD-rate: on Kodak, against JPEG, at the effort that
     the model's README names.
@@ -60,8 +61,7 @@ def list_command(json: options.Json = False) -> int:
     """
     out = Output(json)
     shipped = registry.available()
-    records = [_record(config.name, "trained", config) for config in shipped]
-    records += [_record(source, "downloaded", config) for source, config in registry.downloaded()]
+    records = [_record(*model) for model in registry.listed()]
     for name, preset in PRESETS.items():
         if name not in {config.name for config in shipped}:
             records.append(
@@ -190,10 +190,7 @@ def verify_command(names: Names = None, json: options.Json = False) -> int:
     vitcodec models verify swin local-dir:my-model
     """
     out = Output(json)
-    found = names or [
-        *(config.name for config in registry.available()),
-        *(source for source, _ in registry.downloaded()),
-    ]
+    found = names or [name for name, _, _ in registry.listed()]
     failed = []
     for name in found:
         try:

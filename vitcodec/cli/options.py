@@ -69,7 +69,7 @@ Model = Annotated[
         show_default=False,
         autocompletion=values.models,
         rich_help_panel=MODEL,
-        help="A model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
+        help="A model's name, a folder or hf-hub:ORG/NAME[@REVISION].",
     ),
 ]
 Device = Annotated[

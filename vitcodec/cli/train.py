@@ -1,20 +1,38 @@
-"""`vitcodec train` and `vitcodec export`."""
+"""`vitcodec train`."""
 
 from __future__ import annotations
 
 import json
 import re
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from ..errors import UsageError
-from ..training.config import NEW_MODELS, NEW_RATE, TRAINED_RATE, VALIDATION_CROPS, TrainingConfig
+from ..pretrained import hub
+from ..training.config import (
+    CHECKPOINT,
+    NEW_MODELS,
+    NEW_RATE,
+    SHORT_MINUTES,
+    SHORT_VALIDATION_CROPS,
+    TRAINED_RATE,
+    VALIDATION_CROPS,
+    VALIDATION_SECONDS,
+    TrainingConfig,
+)
+from ..training.trackers import check_tracker, open_tracker
 from . import options, values
 from . import train_options as o
 from .output import Output
+
+CHECKPOINTS = 5  # at least, in a short run
 
 
 def parse_time(text: str) -> float:
@@ -52,6 +70,24 @@ def parse_settings(text: str | None) -> dict[str, Any]:
     return found
 
 
+def public_name(init: str) -> str:
+    """What a run starts from, without the folders of this machine."""
+    return init if init.startswith(hub.HUB) else init.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+
+
+@contextmanager
+def caught_signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM as numbers in a list, in here."""
+    caught: list[int] = []
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(number, lambda number, frame: caught.append(number)) for number in numbers]
+    try:
+        yield caught
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
 def train_command(
     data: o.Data,
     model: o.Family = None,
@@ -62,8 +98,9 @@ def train_command(
     time_limit: o.TimeLimit = f"{TrainingConfig.minutes:g}m",
     steps: o.Steps = None,
     val: o.Validation = None,
-    validate_every: o.ValidateEvery = f"{TrainingConfig.validation_seconds / 60:g}m",
-    val_crops: o.ValidationCrops = VALIDATION_CROPS,
+    validate_every: o.ValidateEvery = None,
+    val_crops: o.ValidationCrops = None,
+    log: o.Log = None,
     checkpoint: o.Checkpoint = None,
     entropy_only: o.EntropyOnly = False,
     decoder_only: o.DecoderOnly = False,
@@ -90,8 +127,8 @@ def train_command(
 ) -> None:
     """Train a model. Ctrl-C stops and writes a checkpoint; --resume goes on from it.
 
-    The run's folder gets checkpoint.safetensors, the averaged weights in parts, log.jsonl and curve.svg. With several
-    processes: torchrun --nproc-per-node N -m vitcodec train ...
+    The run's folder gets checkpoint.safetensors, the averaged weights at the best validation and at the end, log.jsonl
+    and curve.svg. With several processes: torchrun --nproc-per-node N -m vitcodec train ...
 
     \b
     vitcodec train photos/ shard-*.tar --val val.tar -o runs/a --time-limit 20m --entropy-only
@@ -114,12 +151,20 @@ def train_command(
     if crop % 32:
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
     values.check_tune(tune)
-
-    import signal
+    loggers = options.listed(log or [])
+    for name in loggers:
+        check_tracker(name)
+    least, most = VALIDATION_SECONDS
+    between = min(most, max(least, 60 * minutes / 4)) if not refined else most
+    if (output / CHECKPOINT if checkpoint is None else checkpoint).exists() and not resume:
+        raise UsageError(
+            f"{checkpoint or output / CHECKPOINT} exists; give --resume to go on from it, or another --output"
+        )
 
     import torch
 
     from ..distortion import TUNINGS
+    from ..training.best import Best
     from ..training.data import Crops, read_images
     from ..training.engine import engine
     from ..training.integers import is_integer_ready
@@ -135,17 +180,21 @@ def train_command(
     if threads:
         torch.set_num_threads(threads)
     where = engine(device, precision)
-    images = list(read_images(data))
+    images = list(read_images(data, out.warn))
     if val is None:
+        if len(images) == 1:
+            raise UsageError("one image is too few: every 20th is held out; give more, or held-out ones with --val")
         # every 20th image, so that validation is on images that are not trained on
         held_out, images = images[::20], [image for k, image in enumerate(images) if k % 20]
     else:
-        held_out = list(read_images([val]))
+        held_out = list(read_images([val], out.warn))
     usable = [image for image in images if min(image.shape[:2]) >= crop]
     if not usable:
         raise UsageError(f"no training image has sides of at least {crop} pixels; give larger ones or a smaller --crop")
     torch.manual_seed(seed)
     start = starting_point(init, model, changes, usable, seed)
+    if start.note:
+        out.warn(start.note)
     has_integers = is_integer_ready(start.model)
     if rounded and not has_integers:
         raise UsageError("the model's decoder is not one that integers can carry; leave --rounded out")
@@ -170,32 +219,32 @@ def train_command(
         tune=tune,
         compile=where.device.type == "cuda" if compile is None else compile,
         seed=seed,
-        validation_seconds=60 * parse_time(validate_every),
+        start=public_name(init),
+        checkpoint_seconds=min(TrainingConfig.checkpoint_seconds, 60 * minutes / CHECKPOINTS),
+        validation_seconds=between if validate_every is None else 60 * parse_time(validate_every),
     )
     crops = Crops(usable, seed, where.device, sizes, colours)
     gauge = start.gauge
     if config.rounded:
         gauge = ready_to_round(start.model.to(where.device), gauge, crops, config.dead_zone)
-    run = Run(start.model, config, output, where, gauge, started, checkpoint)
-    if run.checkpoint.exists() and not resume:
-        raise UsageError(f"{run.checkpoint} exists; give --resume to go on from it, or another --output")
+    trackers = [open_tracker(name, output, asdict(config)) for name in loggers] if where.first else []
+    run = Run(start.model, config, output, where, gauge, started, checkpoint, trackers)
     if resume:
         run.resume()
     crops.seed(run.seed)
-    stopped: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: stopped.append(number))
     out.say(
         f"{len(usable)} images, {len(held_out)} for validation, on {where.device} in {precision}, "
         f"{torch.get_num_threads()} threads"
     )
-    validation = ValidationSet.of(held_out, distortion, crop, val_crops)
+    count = val_crops or (SHORT_VALIDATION_CROPS if minutes < SHORT_MINUTES else VALIDATION_CROPS)
+    validation = ValidationSet.of(held_out, distortion, crop, count)
     del images, usable
-    with out.progress(int(60 * minutes), "s") as bar:
+    with out.progress(int(60 * minutes), "s") as bar, caught_signals() as stopped:
         shown = 0
 
         def advance(seconds: float) -> None:
             nonlocal shown
+            bar.note(run.state)
             bar.advance(steps=int(seconds) - shown)
             shown = int(seconds)
 
@@ -204,60 +253,16 @@ def train_command(
 
         run.train(crops, validation, out.say, stop, advance)
     if stopped:
-        out.say(f"stopped; go on with --resume -o {output}")
+        out.say(f"stopped after {run.steps} steps; the same command with --resume goes on")
         raise typer.Exit(130)
-    out.say(f"{run.checkpoint}: {run.steps} steps; next: vitcodec export {output} DATA... -o FOLDER")
-
-
-def export_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a training run.", show_default=False)],
-    data: o.Data,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")
-    ],
-    name: o.Name = None,
-    dead_zone: o.DeadZone = None,
-    val: o.Measured = None,
-    with_model: o.With = None,
-    share: o.Share = 0.5,
-    threads: options.Threads = None,
-    overwrite: options.Overwrite = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Turn a training run into a model folder.
-
-    It holds the run's averaged weights: the entropy model as integer networks, calibrated on DATA, and tables fitted to
-    symbol counts on DATA.
-
-    \b
-    vitcodec export runs/b shard-*.tar -o my-model --val val.tar
-    vitcodec export runs/b shard-*.tar -o my-model --with swin --share 0.5
-    vitcodec encode photos/ -m local-dir:my-model
-    """
-    out = Output(quiet=quiet)
-    if (output / "config.json").exists() and not overwrite:
-        raise UsageError(f"{output} holds a model already; give --overwrite to replace it")
-
-    import torch
-
-    from ..distortion import TUNINGS
-    from ..pretrained import registry
-    from ..training.data import read_images
-    from ..training.package import CROP, interpolate, load_run, load_training_model, measure, write_model
-    from ..training.validation import REFERENCE
-
-    if threads:
-        torch.set_num_threads(threads)
-    trained = load_run(run)
-    if with_model is not None:
-        interpolate(trained.model, load_training_model(registry.find(with_model)), share)
-    images = [image for image in read_images(data) if min(image.shape[:2]) >= CROP]
-    rounding = trained.dead_zone if dead_zone is None else dead_zone
-    model_name = name or output.resolve().name
-    write_model(
-        trained.model, output, model_name, images, rounding, trained.training, trained.tune, gauge=trained.gauge
-    )
-    out.say(f"{output}: written; use it with -m local-dir:{output}")
-    if val is not None:
-        change = measure(output, [image for image in read_images([val]) if min(image.shape[:2]) >= CROP])
-        out.say(f"{change:+.2f} % BD-rate against {REFERENCE} in {TUNINGS[trained.tune].title}, by the sizes of files")
+    best = Best.read(output)
+    if best is not None and best.validations > 1 and not best.steps:
+        out.warn(
+            f"no validation was better than that of the start ({best.bd_rate:+.2f} %), whose weights export takes "
+            "unless --last is given; train for longer, or with a lower --lr"
+        )
+    elif best is not None and best.validations > 1:
+        out.say(
+            f"best validation: {best.bd_rate:+.2f} % after {best.steps} of {run.steps} steps; export takes its weights"
+        )
+    out.say(f"{run.checkpoint}: {run.steps} steps; vitcodec export {output} DATA... -o FOLDER makes a model of them")

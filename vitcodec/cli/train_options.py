@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..training.config import NEW_RATE, TRAINED_RATE
+from ..training.config import NEW_RATE, SHORT_MINUTES, SHORT_VALIDATION_CROPS, TRAINED_RATE, VALIDATION_CROPS
 from . import values
 
 Data = Annotated[list[Path], typer.Argument(metavar="DATA...", show_default=False, help="Folders and tars of images.")]
@@ -25,7 +25,7 @@ Family = Annotated[
 Folder = Annotated[
     Path,
     typer.Option(
-        "-o", "--output", metavar="FOLDER", help="The run's folder: checkpoint, averaged weights and log.jsonl."
+        "-o", "--output", metavar="FOLDER", help="The run's folder: checkpoint, best and last weights, log.jsonl."
     ),
 ]
 Init = Annotated[
@@ -44,7 +44,7 @@ TimeLimit = Annotated[
     typer.Option(
         "--time-limit",
         metavar="TIME",
-        help="Length of the whole run, as 9m30s, 90m or 2h. The learning rate falls to zero at its end.",
+        help="Length of the whole run, as 60s, 9m30s, 90m or 2h. The learning rate falls to zero at its end.",
     ),
 ]
 Steps = Annotated[
@@ -58,7 +58,15 @@ Validation = Annotated[
     ),
 ]
 ValidationCrops = Annotated[
-    int, typer.Option("--val-crops", metavar="N", min=1, help="Central crops that validation takes, one of an image.")
+    int | None,
+    typer.Option(
+        "--val-crops",
+        metavar="N",
+        min=1,
+        show_default=False,
+        help=f"Central crops that validation takes, one of an image. [default: {VALIDATION_CROPS}; "
+        f"{SHORT_VALIDATION_CROPS} in runs of less than {SHORT_MINUTES} minutes]",
+    ),
 ]
 EntropyOnly = Annotated[
     bool, typer.Option("--entropy-only", help="Train the entropy model alone, with fixed transforms.")
@@ -117,7 +125,26 @@ Decay = Annotated[
     float,
     typer.Option("--average", metavar="DECAY", min=0, max=1, help="What stays of the averaged weights in a step."),
 ]
-ValidateEvery = Annotated[str, typer.Option("--validate-every", metavar="TIME", help="Between validations.")]
+ValidateEvery = Annotated[
+    str | None,
+    typer.Option(
+        "--validate-every",
+        metavar="TIME",
+        show_default=False,
+        help="Between validations, of which the best weights are kept. [default: a quarter of the time, at most 30m; "
+        "30m with --refined]",
+    ),
+]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="NAME",
+        show_default=False,
+        help="Log to tensorboard (in the run's folder) or wandb too; pip install 'vitcodec[tensorboard]' or "
+        "'vitcodec[wandb]'.",
+    ),
+]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(
@@ -173,6 +200,19 @@ With = Annotated[
     typer.Option(
         "--with", metavar="MODEL", show_default=False, help="Average the run's weights with those of a model."
     ),
+]
+Last = Annotated[
+    bool, typer.Option("--last", help="Take the run's last weights, and not those of its best validation.")
+]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="Fit tables and filters to fewer crops: a rougher model, to try out, in a minute or so.",
+    ),
+]
+ModelFolder = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")
 ]
 Share = Annotated[float, typer.Option("--share", min=0, max=1, help="Weight of the run in that average.")]
 Measured = Annotated[

@@ -164,9 +164,14 @@ def _parse(values: dict[str, Any], folder: Path) -> PretrainedConfig:
     )
     if not isinstance(config.sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", config.sha256):
         raise ValueError("no SHA-256 is stated")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", config.name):
-        raise ValueError(f"the name {config.name!a} has characters other than letters, digits, '.', '-' and '_'")
+    check_name(config.name)
     return config
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for what no model can be called: files carry the name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError(f"the name {name!a} has characters other than letters, digits, '.', '-' and '_'")
 
 
 def _field(values: dict[str, Any], key: str, kind: type[T]) -> T:

@@ -100,7 +100,8 @@ def _by_name(model: str) -> PretrainedConfig:
     near = meant(model, [config.name for config in (*available(), *searched())])
     guess = f"did you mean {near}? " if near else ""
     raise WeightsError(
-        f"unknown model '{model}'; {guess}shipped: {names}; give one of them{folder}, a folder or ORG/NAME"
+        f"unknown model '{model}'; {guess}shipped: {names}; give one of them{folder}, a folder or ORG/NAME, or list "
+        "the folder of your models in VITCODEC_MODELS"
     )
 
 
@@ -157,6 +158,14 @@ def _all_files(config: PretrainedConfig) -> dict[str, Path]:
     if shared := sources(config):
         found[hub.SOURCES] = shared
     return found | {CONFIG: config.folder / CONFIG}
+
+
+def listed() -> list[tuple[str, str, PretrainedConfig]]:
+    """Every model that is here, as `find` takes it, with how it came: shipped, of $VITCODEC_MODELS, downloaded."""
+    shipped = [(config.name, "trained", config) for config in available()]
+    names = {name for name, _, _ in shipped}
+    own = [(f"{LOCAL}{c.folder}" if c.name in names else c.name, "local", c) for c in searched()]
+    return [*shipped, *own, *((source, "downloaded", config) for source, config in downloaded())]
 
 
 def chosen(model: str | None) -> str:

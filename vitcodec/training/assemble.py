@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import logging
 import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,8 +22,8 @@ from torch import Tensor, nn
 from .. import files
 from ..analysis import step_position
 from ..engines.onnx import GRAPHS, graphs_to_bytes
+from ..errors import UsageError
 from ..integer.catalogue import Network
-from ..integer.onnx_ops import graph_of
 from ..models.autoencoder import Autoencoder
 from ..models.blocks import ConvBlock, RMSNorm, WindowBlock
 from ..options import QUALITIES
@@ -38,8 +40,17 @@ NARROW, STRIPS = 96, 4  # maps of so few channels, at stride 4, are the largest:
 BANDS = ("low", *(f"details{level}" for level in range(1, LEVELS + 1)))
 
 
+def check_onnx() -> None:
+    """Raises UsageError without onnx, which writing a model of integers needs, and nothing else."""
+    if find_spec("onnx") is None:
+        raise UsageError("exporting a model with a decoder of integers needs onnx: pip install 'vitcodec[train]'")
+
+
 def integer_graphs(networks: Mapping[str, Network]) -> dict[str, bytes]:
-    """The ONNX graph of every network of integers."""
+    """The ONNX graph of every network of integers. Raises UsageError without onnx."""
+    check_onnx()
+    from ..integer.onnx_ops import graph_of
+
     return {name: graph_of(network) for name, network in networks.items()}
 
 
@@ -83,7 +94,13 @@ def in_8_bits(graph: bytes) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "float.onnx", Path(folder) / "8-bit.onnx"
         before.write_bytes(graph)
-        quantize_dynamic(before, after, ["MatMul"], per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+        logging.disable(logging.WARNING)  # it recommends a step that changes nothing here
+        try:
+            quantize_dynamic(
+                before, after, ["MatMul"], per_channel=True, reduce_range=True, weight_type=QuantType.QInt8
+            )
+        finally:
+            logging.disable(logging.NOTSET)
         return after.read_bytes()
 
 

@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import WeightsError
+from ..errors import OutputError, UsageError, WeightsError
 from .model import Average, TrainingModel
 from .parts import GAUGE, read_average
-
-CHECKPOINT = "checkpoint.safetensors"  # in a run's folder
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,10 @@ class State:
 
 
 def save_checkpoint(path: Path, model: TrainingModel, average: Average, state: State) -> None:
-    """Write a checkpoint. The file is replaced at once, so that an interruption leaves the old one whole."""
+    """Write a checkpoint. The file is replaced at once, so that an interruption leaves the old one whole.
+
+    Raises OutputError where it cannot be written, as on a full disk.
+    """
     tensors: dict[str, Tensor] = {}
     for prefix, own in (
         ("model.", model.state_dict()),
@@ -48,17 +49,33 @@ def save_checkpoint(path: Path, model: TrainingModel, average: Average, state: S
         tensors |= {f"{prefix}{k}": v.contiguous() for k, v in own.items()}
     text = json.dumps({**state.metadata, "model": model.description})
     temporary = path.with_suffix(".partial")
-    save_file(tensors, temporary, {"training": text})
-    os.replace(temporary, path)
+    try:
+        save_file(tensors, temporary, {"training": text})
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the new name with no bytes
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        known = ", the one before is whole" if path.exists() else ""
+        raise OutputError(
+            f"{path}: cannot be written ({error}){known}; free space on the disk, then go on with --resume"
+        ) from error
 
 
 @torch.no_grad()
 def load_checkpoint(path: Path, model: TrainingModel, average: Average) -> State:
     """Fill a model and its average from a checkpoint, where they lie; returns the rest.
 
-    Raises WeightsError where the checkpoint is of another model.
+    Raises UsageError where there is none, WeightsError where it is damaged or of another model.
     """
-    tensors, metadata = _read(path, next(model.parameters()).device)
+    if not path.is_file():
+        raise UsageError(f"{path}: no checkpoint to go on from; leave --resume out, or give the run's folder with -o")
+    try:
+        tensors, metadata = _read(path, next(model.parameters()).device)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{path}: is damaged; start a new run from the averaged weights beside it, --init run:{path.parent}"
+        ) from error
     mean = _under("average.", tensors)
     try:
         model.load_state_dict(_under("model.", tensors))
@@ -83,7 +100,7 @@ def averaged_model(path: Path) -> tuple[TrainingModel, dict[str, Any], dict[str,
         tensors, metadata = _read(path, torch.device("cpu"))
         model = TrainingModel.build(metadata["model"])
         model.load_state_dict(_under("average.", tensors))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise WeightsError(
             f"{path}: does not say what model it is of, or holds another; was it made by an earlier vitcodec?"
         ) from error

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NEW_RATE, TRAINED_RATE = 1.5e-3, 2e-4  # peak learning rates from the wavelet, and from trained weights
+NEW_RATE, TRAINED_RATE = 1.5e-3, 5e-5  # peak learning rates from the wavelet, and from trained weights
 VALIDATION_CROPS = 12
+SHORT_MINUTES, SHORT_VALIDATION_CROPS = 5, 4  # runs that are shorter validate on fewer crops
+VALIDATION_SECONDS = 60.0, 1800.0  # between validations, of which there are four in a run if that is between these
+CHECKPOINT = "checkpoint.safetensors"  # in a run's folder
 NEW_MODELS = "wavelet", "timm"  # of --init: what is no trained model
 
 
@@ -44,6 +47,7 @@ class TrainingConfig:
     colours: float = 0.0  # share of the crops that are recoloured
     tune: str = "psnr"  # a key of distortion.TUNINGS
     compile: bool = False  # compile blocks and probabilities with torch.compile
+    start: str = ""  # what the run started from, for people
     seed: int = 0
     checkpoint_seconds: float = 60.0  # between checkpoints
     validation_seconds: float = 1800.0  # between validations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ..files import write_atomic
 
@@ -11,8 +12,8 @@ WIDTH, HEIGHT, MARGIN = 720, 200, 50  # of a panel, and of its left and right ed
 
 
 def training_svg(log: Path, target: Path) -> None:
-    """Draw a run's log.jsonl (see loop.Run.log). Nothing is written before some quantity has two points."""
-    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    """Draw a run's log.jsonl (see journal.py). Nothing is written before some quantity has two points."""
+    entries = log_entries(log)
     panels = [
         (title, points)
         for key, title in (("loss", "loss, mean of 100 steps"), ("bd_rate", "validation BD-rate (%)"))
@@ -27,6 +28,17 @@ def training_svg(log: Path, target: Path) -> None:
     background = '<rect width="100%" height="100%" fill="white"/>'
     svg = "\n".join([head + background, *drawn, caption, "</svg>", ""])
     write_atomic(target, svg.encode(), overwrite=True)
+
+
+def log_entries(log: Path) -> list[dict[str, Any]]:
+    """The entries of a log. Lines that a kill or a full disk cut off are passed over."""
+    found = []
+    for line in log.read_text("utf-8", "replace").splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
 
 
 def _panel(title: str, points: list[tuple[float, float]], top: int) -> str:

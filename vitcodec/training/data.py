@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +23,38 @@ def _rgb(source: io.BytesIO | Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def read_images(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+def read_images(paths: Sequence[Path], warn: Callable[[str], None] | None = None) -> Iterator[np.ndarray]:
     """Every image in tars and folders with their subfolders, each sorted by name, as (H, W, 3) uint8 RGB.
 
-    Raises InputError for a path that is neither.
+    warn: told of images that cannot be read, which are passed over; without it they are an error. Raises InputError for
+    a path that is neither, and for such images.
     """
     for path in paths:
-        if path.is_dir():
-            for file in sorted(path.rglob("*")):
-                if file.suffix.lower() in SUFFIXES:
-                    yield _rgb(file)
-        elif tarfile.is_tarfile(path):
-            with tarfile.open(path) as tar:
-                for member in sorted(tar.getmembers(), key=lambda m: m.name):
-                    if Path(member.name).suffix.lower() in SUFFIXES and (data := tar.extractfile(member)):
-                        yield _rgb(io.BytesIO(data.read()))
-        else:
-            raise InputError(f"{path}: neither a folder nor a tar of images")
+        for name, source in _sources(path):
+            try:
+                yield _rgb(source)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                text = f"{name}: cannot be read as an image ({error})"
+                if warn is None:
+                    raise InputError(f"{text}; take it out") from error
+                warn(f"{text}; it is passed over")
+
+
+def _sources(path: Path) -> Iterator[tuple[str, io.BytesIO | Path]]:
+    """The images of a folder or a tar, with names for people."""
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in SUFFIXES:
+                yield str(file), file
+    elif not path.exists():
+        raise InputError(f"{path}: there is no such folder or tar of images; check the name")
+    elif tarfile.is_tarfile(path):
+        with tarfile.open(path) as tar:
+            for member in sorted(tar.getmembers(), key=lambda m: m.name):
+                if Path(member.name).suffix.lower() in SUFFIXES and (data := tar.extractfile(member)):
+                    yield f"{path}: {member.name}", io.BytesIO(data.read())
+    else:
+        raise InputError(f"{path}: neither a folder nor a tar of images; give the folder that holds it")
 
 
 class Crops:
@@ -138,5 +153,5 @@ def validation_crops(images: Iterator[np.ndarray], size: int, count: int) -> Ten
         if min(y, x) >= 0 and len(crops) < count:
             crops.append(image[y : y + size, x : x + size])
     if not crops:
-        raise InputError(f"no validation image has sides of at least {size} pixels")
+        raise InputError(f"no validation image has sides of at least {size} pixels; give larger ones with --val")
     return torch.from_numpy(np.stack(crops)).float()

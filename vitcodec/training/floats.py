@@ -27,14 +27,18 @@ from . import round_context
 from .coding_tables import Counts, fit_coding_tables
 from .filters import EncodedSample
 from .integers import (
+    ROUNDING,
+    TABLES,
     FloatSample,
     load_float_context,
+    measure_context,
     model_config,
     parts_lacking,
     parts_unfit,
     write_float_context,
 )
 from .model import TrainingModel
+from .reporting import Report, followed, silent
 from .round_context import base_scales
 
 
@@ -48,22 +52,28 @@ def write_float_family(
     dead_zone: float,
     training: Mapping[str, Any],
     tune: str,
+    report: Report = silent,
 ) -> None:
     """Write a folder, with the float context model that training goes on from. Arguments: as write_integer_model.
 
     Raises WeightsError.
     """
-    context = model.context.eval()
-    layers, features = round_context.round_context(context, round_context.measure(context, iter(calibration)))
+    context, device = model.context.eval(), model.autoencoder.gain.device
+    measured = measure_context(context, calibration, report)
+    model.cpu()
+    report(ROUNDING, 0, 1)
+    layers, features = round_context.round_context(context, measured)
+    report(ROUNDING, 1, 1)
     config = model_config(model, folder, name, dead_zone, training, tune)
 
     def write(tables: tuple[np.ndarray, np.ndarray, np.ndarray]) -> PretrainedConfig:
         numbers = CodingNumbers(features, base_scales(context), log_thresholds(), *tables)
         return write_folder(config, model.autoencoder, ContextNumbers(layers, context.config, numbers))
 
-    coder = loading.load(write(Counts().tables()), "cpu")
-    samples = ((tokens, quality) for _, tokens, quality in counted(coder))
-    write(fit_coding_tables(coder.encoder.entropy, samples))
+    coder = loading.load(write(Counts().tables()), str(device), torch.get_num_threads())
+    samples = list(counted(coder))
+    own = ((tokens, quality) for _, tokens, quality in followed(samples, TABLES, len(samples), report))
+    write(fit_coding_tables(coder.encoder.entropy, own))
     write_float_context(context, folder)
 
 
@@ -82,18 +92,18 @@ def write_folder(config: PretrainedConfig, autoencoder: Autoencoder, model: Cont
     return config
 
 
-def load_float_family(config: PretrainedConfig) -> TrainingModel:
+def load_float_family(config: PretrainedConfig, context: Path | None = None) -> TrainingModel:
     """What such a folder was made of, with this version's quantisation steps.
 
-    Raises WeightsError where parts are absent or do not fit together.
+    context: the folder of the float context model, if that is another. Raises WeightsError where parts are absent or
+    do not fit together.
     """
     trained, _ = load_floats(config)
     autoencoder = build_autoencoder(config.family, config.transform)
     autoencoder.load_state_dict(trained.state_dict())
     try:
-        context = load_float_context(config)
+        return TrainingModel(autoencoder, load_float_context(config, context))
     except FileNotFoundError as error:
         raise parts_lacking(config, [FLOAT_CONTEXT]) from error
     except (KeyError, RuntimeError) as error:
         raise parts_unfit(config) from error
-    return TrainingModel(autoencoder, context)

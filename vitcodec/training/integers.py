@@ -26,6 +26,7 @@ from ..models.summary import kmac_per_pixel
 from ..models.synthesis import ConvSynthesis
 from ..pipeline import loading
 from ..pipeline.loading import Coder
+from ..pretrained import registry
 from ..pretrained.config import FLOAT_CONTEXT, FLOAT_SYNTHESIS, FLOAT_TRANSFORM, PretrainedConfig
 from ..pretrained.integer_model import CodingNumbers, IntegerModel
 from ..pretrained.loading import own_name, stored_name
@@ -36,12 +37,15 @@ from .assemble import analysis_graph, dequantiser, encoder_numbers, in_8_bits, w
 from .coding_tables import Counts, fit_coding_tables
 from .filters import EncodedSample, fit_filters
 from .model import TrainingModel
+from .reporting import Report, followed, silent
 from .round_context import base_scales
 from .rounding import Gauge, RoundedSynthesis, measure
 
 FLOAT_FILES = FLOAT_TRANSFORM, FLOAT_SYNTHESIS, FLOAT_CONTEXT
 QUANTILE = 0.999  # of the magnitudes that a map's scale leaves room for
 GAUGE, SYNTHESIS = "gauge.", "synthesis."  # prefixes of tensors
+MEASURING, ROUNDING, TRACING = "measuring the entropy model", "rounding networks to integers", "tracing the encoder"
+TABLES, FILTERS = "fitting tables", "fitting filters"
 
 # tokens (1, h, w, c) as floats, and their step, (1,) in 8-bit levels
 FloatSample = tuple[Subbands, Tensor]
@@ -87,19 +91,26 @@ def write_integer_model(
     tune: str,
     gauge: Gauge | None = None,
     proposals: bytes | None = None,
+    report: Report = silent,
 ) -> None:
-    """Write a folder.
+    """Write a folder. The model may lie on another device, and comes to the CPU.
 
     calibration: what the magnitudes of maps are measured on. counted: makes the tokens that the tables are fitted to,
     with the model, whose tables are not yet fitted. gauge: of a synthesis that was trained with its rounding; without
-    one it is measured. proposals: the graph of the encoder's network (training/proposals.py). Raises WeightsError.
+    one it is measured. proposals: the graph of the encoder's network (training/proposals.py). report: told how far it
+    is. Raises WeightsError.
     """
     autoencoder, context = model.autoencoder.eval(), model.context.eval()
-    net = cast(ConvSynthesis, autoencoder.synthesis)
+    net, device = cast(ConvSynthesis, autoencoder.synthesis), autoencoder.gain.device
     gauge = gauge or measure(net, ((_scaled(autoencoder, q, s), step_position(s)) for q, s in calibration), QUANTILE)
-    synthesis = RoundedSynthesis(net, gauge)
-    layers, features = round_context.round_context(context, round_context.measure(context, iter(calibration)))
+    measured = measure_context(context, calibration, report)
+    model.cpu()
+    report(ROUNDING, 0, 1)
+    synthesis = RoundedSynthesis(net, Gauge(gauge.quantile, {k: v.cpu() for k, v in gauge.largest.items()}))
+    layers, features = round_context.round_context(context, measured)
     config = model_config(model, folder, name, dead_zone, training, tune)
+    report(ROUNDING, 1, 1)
+    report(TRACING, 0, 1)
     analysis = in_8_bits(analysis_graph(cast(torch.nn.Module, autoencoder.analysis)))
 
     def write(tables: tuple[np.ndarray, np.ndarray, np.ndarray], filters: FilterNumbers) -> None:
@@ -117,13 +128,22 @@ def write_integer_model(
         write_folder(config, whole, analysis, proposals)
 
     write(Counts().tables(), no_filters())
-    coder = loading.load(PretrainedConfig.read(folder), "cpu")
+    report(TRACING, 1, 1)
+    coder = loading.load(PretrainedConfig.read(folder), str(device), torch.get_num_threads())
     samples = list(counted(coder))
-    tables = fit_coding_tables(coder.encoder.entropy, ((tokens, quality) for _, tokens, quality in samples))
-    # least squares is what models for PSNR are after, and no others
-    filters = fit_filters(coder.decoder.transform, samples) if tune == "psnr" else no_filters()
+    own = ((tokens, quality) for _, tokens, quality in followed(samples, TABLES, len(samples), report))
+    tables, filters = fit_coding_tables(coder.encoder.entropy, own), no_filters()
+    if tune == "psnr":  # least squares is what models for PSNR are after, and no others
+        filters = fit_filters(coder.decoder.transform, followed(samples, FILTERS, len(samples), report))
     write(tables, filters)
     _write_float(model, gauge, folder)
+
+
+def measure_context(
+    context: ContextModel, calibration: Sequence[FloatSample], report: Report
+) -> round_context.Measured:
+    """What the float context model does on the samples that it is rounded for."""
+    return round_context.measure(context, followed(calibration, MEASURING, len(calibration), report))
 
 
 def _scaled(autoencoder: Autoencoder, tokens: Subbands, step: Tensor) -> Subbands:
@@ -147,18 +167,32 @@ def write_float_context(context: ContextModel, folder: Path) -> None:
     files.write_atomic(folder / FLOAT_CONTEXT, data, overwrite=True)
 
 
-def load_float_context(config: PretrainedConfig) -> ContextModel:
-    """What write_float_context wrote. Raises OSError, KeyError, RuntimeError."""
+def load_float_context(config: PretrainedConfig, folder: Path | None = None) -> ContextModel:
+    """What write_float_context wrote, to the model's folder or another one. Raises OSError, KeyError, RuntimeError."""
     model = ContextModel(config.context)
-    model.load_state_dict({own_name(k): v.float() for k, v in load_file(config.folder / FLOAT_CONTEXT).items()})
+    file = (folder or config.folder) / FLOAT_CONTEXT
+    model.load_state_dict({own_name(k): v.float() for k, v in load_file(file).items()})
     return model
+
+
+def context_source(config: PretrainedConfig) -> Path:
+    """The folder whose float context model training can start from.
+
+    It is the model's own. Wheels leave that of most models out, to be half as large, but hold that of the default
+    model: with the same layers, and trained on much the same tokens, it takes the place of theirs.
+    """
+    if config.integers or (config.folder / FLOAT_CONTEXT).is_file():
+        return config.folder
+    default = next((c for c in registry.available() if c.name == registry.DEFAULT_MODEL), config)
+    fits = default.context == config.context and (default.folder / FLOAT_CONTEXT).is_file()
+    return default.folder if fits else config.folder
 
 
 def parts_lacking(config: PretrainedConfig, names: Sequence[str]) -> WeightsError:
     """That files which training starts from are not there."""
     return WeightsError(
-        f"{config.folder}: lacks {' or '.join(names)}, which training starts from; "
-        "the source repository has it, the wheel has not"
+        f"{config.folder}: lacks {' or '.join(names)}, which training starts from; take them from the source "
+        f"repository, or start with --init {registry.DEFAULT_MODEL}"
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -12,29 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..distortion import TUNINGS
 from ..errors import UsageError, VitcodecError
 from ..models.synthesis import ConvSynthesis
-from .checkpoint import CHECKPOINT, State, load_checkpoint, save_checkpoint
+from .best import keep_best
+from .checkpoint import State, load_checkpoint, save_checkpoint
 from .compiled import eagerly
-from .config import Phase, TrainingConfig
-from .curve import training_svg
+from .config import CHECKPOINT, Phase, TrainingConfig
 from .data import Crops
 from .engine import Engine
 from .integers import QUANTILE
+from .journal import Journal
 from .model import Average, TrainingModel
 from .optimiser import Optimiser
-from .parts import write_average
+from .parts import BEST, write_average
 from .rounding import Gauge, RoundedSynthesis
 from .samples import Fresh, Samples, Searched, searched_tokens
+from .schedule import choose_trained, learning_rate, too_short
 from .step import TrainingStep
+from .trackers import Tracker
 from .validation import REFERENCE, ValidationSet, bd_rate_to_reference, estimated_curve
 
-LOG, CURVE = "log.jsonl", "curve.svg"  # in a run's folder, beside the checkpoint
-LOG_SECONDS = 30.0  # between entries of the loss
-DECAY = 0.8  # power of the share of the cool-down that is left, by which the learning rate falls
+LOG_SECONDS, LOG_SHARE = 30.0, 0.05  # between entries of the loss; of a short schedule, if that is less
+VALIDATION_SHARE = 0.3  # of the schedule; where a validation takes more, there is none at the end
 SHIFT_INTERVAL = 25  # steps, after which the shifts of integers follow their weights
 AHEAD = 10  # steps that a GPU may be behind the clock
 RANK_SEED = 1_000_003  # between the seeds of processes that train together
@@ -47,7 +48,7 @@ class Run:
 
     gauge: the magnitudes of maps, where the synthesis computes as its integers do (TrainingConfig.rounded).
     started: time.monotonic() when the program began: the schedule counts from there. checkpoint: its file, where it is
-    not in the folder. Raises UsageError where nothing is left to train.
+    not in the folder. trackers: get what the log gets. Raises UsageError where nothing is left to train.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Run:
         gauge: Gauge | None = None,
         started: float | None = None,
         checkpoint: Path | None = None,
+        trackers: Sequence[Tracker] = (),
     ):
         self.engine = engine or Engine(torch.device("cpu"))
         self.model, self.config, self.folder = model.to(self.engine.device), config, folder
@@ -66,6 +68,7 @@ class Run:
         self.steps, self.pixels = 0, 0  # trained so far
         self.before, self.started = 0.0, time.monotonic() if started is None else started
         self.reserve = 0.0  # seconds that the last validation will take
+        self.state = ""  # the loss, for people
         self.distortion = TUNINGS[config.tune]
         self.kept: Mapping[str, Tensor] = {}  # of the optimiser of the phase before
         self.gauge = gauge
@@ -75,6 +78,7 @@ class Run:
             self._round()
         self.average = Average(model, config.average)
         folder.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(folder, trackers)
 
     @property
     def seconds(self) -> float:
@@ -112,11 +116,22 @@ class Run:
         """Write the checkpoint and the averaged weights; only the first of several processes does."""
         if not self.engine.first:
             return
-        counters = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels, "reserve": self.reserve}
-        metadata: dict[str, Any] = {**counters, "config": asdict(self.config)}
-        largest = self.gauge.largest if self.config.rounded and self.gauge else {}
+        metadata, largest = self._metadata(), self._largest()
         save_checkpoint(self.checkpoint, self.model, self.average, State(self.kept, largest, metadata))
         write_average(self.folder, self.average.mean, largest, {**metadata, "model": self.model.description})
+
+    def _metadata(self) -> dict[str, Any]:
+        counters = {"steps": self.steps, "seconds": self.seconds, "pixels": self.pixels, "reserve": self.reserve}
+        return {**counters, "config": asdict(self.config)}
+
+    def _largest(self) -> Mapping[str, Tensor]:
+        """The magnitudes of maps; none where the synthesis is not rounded."""
+        return self.gauge.largest if self.config.rounded and self.gauge else {}
+
+    def _write_best(self, fields: Mapping[str, Any]) -> None:
+        """The averaged weights as the best so far. fields: for best.json."""
+        metadata = {**self._metadata(), **fields, "model": self.model.description}
+        write_average(self.folder, self.average.mean, self._largest(), metadata, BEST)
 
     def resume(self) -> None:
         """Go on from the checkpoint. Raises WeightsError where it is of another model."""
@@ -130,16 +145,13 @@ class Run:
             self._round()
 
     def log(self, **entry: object) -> None:
-        """Add a line to the log, with the steps and minutes trained so far, and draw the training curve anew."""
-        if not self.engine.first:
-            return
-        entry = {"step": self.steps, "minutes": round(self.seconds / 60, 2), **entry}
-        with (self.folder / LOG).open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-        training_svg(self.folder / LOG, self.folder / CURVE)
+        """Add an entry to the journal, with the steps and minutes trained so far."""
+        if self.engine.first:
+            self.journal.add(self.steps, round(self.seconds / 60, 2), entry)
 
     def validate(self, validation: ValidationSet, searched: bool = False) -> float:
-        """Log the curve of the averaged weights; returns its BD-rate against the reference, in per cent.
+        """Log the curve of the averaged weights, and keep them if they are the best; returns their BD-rate against the
+        reference, in per cent.
 
         searched: on tokens that the search chooses, not on rounded ones.
         """
@@ -154,7 +166,9 @@ class Run:
         self._follow()
         change = bd_rate_to_reference(validation.reference, curve, self.distortion)
         points = [[round(v, 4) for v in point] for point in curve]
-        self.log(validation=points, bd_rate=round(change, 3), tokens="searched" if searched else "rounded")
+        tokens = "searched" if searched else "rounded"
+        self.log(validation=points, bd_rate=round(change, 3), tokens=tokens)
+        keep_best(self.folder, self.steps, round(change, 3), tokens, self._write_best)
         return change
 
     def train(
@@ -168,8 +182,8 @@ class Run:
         """Train to the end of the schedule, by the clock, and write a checkpoint.
 
         report: called with a line of progress now and then. advance: called after each step with the seconds trained.
-        stop: asked before each step; True ends the training early. Raises VitcodecError where the loss is no number any
-        more.
+        stop: asked before each step; True ends the training early. Raises UsageError where the schedule ended before a
+        step, VitcodecError where the loss is no number any more.
         """
         # backward in this thread: a second pool of threads would compete with this one's for the cores (1.05 s a step
         # against 1.18 s)
@@ -178,13 +192,16 @@ class Run:
         phases = self.config.phases
         at = self.engine.agree(self.done)
         current = next((k for k, phase in enumerate(phases) if at < phase.end), len(phases) - 1)
+        loaded, before, last = self.seconds, self.steps, True
 
         def validate(phase: Phase) -> None:
             if validation is not None and self.engine.first:
                 start = time.monotonic()
                 change = self.validate(validation, phase.searched)
                 self.reserve = time.monotonic() - start
-                report(f"validation: {change:+.2f} % BD-rate against {REFERENCE}, {phase.name}")
+                report(
+                    f"validation after {self.steps} steps: {change:+.2f} % BD-rate against {REFERENCE}, {phase.name}"
+                )
 
         for k, phase in enumerate(phases[current:]):
             if k and self.engine.agree(float(stop())):
@@ -195,9 +212,19 @@ class Run:
                 self._follow()
             if k or not self.steps:
                 validate(phase)
+            if self.reserve > VALIDATION_SHARE * 60 * self.config.minutes:
+                report(
+                    f"a validation takes {self.reserve:.0f} s, too long for a run of {60 * self.config.minutes:.0f} s: "
+                    "there is none at the end; give a longer --time-limit or fewer --val-crops"
+                )
+                last, self.reserve = False, 0.0
             self._train_phase(phase, crops, partial(validate, phase), report, stop, advance)
+        if self.steps == before and not stop():
+            raise too_short(self.folder, self.config, loaded, self.seconds + self.reserve, self.steps)
         self.save()
-        validate(phases[-1])
+        if last and self.steps > before:
+            validate(phases[-1])
+        self.journal.close()
 
     def _train_phase(
         self,
@@ -221,6 +248,7 @@ class Run:
         step = self.step(source, phase.searched)
         self.log(phase=phase.name, ready=True)
         logged = saved = validated = time.monotonic()
+        interval = min(LOG_SECONDS, LOG_SHARE * 60 * config.minutes)
         counted, pixels = 0, config.batch * config.crop**2 * engine.processes  # steps since the log; a step's pixels
 
         def note() -> None:
@@ -233,15 +261,15 @@ class Run:
                 )
             speed = counted * pixels / (now - logged) / 1e6
             self.log(loss=round(means[0], 5), bpp=round(means[1], 4), megapixels_per_second=round(speed, 4))
-            minutes = self.seconds / 60
-            report(f"step {self.steps}, {minutes:.1f} min: loss {means[0]:.4f}, {means[1]:.3f} bpp, {speed:.3f} MP/s")
+            self.state = f"loss {means[0]:.4f}, {means[1]:.3f} bpp"
+            report(f"step {self.steps}, {self.seconds / 60:.1f} min: {self.state}, {speed:.3f} MP/s")
             counted, logged = 0, now
 
         while (done := engine.agree(1.0 if stop() else self.done)) < phase.end:
             if isinstance(source, Searched) and source.seconds < config.searching * (time.monotonic() - begun):
                 with self._eagerly():
                     source.search()
-            step.optimiser.rate.fill_(self._learning_rate(done))
+            step.optimiser.rate.fill_(learning_rate(config, self.steps, done))
             step.weight.fill_(self.average.weight(self.steps + 1))
             step()
             self.steps += 1
@@ -253,7 +281,7 @@ class Run:
                 self._follow()
             advance(self.seconds)
             now = time.monotonic()
-            if now - logged > LOG_SECONDS:
+            if now - logged > interval:
                 note()
             if now - saved > config.checkpoint_seconds:
                 self.save()
@@ -267,33 +295,9 @@ class Run:
 
     def step(self, source: Callable[[], Samples], searched: bool = False) -> TrainingStep:
         """The step of a phase, whose optimiser goes on from that of the phase before. searched: as Phase has it."""
-        self._choose_trained(searched)
+        choose_trained(self.model, self.config, searched)
         rate = torch.zeros((), device=self.engine.device)
         optimiser = Optimiser(self.model.named_parameters(), rate, self.engine.precision == "bfloat16")
         optimiser.load(self.kept)
         self.kept = optimiser.state()
         return TrainingStep(self.model, source, optimiser, self.average, self.config, self.engine)
-
-    def _choose_trained(self, searched: bool) -> None:
-        """Let those parameters have a gradient that the phase trains."""
-        config, autoencoder = self.config, self.model.autoencoder
-        decoder = autoencoder.synthesis
-        trained: list[nn.Module | None]
-        if config.entropy_only:
-            trained = [self.model.context]
-        elif config.decoder_only:
-            trained = [decoder]
-        elif config.fixed_encoder or searched:
-            trained = [self.model.context, decoder]
-        else:
-            trained = [self.model]
-        self.model.requires_grad_(False)
-        for module in trained:
-            if module is not None:
-                module.requires_grad_(True)
-
-    def _learning_rate(self, done: float) -> float:
-        """done: the share of the schedule that is over."""
-        config = self.config
-        left = min(1.0, (1 - done) / config.cool_down) if config.cool_down else 1.0
-        return config.learning_rate * min(1.0, (self.steps + 1) / config.warmup) * left**DECAY

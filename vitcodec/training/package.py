@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,23 @@ from ..pretrained.presets import PRESETS
 from ..quality import round_tokens, step_of
 from ..subbands import Subbands
 from . import validation
-from .checkpoint import CHECKPOINT, averaged_model
-from .config import NEW_MODELS, TrainingConfig
+from .assemble import check_onnx
+from .best import Best
+from .checkpoint import averaged_model
+from .config import CHECKPOINT, NEW_MODELS, TrainingConfig
 from .data import Crops
 from .filters import EncodedSample
 from .floats import load_float_family, write_float_family
-from .integers import QUANTILE, is_integer_ready, load_float, write_integer_model
+from .integers import QUANTILE, context_source, is_integer_ready, load_float, write_integer_model
 from .model import TrainingModel, initialise_base
+from .parts import BEST, read_average
+from .reporting import Report, followed, silent
 from .rounding import Gauge
 from .validation import REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
 
 CALIBRATION_BATCHES = 24  # of the export
 COUNTED_BATCHES, COUNTED_EFFORT = 50, 2
+QUICK = 4, 10, 1  # the same three where it must be quick
 BATCH, CROP = 4, 256  # crops in each of them, and their side in pixels
 MEASURED = 12  # images that `measure` codes
 CURVE_KEYS = {"psnr": "psnr", "ms-ssim": "ms_ssim_db"}  # tuning -> what config.json calls its decibels
@@ -62,7 +66,8 @@ def initial_model(init: str, name: str | None, images: Sequence[np.ndarray], see
     scales start. Raises WeightsError, UsageError.
     """
     if init not in NEW_MODELS:
-        return load_training_model(registry.find(init), name)
+        config = registry.find(init)
+        return load_training_model(config, name, context_source(config))
     model = new_model(name or registry.DEFAULT_MODEL)
     initialise_base(model.context, images, np.random.default_rng(seed))
     if init == "timm":
@@ -70,17 +75,20 @@ def initial_model(init: str, name: str | None, images: Sequence[np.ndarray], see
     return model
 
 
-def load_training_model(config: PretrainedConfig, name: str | None = None) -> TrainingModel:
+def load_training_model(
+    config: PretrainedConfig, name: str | None = None, context: Path | None = None
+) -> TrainingModel:
     """The float model of a model folder.
 
     Raises WeightsError where the folder lacks the float context model or was made by another version.
     name: a family or preset in place of the folder's. If it has all of the folder's layers and more blocks, it takes
     the weights over and computes the same at first, as new blocks start as the identity. Any other takes the gains and
     the context model; its transforms start from the wavelet.
+    context: the folder of the float context model, where that is another (integers.context_source).
     """
     registry.verify(config)
-    model = load_float(config)[0] if config.integers else load_float_family(config)
-    trained, context = model.autoencoder, model.context
+    model = load_float(config)[0] if config.integers else load_float_family(config, context)
+    trained = model.autoencoder
     fresh = trained if name is None else untrained(name)
     if (fresh.family, fresh.settings) == (trained.family, trained.settings):
         return model
@@ -88,7 +96,7 @@ def load_training_model(config: PretrainedConfig, name: str | None = None) -> Tr
     if fresh.family != trained.family or any(shapes.get(k) != v.shape for k, v in kept.items()):
         kept = {k: kept[k] for k in ("gain", "inverse_gain")}
     fresh.load_state_dict(kept, strict=False)
-    return TrainingModel(fresh, context)
+    return TrainingModel(fresh, model.context)
 
 
 def load_pretrained_encoder(model: TrainingModel, name: str) -> None:
@@ -132,22 +140,36 @@ class TrainedRun:
     tune: str  # a key of distortion.TUNINGS
     training: Mapping[str, Any]  # steps, minutes and megapixels, for config.json
     gauge: Gauge | None = None  # of a synthesis that was trained with its rounding
+    origin: str = "the last weights"  # which of the run's weights, for people
 
 
-def load_run(folder: Path) -> TrainedRun:
-    """The run in a folder, from its checkpoint or, without one, its averaged weights.
+def load_run(folder: Path, last: bool = False) -> TrainedRun:
+    """The run in a folder: the averaged weights of its best validation, or the last ones.
 
-    Raises UsageError where there is neither, WeightsError where it is of an unknown model.
+    last: take the last, which is also done where nothing was validated after the start. They come from the checkpoint
+    or, without one, the averaged weights beside it. Raises UsageError where there is neither, WeightsError where it is
+    of an unknown model.
     """
-    model, metadata, largest = averaged_model(folder / CHECKPOINT)
+    best, origin = None if last else Best.read(folder), "the last weights"
+    if best is not None and best.validations > 1:
+        model, metadata, largest = read_average(folder, BEST)
+        origin = f"the best of {best.validations} validations, {best.bd_rate:+.2f} % after {best.steps} steps"
+        if not best.steps:
+            origin += ": what the run started from. No training made it better; give --last for the trained weights"
+    else:
+        model, metadata, largest = averaged_model(folder / CHECKPOINT)
+        if not last:
+            origin += ", as nothing was validated after the start"
     training = {
         "steps": metadata["steps"],
         "minutes": round(metadata["seconds"] / 60, 1),
         "megapixels": round(metadata["pixels"] / 1e6, 1),
     }
     config = metadata["config"]
+    if config.get("start"):
+        training["start"] = config["start"]
     gauge = Gauge(QUANTILE, largest) if largest else None
-    return TrainedRun(model, config["dead_zone"], config["tune"], training, gauge)
+    return TrainedRun(model, config["dead_zone"], config["tune"], training, gauge, origin)
 
 
 def write_model(
@@ -160,34 +182,47 @@ def write_model(
     tune: str = TrainingConfig.tune,
     seed: int = 0,
     gauge: Gauge | None = None,
+    device: torch.device | str = "cpu",
+    quick: bool = False,
+    report: Report = silent,
 ) -> None:
     """Write a model folder, with the float parts that training goes on from.
 
     images: (H, W, 3) uint8 with sides of at least CROP pixels, to calibrate on and to fit the tables to.
     dead_zone: of the encoder's rounding, 0 to 0.4. tune: a key of distortion.TUNINGS.
     training: how the weights were made, for config.json. gauge: of a synthesis that was trained with its rounding.
+    device: what runs the networks; the model is on the CPU afterwards. quick: calibrate on fewer crops, and fit tables
+    and filters to fewer of them, coded with less effort. report: told how far it is.
     """
-    model.eval()
-    autoencoder = model.autoencoder
-    crops, rng = Crops(images, seed), np.random.default_rng(seed)
-    calibrated = list(_rounded(autoencoder, _calibration_samples(crops, rng), dead_zone))
-    counted = partial(_encoded, crops=crops, rng=rng)
     if is_integer_ready(model):
-        write_integer_model(model, folder, name, calibrated, counted, dead_zone, training, tune, gauge)
+        check_onnx()
+    model.eval().to(device)
+    batches, coded, effort = QUICK if quick else (CALIBRATION_BATCHES, COUNTED_BATCHES, COUNTED_EFFORT)
+    crops, rng = Crops(images, seed), np.random.default_rng(seed)
+    samples = _rounded(model.autoencoder, _calibration_samples(crops, rng, batches, device), dead_zone)
+    calibrated = list(followed(samples, "calibrating", batches * BATCH, report))
+
+    def counted(coder: Coder) -> Iterator[EncodedSample]:
+        return followed(_encoded(coder, crops, rng, coded, effort), "coding crops", coded * BATCH, report)
+
+    if is_integer_ready(model):
+        write_integer_model(model, folder, name, calibrated, counted, dead_zone, training, tune, gauge, report=report)
     else:
-        write_float_family(model, folder, name, calibrated, counted, dead_zone, training, tune)
+        write_float_family(model, folder, name, calibrated, counted, dead_zone, training, tune, report)
 
 
-def measure(folder: Path, images: Sequence[np.ndarray]) -> float:
+def measure(
+    folder: Path, images: Sequence[np.ndarray], device: torch.device | str = "cpu", report: Report = silent
+) -> float:
     """Code images with the model of a folder; returns the BD-rate against REFERENCE, in per cent.
 
     images: (H, W, 3) uint8, of which the first MEASURED are used. The curve goes to `metrics` of the folder's
     config.json.
     """
-    codec = Codec.from_pretrained(f"{registry.LOCAL}{folder}", "cpu")
+    codec = Codec.from_pretrained(f"{registry.LOCAL}{folder}", device, torch.get_num_threads())
     config, images = codec.config, images[:MEASURED]
     distortion = TUNINGS[config.tune]
-    curve = coded_curve(codec, images, distortion)
+    curve = coded_curve(codec, images, distortion, report)
     change = bd_rate_to_reference(reference_curve(images, distortion), curve, distortion)
     points = [
         {"quality": q, "bpp": round(bpp, 5), CURVE_KEYS[config.tune]: round(db, 3)}
@@ -199,11 +234,14 @@ def measure(folder: Path, images: Sequence[np.ndarray]) -> float:
     return change
 
 
-def _calibration_samples(crops: Crops, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def _calibration_samples(
+    crops: Crops, rng: np.random.Generator, batches: int, device: torch.device | str
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Images (B, H, W, 3) and steps (B,) of random qualities."""
-    for _ in range(CALIBRATION_BATCHES):
+    for _ in range(batches):
         qualities = rng.integers(QUALITIES[0], QUALITIES[-1] + 1, BATCH)
-        yield crops.batch(BATCH, CROP), torch.tensor([step_of(int(q)) for q in qualities])
+        steps = torch.tensor([step_of(int(q)) for q in qualities])
+        yield crops.batch(BATCH, CROP).to(device), steps.to(device)
 
 
 @torch.no_grad()
@@ -216,11 +254,13 @@ def _rounded(
         yield from zip(tokens.split_batch(), steps.split(1), strict=True)
 
 
-def _encoded(coder: Coder, crops: Crops, rng: np.random.Generator) -> Iterator[EncodedSample]:
-    """Tokens as the encoder chooses them at COUNTED_EFFORT, and their quality."""
-    for images, quality in _counting_samples(crops, rng, COUNTED_BATCHES):
+def _encoded(
+    coder: Coder, crops: Crops, rng: np.random.Generator, batches: int, effort: int
+) -> Iterator[EncodedSample]:
+    """Tokens as the encoder chooses them, and their quality."""
+    for images, quality in _counting_samples(crops, rng, batches):
         for image in images.byte().numpy():
-            options = EncodeOptions(quality=quality, effort=COUNTED_EFFORT)
+            options = EncodeOptions(quality=quality, effort=effort)
             yield image, coder.encoder.tokens(Picture(image), options).bands, quality
 
 

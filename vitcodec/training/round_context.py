@@ -43,7 +43,7 @@ ADDED_SHARE = 0.6
 class Measured:
     """What a float model does on samples, by the names of its modules."""
 
-    largest: dict[str, Tensor]  # the largest magnitude of each output channel, (o,)
+    largest: dict[str, Tensor]  # the largest magnitude of each output channel, (o,); all on the CPU
     moments: dict[str, Tensor]  # the sums of products of two inputs, and of each with 1, (i + 1, i + 1)
 
 
@@ -57,12 +57,12 @@ def measure(context: ContextModel, samples: Iterator[tuple[Subbands, Tensor]]) -
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
             if not output.numel():
                 return
-            top = output.abs().flatten(0, -2).amax(0).double()
+            top = output.abs().flatten(0, -2).amax(0).cpu().double()
             largest[name] = torch.maximum(largest[name], top) if name in largest else top
             if isinstance(module, nn.Linear):
                 x = F.pad(inputs[0].flatten(0, -2), (0, 1), value=1.0)
                 x = x[:: max(1, len(x) // SAMPLED)]
-                moments[name] = moments.get(name, 0) + x.T @ x
+                moments[name] = moments.get(name, 0) + (x.T @ x).cpu()
 
         return hook
 

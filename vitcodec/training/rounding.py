@@ -80,6 +80,13 @@ def measure(net: ConvSynthesis, samples: Iterator[tuple[Subbands, Tensor]], quan
     return gauge
 
 
+def map_names(net: ConvSynthesis) -> set[str]:
+    """What `measure` finds magnitudes of."""
+    gated = [name for name, _, block in named_blocks(net) if isinstance(block, GatedBlock)]
+    streams = {f"stream{stride}" for _, stride, _ in named_blocks(net)}
+    return streams | {f"{name}.{kind}" for name in gated for kind in ("mixed", "value", "product")}
+
+
 def named_blocks(net: ConvSynthesis) -> Iterator[tuple[str, int, nn.Module]]:
     """The blocks with their names in integer.synthesis and their strides."""
     for l, stride in enumerate((4, 8)):

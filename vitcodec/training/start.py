@@ -20,11 +20,11 @@ from ..quality import round_tokens, step_position
 from ..subbands import Subbands
 from .config import NEW_MODELS, TrainingConfig
 from .data import Crops
-from .integers import QUANTILE, load_float
+from .integers import QUANTILE, context_source, load_float
 from .model import TrainingModel
 from .package import initial_model
 from .parts import read_average
-from .rounding import Gauge, measure
+from .rounding import Gauge, map_names, measure
 
 RUN = "run:"  # before the folder of a run, in --init
 SMALL = 1e-3  # standard deviation of a new block's last layer: all but nothing, and enough for a shift
@@ -39,6 +39,7 @@ class Start:
     model: TrainingModel
     gauge: Gauge
     dead_zone: float
+    note: str = ""  # what the user may not expect
 
 
 def starting_point(
@@ -50,7 +51,7 @@ def starting_point(
     grow: fields of the settings of "transform" and "context" that are to be larger. Other arguments: as
     package.initial_model. Raises UsageError, WeightsError.
     """
-    gauge, dead_zone = Gauge(QUANTILE), TrainingConfig.dead_zone
+    gauge, dead_zone, note = Gauge(QUANTILE), TrainingConfig.dead_zone, ""
     if init.startswith(RUN):
         if name is not None:
             raise UsageError(f"-m is not for --init {RUN}FOLDER, which says what model it is; use --grow to add blocks")
@@ -61,9 +62,14 @@ def starting_point(
         if init not in NEW_MODELS:
             config = registry.find(init)
             dead_zone = config.dead_zone
+            if (source := context_source(config)) != config.folder:
+                note = (
+                    f"{config.name}: its float entropy model is not installed, so training starts from that of "
+                    f"{source.name}, which costs 2 to 6 % at first; the source repository has its own"
+                )
             if isinstance(model.autoencoder.synthesis, ConvSynthesis):
                 gauge = load_float(config)[1]
-    return Start(grown(model, grow) if grow else model, gauge, dead_zone)
+    return Start(grown(model, grow) if grow else model, gauge, dead_zone, note)
 
 
 def grown(model: TrainingModel, changes: Mapping[str, Any]) -> TrainingModel:
@@ -115,4 +121,6 @@ def ready_to_round(model: TrainingModel, gauge: Gauge, crops: Crops, dead_zone: 
             yield autoencoder._scale(tokens, autoencoder.inverse_gain - autoencoder.gain, position), position
 
     known = {name: t.to(crops.device) for name, t in gauge.largest.items()}
+    if map_names(net) <= known.keys():
+        return Gauge(gauge.quantile, known)
     return Gauge(gauge.quantile, measure(net, samples(), gauge.quantile).largest | known)

@@ -23,6 +23,7 @@ from ..picture import Picture
 from .config import VALIDATION_CROPS
 from .data import validation_crops
 from .model import TrainingModel
+from .reporting import Report, followed, silent
 from .samples import Choose
 
 STEPS = (120.0, 64.0, 32.0, 16.0, 8.0, 4.0)  # 8-bit levels, of estimated curves
@@ -103,12 +104,14 @@ def estimated_curve(
     return curve
 
 
-def coded_curve(codec: Codec, images: Sequence[np.ndarray], distortion: Distortion) -> list[tuple[float, float]]:
+def coded_curve(
+    codec: Codec, images: Sequence[np.ndarray], distortion: Distortion, report: Report = silent
+) -> list[tuple[float, float]]:
     """The curve of whole .vitc files of images (H, W, 3) uint8, at each of CODED_QUALITIES and the default effort."""
     curve = []
     for quality in CODED_QUALITIES:
         points = []
-        for image in images:
+        for image in followed(images, f"coding held-out images at quality {quality}", len(images), report):
             data = codec.encode(Picture(image, None, False, None, None, None, []), quality=quality)
             points.append((8 * len(data) / image[..., 0].size, distortion.decibels(image, codec.decode(data).rgb)))
         curve.append(_mean(points))
