@@ -65,7 +65,7 @@ def tour(source: Path, folder: Path) -> None:
         shown = codec.decode_latents(brighten(latents), quality=50)
         loss = (shown - (batch + 0.1).clamp(0, 1)).square().mean()
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         print(f"step {step}: loss {loss.item():.5f}")
 
