@@ -26,6 +26,7 @@ COMMANDS = {
     "info": ("info", "info_command", "What .vitc files hold, without decoding them."),
     "eval": ("eval", "eval_command", "Measure rate, quality and speed on images."),
     "compare": ("compare", "compare_command", "One image by several codecs at equal size, side by side."),
+    "ray": ("cluster", "app", "encode, decode and eval over a cluster, by Ray."),
     "models": ("models", "app", "List models and show their layers."),
     "train": ("train", "train_command", "Train a model on folders or tars of images."),
     "export": ("train", "export_command", "Turn a training run into a model folder."),

@@ -11,7 +11,7 @@ from .. import files
 from ..errors import UsageError
 from ..options import EFFORTS, QUALITIES, EncodeOptions
 from ..pretrained import registry
-from . import codecs
+from . import codecs, places
 from .output import Output
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def write(job: files.Job, data: bytes, overwrite: bool, preserve: bool = False) 
         files.write_stdout(data)
         return
     modified = os.stat(job.source.path).st_mtime_ns if preserve and job.source.path is not None else None
-    files.write_atomic(job.target, data, overwrite, modified)
+    places.here().write(job, data, overwrite, modified)
 
 
 def say_device(out: Output, codec: Codec, device: str) -> None:
