@@ -50,6 +50,28 @@ Resume = Annotated[
     ),
 ]
 CLUSTER = {"address": (Address, "local"), "workers": (Workers, None), "cpus": (Cpus, 1.0), "gpus": (Gpus, 0.0)}
+# what is said of them differs
+CHANGED = {
+    "inputs": Annotated[
+        list[str], typer.Argument(metavar="INPUT...", show_default=False, help="Files, folders, globs or URLs.")
+    ],
+    "output": Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            show_default=False,
+            help="A file for one input, a folder for several, or the URL of one. [default: beside the input]",
+        ),
+    ],
+    "threads": Annotated[
+        int | None,
+        typer.Option(
+            "--threads", min=1, metavar="N", show_default=False, help="CPU threads of a worker. [default: its CPUs]"
+        ),
+    ],
+}
 # what is of one process: files are read ahead by more workers
 _WITHOUT = ("jobs",)
 # options of eval that its results do not depend on
@@ -81,7 +103,11 @@ def _on_cluster(name: str, command: Callable[..., int], **more: tuple[Any, Any])
             return command(**options)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
-    kept = [p.replace(kind=keyword) for p in own.parameters.values() if p.name not in _WITHOUT]
+    kept = [
+        p.replace(kind=keyword, annotation=CHANGED.get(p.name, p.annotation))
+        for p in own.parameters.values()
+        if p.name not in _WITHOUT
+    ]
     kept += [inspect.Parameter(n, keyword, default=default, annotation=kind) for n, (kind, default) in added.items()]
     on_cluster.__signature__ = own.replace(parameters=kept)  # type: ignore[attr-defined]
     on_cluster.__annotations__ = {p.name: p.annotation for p in kept}

@@ -190,7 +190,7 @@ class _Told:
 
     def __init__(self, out: Output, measuring: places.Measuring):
         self.out, self.measuring = out, measuring
-        self.reports = list[Report]()
+        self.reports: list[Report] = []
         self.facts: dict[str, str] = {}
         self.hosts, self.noted = set[str](), set[str]()
 

@@ -117,7 +117,7 @@ def spread(cluster: Cluster, begin: Callable[[], Do], items: Sequence[Item]) -> 
     work. Raises ClusterError, UsageError.
     """
     waiting = set(range(len(items)))
-    with _connected(cluster) as ray:
+    with connected(cluster) as ray:
         attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote()
         setup = _Setup(begin, os.getcwd(), _environment(), attempts)
         for row in _rows(ray, cluster, setup, items):
@@ -169,7 +169,7 @@ def _workers(ray: Any, cluster: Cluster) -> int:
 
 
 @contextmanager
-def _connected(cluster: Cluster) -> Iterator[Any]:
+def connected(cluster: Cluster) -> Iterator[Any]:
     """Ray, which is left as it was found: a program may have connected already. Raises ClusterError."""
     ray = _import()
     if ray.is_initialized():
@@ -182,6 +182,7 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         if cluster.workers is not None:
             options["num_cpus"] = max(1, math.ceil(cluster.workers * cluster.cpus))
     try:
+        _knock(cluster.address)
         with _silenced(not debugging):
             ray.init(address=cluster.address, **options)
     except (ConnectionError, ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
@@ -196,6 +197,13 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
             ray.shutdown()
 
 
+def _knock(address: str) -> None:
+    """Ray itself would wait for minutes. Raises OSError where nobody answers."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
 def _import() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would call home
     if os.environ.get("VITCODEC_DEBUG") != "1":
@@ -204,7 +212,7 @@ def _import() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise ClusterError("this needs Ray Data; pip install 'ray[data]'") from error
+        raise ClusterError("this needs Ray Data; pip install 'vitcodec[ray]'") from error
     if os.environ.get("VITCODEC_DEBUG") != "1":
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -233,7 +241,9 @@ def _environment() -> dict[str, str]:
 
 
 def _stopped(error: str, usage: bool, host: str) -> VitcodecError:
-    return UsageError(error) if usage else ClusterError(f"a worker on {host}: {error}")
+    if usage:
+        return UsageError(error)
+    return ClusterError(error if host == socket.gethostname() else f"a worker on {host}: {error}")
 
 
 def _first_line(error: BaseException) -> str:
