@@ -24,6 +24,7 @@ from vitcodec.cluster import planning, pool
 from vitcodec.errors import InputError, OutputError, UsageError
 from vitcodec.filesystem import urls
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # its own, of its own settings
 LOCAL = pool.Cluster("local", workers=2, cpus=1, gpus=0)
 PICTURES = 40
 
@@ -181,7 +182,7 @@ def test_what_no_worker_can_start_with_ends_the_command(ray, here):
     [
         (("photos", "--address", "ray://head:10001"), ("ray job submit",)),
         (("-",), ("a cluster works on files",)),
-        (("photos", "-o", "-"), ("a cluster writes files",)),
+        (("photos/0/000.png", "-o", "-"), ("a cluster writes files",)),
         (("nope://bucket/photos/",), ("no file system is called nope://",)),
         (("s3://bucket/photos/",), ("pip install s3fs",)),
     ],
@@ -222,6 +223,7 @@ def memory():
     import fsspec
 
     store = fsspec.filesystem("memory")
+    store.makedirs("/bucket", exist_ok=True)
     yield "memory://bucket"
     store.rm("/bucket", recursive=True)
 

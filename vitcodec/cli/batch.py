@@ -105,6 +105,7 @@ class _Batch:
         self.failed = list[str]()
         self.noted = set[str]()
         self.seconds = 0.0
+        self.others = "the others are untouched"  # after Ctrl-C
 
     def run(self, work: Callable[[], None]) -> int:
         """Call what does the jobs, if there are any; returns the exit code."""
@@ -115,7 +116,7 @@ class _Batch:
             if self.plan.jobs:
                 work()
         except KeyboardInterrupt:
-            self.out.error(f"interrupted, {len(self.done)} of {len(self.plan.jobs)} done; the others are untouched")
+            self.out.error(f"interrupted, {len(self.done)} of {len(self.plan.jobs)} done; {self.others}")
             code = INTERRUPTED
         result = self.finish()
         return result if code is None else code
@@ -159,6 +160,7 @@ class _Batch:
         return self.tell(job, (timed.value, timed.seconds))
 
     def gather(self, outcomes: Iterable[tuple[Job, Outcome]]) -> None:
+        self.others = "others may be done too, and --skip-existing goes on"
         began = time.perf_counter()
         try:
             with self.out.progress(len(self.plan.jobs)) as bar:
