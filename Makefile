@@ -1,6 +1,6 @@
 # make demo: set up and try it on the example photographs. make test: what continuous integration runs.
 # WORKERS processes share its tests, with one thread each: most tests are too small to use two threads well.
-# make light: the same for the light installation, without torch. make docs: every table and plot of the documents, from benchmarks/results.
+# make light: the same for the light installation, without torch. make docs: every table and plot of the documents, from benchmarks/results, and the man page, from the commands.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,6 +28,7 @@ test: $(VENV)/developed
 
 docs: $(VENV)/developed
 	$(BIN)/python -m benchmarks docs
+	$(BIN)/python -m vitcodec.cli.man > docs/vitcodec.1
 
 # a wheel installed into a folder of its own works from another folder, with the hub switched off
 wheel: $(VENV)/developed

@@ -54,7 +54,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 def hashes(codec: Codec, data: bytes, regions: int) -> dict[str, str]:
     """Of tokens, pixels and reduced pictures; "regions": which differ from the whole, if any does."""
-    tokens, whole = codec.tokens(data), codec.decode(data).rgb
+    tokens, whole = codec.decompress(data).bands, codec.decode(data).rgb
     header = codec.info(data).header
     rng, wrong = np.random.default_rng(header.width * 65537 + header.height), []
     for _ in range(regions):

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from vitcodec import Codec
-from vitcodec.images import Picture
 from vitcodec.options import QUALITIES
+from vitcodec.picture import Picture
 from vitcodec.quality import step_of
 from vitcodec.subbands import LEVELS, Subbands
 from vitcodec.training.data import Crops, read_images, validation_crops
@@ -60,7 +60,7 @@ class Tokeniser:
     def __call__(self, images: Tensor, quality: int, effort: int) -> Subbands:
         """Images (B, H, W, 3) in 0..255 -> int32 tokens as `effort` chooses them."""
         pictures = (Picture(image) for image in images.byte().cpu().numpy())
-        found = (self.codec.encoded_tokens(p, quality=quality, effort=effort, coding="tokens") for p in pictures)
+        found = (self.codec.encode_tokens(p, quality=quality, effort=effort).bands for p in pictures)
         first, *rest = (tokens.map(torch.as_tensor) for tokens in found)
         return first.combine(lambda *parts: torch.cat(parts), *rest)
 

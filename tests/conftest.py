@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vitcodec.errors import FormatError
-from vitcodec.images import Picture
+from vitcodec.picture import Picture
 
 
 def make_rgb(width: int, height: int, seed: int = 0) -> np.ndarray:

@@ -148,7 +148,7 @@ def container_feed() -> Feed:
 
 def small_file(side: int = 64) -> tuple[bytes, Any]:
     from vitcodec.codec import Codec
-    from vitcodec.images import Picture
+    from vitcodec.picture import Picture
 
     codec = Codec.from_pretrained("cnn", "cpu", threads=1)
     y, x = np.mgrid[:side, :side]

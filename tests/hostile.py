@@ -19,7 +19,7 @@ from vitcodec.coding.offsets import OFFSET_UNIT, OFFSETS
 from vitcodec.coding.payloads import LARGEST_RESIDUAL, PayloadReader, write_payloads
 from vitcodec.coding.prediction import FlagRecord, ValueRecord, flag_logits, predict
 from vitcodec.coding.tables import BYPASS, LARGEST, flag_class
-from vitcodec.images import Picture
+from vitcodec.picture import Picture
 from vitcodec.subbands import CODING_ORDER, LEVELS, Subbands
 
 Mutate = Callable[[bytes, Random], bytes]

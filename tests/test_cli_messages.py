@@ -14,7 +14,7 @@ from PIL import Image
 from storing import StoringCodec, call, lines, made, one_line
 
 from vitcodec.cli.output import Output
-from vitcodec.images import Picture
+from vitcodec.picture import Picture
 from vitcodec.progress import report, watched
 
 
@@ -239,6 +239,9 @@ def test_help_of_every_command_has_an_example():
         ["encode"],
         ["decode"],
         ["info"],
+        ["view"],
+        ["desktop", "install"],
+        ["desktop", "uninstall"],
         ["eval"],
         ["models", "list"],
         ["models", "show"],

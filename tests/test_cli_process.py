@@ -57,7 +57,7 @@ def run(*args):
     except SystemExit as end:
         assert not end.code, (args, end.code)
 run("--version"); run("--help"); run("info", "a.vitc"); run("models", "list"); run("encode", "-n", "photos")
-for command in ("encode", "decode", "eval", "compare", "train", "export", "doctor"):
+for command in ("encode", "decode", "view", "desktop", "eval", "compare", "train", "export", "doctor"):
     run(command, "--help")
 import vitcodec
 assert vitcodec.errors.VitcodecError and "Codec" in dir(vitcodec)

@@ -19,9 +19,9 @@ from benchmarks.ladder import EXACT, GOOD, LEAST, drops
 from benchmarks.suites.fidelity import measured
 from vitcodec import target
 from vitcodec.codec import Codec
-from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.options import EncodeOptions
+from vitcodec.picture import Picture
 from vitcodec.target import Target
 
 LADDER = [30, 60, 90]

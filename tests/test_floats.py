@@ -15,9 +15,9 @@ from vitcodec.bitstream import container, salvage
 from vitcodec.codec import Codec
 from vitcodec.distortion import MultiScaleSSIM, PixelMeasure, SquaredError
 from vitcodec.errors import UsageError, WeightsError
-from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.options import EncodeOptions
+from vitcodec.picture import Picture
 from vitcodec.pretrained import loading
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.search.efforts import FLOAT_EFFORTS
@@ -69,8 +69,8 @@ def test_a_file_is_read_back_as_it_was_written(cnn, rgb, effort):
     picture = Picture(rgb, alpha=rgb[..., 0].copy())
     data = cnn.encode(picture, quality=60, effort=effort, **TOKENS)
     assert cnn.engine == "torch"
-    tokens = cnn.tokens(data)
-    assert equal(tokens, cnn.encoded_tokens(picture, quality=60, effort=effort))
+    tokens = cnn.decompress(data).bands
+    assert equal(tokens, cnn.encode_tokens(picture, quality=60, effort=effort).bands)
     decoded = cnn.decode(data)
     with torch.no_grad():
         floats = tokens.map(lambda t: torch.from_numpy(t).float())
@@ -159,7 +159,7 @@ def test_a_model_for_ms_ssim_is_searched_for_ms_ssim(tmp_path, rgb):
     assert plain(target, before) is before
     # what is too small for five scales keeps its tokens
     small = Picture(rgb[:64, :64])
-    assert equal(*(codec.encoded_tokens(small, effort=effort) for effort in (1, 2)))
+    assert equal(*(codec.encode_tokens(small, effort=effort).bands for effort in (1, 2)))
 
 
 def test_large_weights_come_in_parts(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import vitcodec
 
@@ -129,11 +130,14 @@ def classes(annotation: object) -> Iterator[type]:
 
 def hints_of(thing: object) -> dict[str, object]:
     """Annotations, also of names that are imported for type checkers alone."""
-    return typing.get_type_hints(thing, localns=public() | {"torch": torch, "Tensor": torch.Tensor})
+    return typing.get_type_hints(thing, localns=public() | {"torch": torch, "Tensor": torch.Tensor, "Image": Image})
 
 
 def signatures(thing: object) -> Iterator[tuple[str, dict[str, object]]]:
     """(name, annotations) of a function, or of a class's public methods and fields."""
+    if typing.get_args(thing):  # the name of a union
+        yield str(thing), {"": thing}
+        return
     if not inspect.isclass(thing):
         yield thing.__name__, hints_of(thing)
         return

@@ -14,10 +14,10 @@ from storing import call, install, lines, one_line
 from vitcodec.bitstream import container, salvage
 from vitcodec.bitstream.container import PIXELS
 from vitcodec.errors import FormatError, LimitError, UsageError
-from vitcodec.images import Picture
 from vitcodec.lossless import LosslessCodec, may_be_smaller, pack
 from vitcodec.metrics import psnr
 from vitcodec.options import DecodeOptions, EncodeOptions
+from vitcodec.picture import Picture
 from vitcodec.tiles import Region
 
 
@@ -151,10 +151,10 @@ def test_tokens_are_had_where_they_are_asked_for(codec):
     picture = Picture(screen(64, 64))
     data = codec.encode(picture, quality=100, effort=1, coding="tokens")
     assert not codec.info(data).header.lossless
-    assert codec.tokens(data).grid == (4, 4)
+    assert codec.decompress(data).bands.grid == (4, 4)
     assert psnr(picture.rgb, codec.decode(data).rgb) > 40
     with pytest.raises(UsageError, match="coding='tokens'"):
-        codec.tokens(codec.encode(picture, coding="lossless"))
+        codec.decompress(codec.encode(picture, coding="lossless"))
 
 
 def test_a_photograph_has_tokens(codec):

@@ -37,7 +37,7 @@ from vitcodec.bitstream.container import PAYLOADS, PIXELS, TOKENS_ONLY, Contents
 from vitcodec.bitstream.header import Header
 from vitcodec.codec import Codec
 from vitcodec.errors import FormatError, UnsupportedError
-from vitcodec.images import Picture
+from vitcodec.picture import Picture
 from vitcodec.subbands import CODING_ORDER
 
 ALL = HEADERS

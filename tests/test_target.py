@@ -9,9 +9,9 @@ from vitcodec import target
 from vitcodec.bitstream.container import read_header
 from vitcodec.codec import Codec
 from vitcodec.errors import TargetError, UsageError
-from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.options import EncodeOptions
+from vitcodec.picture import Picture
 from vitcodec.target import Target
 
 

@@ -14,9 +14,9 @@ from vitcodec.analysis import pixels
 from vitcodec.bitstream import container, header, salvage
 from vitcodec.codec import Codec
 from vitcodec.errors import LimitError, UsageError
-from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.options import DecodeOptions
+from vitcodec.picture import Picture
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area, Region, TileGrid, assemble, crop
 
@@ -134,8 +134,8 @@ def test_tiles_in_parallel_give_the_same(tiny: Codec, data: bytes, rgb: np.ndarr
     before, threads = torch.get_num_threads(), 3
     torch.set_num_threads(threads)
     try:
-        tokens = tiny.tokens(data)
-        assert np.array_equal(tokens.low, tiny.encoded_tokens(Picture(rgb), quality=50, effort=1).low)
+        tokens = tiny.decompress(data).bands
+        assert np.array_equal(tokens.low, tiny.encode_tokens(Picture(rgb), quality=50, effort=1).bands.low)
         assert np.abs(tiny.decode(data).rgb.astype(int) - whole[0]).max() <= 1
         assert torch.get_num_threads() == threads
     finally:

@@ -7,9 +7,9 @@
 
 For many images load the model once:
 
-    codec = vitcodec.Codec.from_pretrained()
-    data = codec.encode(vitcodec.read_image("photo.jpg"), quality=50)
-    vitcodec.write_image(codec.decode(data), "photo.png")
+    codec = vitcodec.Codec.from_pretrained("swin")
+    data = codec.encode("photo.jpg", quality=50)  # or a Pillow image, an array, a tensor
+    codec.decode(data).save("photo.png")
 
 The names in __all__ are the public ones; docs/api.md describes them. Every error that is raised on purpose is a
 `vitcodec.errors.VitcodecError`. Nothing heavy is imported before it is used.
@@ -32,7 +32,13 @@ _SOURCES = {
     "EncodeChanges": "options",
     "DecodeChanges": "options",
     "Region": "tiles",
-    "Picture": "images",
+    "Picture": "picture",
+    "PictureLike": "conversion",
+    "Tokens": "tokens",
+    "TokenDataset": "data",
+    "IterableTokenDataset": "data",
+    "register_opener": "pillow_plugin",
+    "Encoded": "codec",
     "read_image": "images",
     "write_image": "images",
     "Subbands": "subbands",
@@ -72,7 +78,11 @@ if TYPE_CHECKING:
     from .bitstream.salvage import Salvaged as Salvaged
     from .bitstream.salvage import unpack as salvage  # noqa: F401
     from .codec import Codec as Codec
+    from .codec import Encoded as Encoded
     from .context.config import ContextConfig as ContextConfig
+    from .conversion import PictureLike as PictureLike
+    from .data import IterableTokenDataset as IterableTokenDataset
+    from .data import TokenDataset as TokenDataset
     from .evaluation.engine import Entrant as Entrant
     from .evaluation.engine import ImageCodec as ImageCodec
     from .evaluation.engine import evaluate as evaluate
@@ -80,13 +90,14 @@ if TYPE_CHECKING:
     from .evaluation.results import Mean as Mean
     from .evaluation.results import Report as Report
     from .evaluation.results import Row as Row
-    from .images import Picture as Picture
     from .images import read_image as read_image
     from .images import write_image as write_image
     from .options import DecodeChanges as DecodeChanges
     from .options import DecodeOptions as DecodeOptions
     from .options import EncodeChanges as EncodeChanges
     from .options import EncodeOptions as EncodeOptions
+    from .picture import Picture as Picture
+    from .pillow_plugin import register_opener as register_opener
     from .pretrained.config import PretrainedConfig as PretrainedConfig
     from .subbands import Subbands as Subbands
     from .target import Encodes as Encodes
@@ -96,6 +107,7 @@ if TYPE_CHECKING:
     from .tiles import Area as Area
     from .tiles import Region as Region
     from .tiles import TileGrid as TileGrid
+    from .tokens import Tokens as Tokens
 
 
 def __getattr__(name: str) -> Any:

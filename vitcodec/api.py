@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from . import files, images
 from .bitstream import container
 from .codec import Codec
+from .conversion import PictureLike, as_picture
 from .lossless import LosslessCodec
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
 from .pretrained import registry
 
 
 def encode(
-    source: str | PathLike[str],
+    source: PictureLike,
     target: str | PathLike[str],
     options: EncodeOptions | None = None,
     *,
-    model: str | None = None,
-    device: str = "auto",
+    model: str | PathLike[str] | None = None,
+    device: Any = "auto",
     overwrite: bool = False,
     **changes: Unpack[EncodeChanges],
 ) -> None:
-    """Encode an image file into a .vitc file.
+    """Encode an image into a .vitc file.
 
-    options, and keywords that replace its fields, as for Codec.encode: encode("a.png", "a.vitc", quality=40). model,
-    device as for Codec.from_pretrained. Raises VitcodecError, OutputError if the target exists and `overwrite` is off.
+    source: the path of an image file, or any picture that Codec.encode takes. options, and keywords that replace its
+    fields: encode("a.png", "a.vitc", quality=40). model, device as for Codec.from_pretrained. Raises VitcodecError,
+    OutputError if the target exists and `overwrite` is off.
     """
     chosen = encode_options(options, changes)
     if not overwrite:
         files.refuse_existing(Path(target))
-    picture = images.read_image(Path(source))
+    picture = as_picture(source)
     codec = LosslessCodec() if chosen.coding == "lossless" else Codec.from_pretrained(model, device)
     files.write_atomic(Path(target), codec.encode(picture, chosen), overwrite)
 
@@ -42,8 +44,8 @@ def decode(
     target: str | PathLike[str],
     options: DecodeOptions | None = None,
     *,
-    model: str | None = None,
-    device: str = "auto",
+    model: str | PathLike[str] | None = None,
+    device: Any = "auto",
     overwrite: bool = False,
     **changes: Unpack[DecodeChanges],
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +24,7 @@ from .imageio.metadata import FileMetadata
 from .imageio.odd_tiff import read_odd_tiff
 from .imageio.reading import metadata_of, metadata_of_tiff
 from .imageio.samples import Samples, read_samples
+from .picture import Picture
 
 MAX_PIXELS = 178_956_970  # where Pillow itself takes an image for a decompression bomb
 read_formats = opening.read_formats
@@ -44,37 +45,6 @@ _HOLD_ALPHA = {"PNG", "WEBP", "AVIF", "TIFF", "JPEG2000"}
 _RGB_ONLY = {"WEBP", "AVIF"}  # gray is written as RGB
 _HOLD_DPI = {"PNG", "JPEG", "TIFF", "BMP"}
 _JPEG_SEGMENT = 65_533 - 29  # bytes of EXIF or XMP that one JPEG marker holds, whichever's heading is the longer
-
-
-@dataclass
-class Picture:
-    """An image in memory."""
-
-    rgb: np.ndarray  # (H, W, 3) uint8, the values of the file, in the space of `cicp` or `icc` (sRGB without)
-    alpha: np.ndarray | None = None  # (H, W) uint8
-    gray: bool = False  # the three channels are equal, and the file had, or gets, one
-    icc: bytes | None = None
-    exif: bytes | None = None  # from its TIFF header ("II" or "MM") on, with the orientation reset
-    xmp: bytes | None = None
-    notes: list[str] = field(default_factory=list)  # what to tell the user once, such as "16-bit reduced to 8"
-    cicp: bytes | None = None  # 4 bytes as in PNG's cICP: primaries, transfer, matrix, full range; counts before icc
-    dpi: tuple[float, float] | None = None  # dots per inch, x and y
-
-
-def check(picture: Picture) -> None:
-    """Raises InputError for what cannot be encoded: without this, values in 0..1 would become black."""
-    if not isinstance(picture, Picture):
-        raise InputError(
-            f"a Picture is wanted, not {type(picture).__name__}; read_image reads files, Picture(array) takes values"
-        )
-    wanted = [("rgb", picture.rgb, "(height, width, 3)")]
-    wanted += [] if picture.alpha is None else [("alpha", picture.alpha, "(height, width), as rgb has it")]
-    for name, array, shape in wanted:
-        fits = array.ndim == 3 and array.shape[2] == 3 if name == "rgb" else array.shape == picture.rgb.shape[:2]
-        if array.dtype != np.uint8 or not fits or not array.size:
-            raise InputError(
-                f"{name} of a picture is uint8 {shape}, not {array.dtype} {array.shape}; values go from 0 to 255"
-            )
 
 
 def read_image(source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Picture:
@@ -100,6 +70,11 @@ def _read(data: bytes, max_pixels: int, name: str) -> Picture:
         return opening.opened(data, max_pixels, name)
 
     metadata, samples = _pixels(data, again, max_pixels, name)
+    return picture_of(samples, metadata)
+
+
+def picture_of(samples: Samples, metadata: FileMetadata) -> Picture:
+    """The picture, upright and of 8 bits, that pixels and what is said beside them make. Both may be changed."""
     metadata.leave_out_what_is_too_long()
     if metadata.monochrome and samples.mode == "RGB" and (samples.colours == samples.colours[..., :1]).all():
         samples.mode, samples.colours = "L", samples.colours[..., 0]

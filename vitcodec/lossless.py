@@ -17,10 +17,11 @@ from .bitstream.chunks import Source
 from .bitstream.container import PIXELS, Contents
 from .bitstream.header import LOSSLESS, Header, check_limits
 from .bitstream.metadata import pack_metadata, unpack_alpha, unpack_picture
+from .conversion import as_picture
 from .errors import FormatError
 from .imageio import transparency
-from .images import Picture, check
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
+from .picture import Picture
 from .progress import report
 from .tiles import SITE, Region
 
@@ -42,8 +43,7 @@ class LosslessCodec:
 
     def encode(self, picture: Picture, options: EncodeOptions | None = None, **changes: Unpack[EncodeChanges]) -> bytes:
         """The bytes of a lossless .vitc file; of the options only `tile` matters. Raises as Codec.encode does."""
-        check(picture)
-        return container.pack(pack(picture, encode_options(options, changes).tile))
+        return container.pack(pack(as_picture(picture), encode_options(options, changes).tile))
 
     def read(self, source: Source, options: DecodeOptions | None = None, name: str = "<bytes>") -> Contents:
         """What `decode` needs of a file. Raises as container.unpack does, UsageError for a region outside."""

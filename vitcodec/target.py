@@ -15,7 +15,8 @@ from .errors import TargetError, UsageError
 from .options import QUALITIES, EncodeOptions
 
 if TYPE_CHECKING:
-    from .images import Picture
+    from .conversion import PictureLike
+    from .picture import Picture
 
 TOLERANCE = 0.02  # of the size that is asked for
 _WEIGHTS = 1.0, 4.0  # distortion weights within a quality: beyond that range nothing more is spent
@@ -61,15 +62,17 @@ def parse_size(text: str) -> int:
     return size
 
 
-def encode(codec: Encodes, picture: Picture, target: Target, options: EncodeOptions | None = None) -> TargetResult:
-    """The best file of at most so many bytes, or the smallest of at least so many dB.
+def encode(codec: Encodes, picture: PictureLike, target: Target, options: EncodeOptions | None = None) -> TargetResult:
+    """The best file of at most so many bytes, or the smallest of at least so many dB. picture: as for Codec.encode.
 
     Bisects over the quality, which takes about seven encodings; for a size, and where that leaves more than 2 %, also
     over the distortion weight, which is continuous and no part of the file. options: of everything but quality and
     distortion weight. Raises TargetError where quality 1 is too large, or quality 100 not good enough, and as
     Codec.encode does.
     """
-    options = options or EncodeOptions()
+    from .conversion import as_picture
+
+    options, picture = options or EncodeOptions(), as_picture(picture)
     if target.size is not None:
         return _at_most(codec, picture, target.size, options)
     return _at_least(codec, picture, target.psnr or 0, options)

@@ -122,6 +122,25 @@ def partial(results: Library, document: Results) -> Lines:
     return [head, "", *table(headings, rows), *source(document["provenance"])]
 
 
+@block("tokens")
+def tokens(results: Library, document: Results) -> Lines:
+    found = document["results"]
+    rows = [
+        (
+            r["what"],
+            str(r["processes"]),
+            f"{r['rate']:.3g}" if r["rate"] < 100 else f"{r['rate']:.0f}",
+            f"{r['ratio']:.0f}",
+        )
+        for r in found["rows"]
+    ]
+    pictures = f"{found['pictures']} pictures of {found['width']}x{found['height']}"
+    held = ", ".join(f"{name} {size:,}" for name, size in found["bytes"].items())
+    head = f"{pictures}, quality {found['quality']}, effort {found['effort']}; bytes a picture: {held}."
+    headings = ("what", "threads or workers", "pictures a second", "times as fast as decoding")
+    return [head, "", *table(headings, rows), *source(document["provenance"])]
+
+
 @block("startup", any_weights=True)
 def startup(results: Library, document: Results) -> Lines:
     rows = [(f"`{c['command']}`", f"{c['seconds']:.2f}") for c in document["results"]["commands"]]
@@ -158,6 +177,7 @@ BLOCKS: dict[str, Block] = {
     "speed": speed,
     "times": times,
     "partial": partial,
+    "tokens": tokens,
     "startup": startup,
     "install-size": install_size,
 }

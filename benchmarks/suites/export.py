@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> Results:
     for quality in arguments.qualities or ((50,) if arguments.quick else QUALITIES):
         estimated = coded = 0.0
         for crop in crops:
-            tokens = codec.encoded_tokens(crop, quality=quality, effort=effort, coding="tokens")
+            tokens = codec.encode_tokens(crop, quality=quality, effort=effort).bands
             payloads, _ = entropy.encode(tokens, entropy.point(quality), fit_scales=False)
             coded += 8.0 * sum(map(len, payloads.values()))
             values = tokens.map(lambda t: torch.from_numpy(t).float())

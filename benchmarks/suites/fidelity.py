@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from vitcodec.codec import Codec
-from vitcodec.images import Picture
 from vitcodec.metrics import psnr
 from vitcodec.options import Coding, EncodeOptions
+from vitcodec.picture import Picture
 
 from ..generated import KINDS, SIDES, Generated, pictures
 from ..harness import one

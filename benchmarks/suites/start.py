@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vitcodec.codec import Codec
-from vitcodec.images import Picture
 from vitcodec.options import EncodeOptions
+from vitcodec.picture import Picture
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.pretrained.loading import load_floats

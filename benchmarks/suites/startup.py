@@ -26,10 +26,15 @@ def run(arguments: argparse.Namespace) -> Results:
     with tempfile.TemporaryDirectory(prefix="vitcodec-") as folder:
         file = Path(folder) / "a.vitc"
         vitcodec("encode", str(EXAMPLES / SMALL), "-o", str(file), "--effort=1")
-        for command in (["--help"], ["--version"], ["info", str(file)]):
+        measured_commands = {
+            "vitcodec --help": ["--help"],
+            "vitcodec --version": ["--version"],
+            "vitcodec info": ["info", str(file)],
+            "completion of a word": ["__complete", "bash", "encode", "--model", ""],
+        }
+        for name, command in measured_commands.items():
             seconds = statistics.median(measured("-m", "vitcodec", *command)["seconds"] for _ in range(reps))
             heavy = _heavy_imports(command)
-            name = f"vitcodec {command[0]}"
             row: dict[str, Any] = {"command": name, "seconds": seconds, "heavy": ", ".join(heavy)}
             print(row, flush=True)
             commands.append(row)

@@ -16,7 +16,7 @@ from random import Random
 
 from PIL import Image, ImageCms
 
-from vitcodec.images import Picture
+from vitcodec.picture import Picture
 
 ORIENTATION, MAKE, EXIF_IFD, GPS_IFD, EXPOSURE, MAKER_NOTE = 0x0112, 0x010F, 0x8769, 0x8825, 0x829A, 0x927C
 EXIF, XMP, ICC, TEXT, IPTC, DPI, HDR = "EXIF", "XMP", "ICC", "text", "IPTC", "DPI", "HDR"

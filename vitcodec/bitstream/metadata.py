@@ -15,8 +15,9 @@ from ..adaptive_filter import AdaptiveFilter
 from ..errors import FormatError
 from ..imageio.metadata import per_inch
 from ..imageio.profiles import number_of, well_known
-from ..images import Picture, without_thumbnails
+from ..images import without_thumbnails
 from ..options import QUALITIES
+from ..picture import Picture
 from ..tiles import SITE, Region
 from .container import Contents
 from .header import Header

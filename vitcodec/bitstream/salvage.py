@@ -13,6 +13,7 @@ from ..errors import FormatError, LimitError
 from . import container
 from .chunks import Chunk, Reader, Source, chunk_size, is_critical
 from .container import DONE, INDEX, KEYS, KNOWN, MAX_METADATA, METADATA, PAYLOADS, PIXELS, Contents
+from .glance import glance
 from .header import Header
 
 # times the file's size that checksums are computed over at most, so that a hostile file cannot make the search endless
@@ -71,17 +72,7 @@ def is_whole(source: Source) -> bool:
 
     Raises FormatError where the header is damaged, UnsupportedError, LimitError.
     """
-    reader = Reader(source, "<file>")
-    header, more, last = container.read_head(reader)
-    missing = len(container.levels_of(header)) * header.grid.count
-    try:
-        while reader.remaining:
-            last = reader.chunk()
-            reader.skip(last.offset + last.size - reader.position)
-            missing -= last.type in PAYLOADS.values()
-    except FormatError:
-        return False
-    return not missing and (last.type == DONE or not more)
+    return glance(source, "<file>", ()).whole
 
 
 class ChunkSearch:

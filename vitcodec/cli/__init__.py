@@ -13,36 +13,33 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from .. import __version__
-from . import usage
+from .layout import Group, Row, new_app
 from .output import DONE, USAGE, explain
 
+ASK = "__complete"  # what the scripts of `vitcodec completion` call
 # name -> (module, function or app, summary)
 COMMANDS = {
     "encode": ("encode", "encode_command", "Images to .vitc files."),
     "decode": ("decode", "decode_command", ".vitc files back to images."),
+    "tokens": ("tokens", "tokens_command", "Images to shards of tokens, for training on them."),
     "info": ("info", "info_command", "What .vitc files hold, without decoding them."),
+    "view": ("view", "view_command", "Show .vitc files in the system's viewer or browser."),
     "eval": ("eval", "eval_command", "Measure rate, quality and speed on images."),
     "compare": ("compare", "compare_command", "One image by several codecs at equal size, side by side."),
     "ray": ("cluster", "app", "encode, decode and eval over a cluster, by Ray."),
-    "models": ("models", "app", "List models and show their layers."),
+    "models": ("models", "app", "List, show, download, check and upload models."),
     "train": ("train", "train_command", "Train a model on folders or tars of images."),
     "export": ("train", "export_command", "Turn a training run into a model folder."),
+    "desktop": ("desktop", "app", "Make .vitc files known to a Linux desktop."),
     "doctor": ("doctor", "doctor_command", "Check that this installation works."),
+    "completion": ("completion", "completion_command", "Print a script that completes words in a shell."),
+    "help": ("help", "help_command", "The help of a command."),
 }
-SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class Command(TyperCommand):
-    """Shows arguments in its usage line as they are called, `INPUT...`, without typer's braces."""
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
-
-
-class Commands(TyperGroup):
+class Commands(Group):
     """Imports commands when they are asked for, and ends every error with one line and its exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -55,18 +52,12 @@ class Commands(TyperGroup):
         target = getattr(importlib.import_module(f".{module}", __name__), attribute)
         if not isinstance(target, typer.Typer):
             single = new_app()
-            single.command(cmd_name, cls=Command, short_help=summary)(target)
+            single.command(cmd_name, short_help=summary)(target)
             target = single
         return typer.main.get_command(target)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(usage.no_command(args[0], COMMANDS))
-        return super().resolve_command(ctx, args)
+    def summaries(self, ctx: Any) -> list[Row]:
+        return [(name, summary) for name, (_, _, summary) in COMMANDS.items()]
 
     def main(
         self,
@@ -78,8 +69,12 @@ class Commands(TyperGroup):
         **extra: Any,
     ) -> Any:
         args = list(sys.argv[1:] if args is None else args)
+        if args[:1] == ["help"] and not any(word.startswith("-") for word in args):
+            args = [*args[1:], "--help"]
         _survive_names()
         try:
+            if args[:1] == [ASK]:
+                sys.exit(importlib.import_module(".completion", __name__).answer(self, args[1:]))
             # not standalone: errors come here, and the command's return value is the exit code
             code = super().main(
                 args or ["--help"], prog_name or "vitcodec", complete_var, False, windows_expand_args, **extra
@@ -95,21 +90,11 @@ def _survive_names() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def new_app(**settings: Any) -> typer.Typer:
-    return typer.Typer(
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        add_completion=False,
-        context_settings=SETTINGS,
-        **settings,
-    )
-
-
 app = new_app(cls=Commands)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(ctx: typer.Context, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
         print(f"vitcodec {__version__}")
         raise typer.Exit
 
@@ -117,7 +102,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def vitcodec(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("-V", "--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Images to small .vitc files and back, with a pretrained transformer codec.
@@ -126,6 +112,7 @@ def vitcodec(
     vitcodec encode photos/ -o small/
     vitcodec decode small/ -o back/
     vitcodec eval photos/ -q 40 -q 80
+    vitcodec help encode
     """
 
 

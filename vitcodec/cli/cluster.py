@@ -13,10 +13,11 @@ import typer
 from .. import __version__
 from ..cluster.pool import Cluster
 from ..errors import UsageError
-from . import Command, new_app, places
+from . import places
 from .decode import decode_command
 from .encode import encode_command
 from .eval import eval_command
+from .layout import CLUSTER, FILES, MODEL, new_app
 from .on_ray import OnRay
 from .output import Output
 from .resuming import Kept
@@ -29,27 +30,39 @@ Address = Annotated[
         "--address",
         envvar="RAY_ADDRESS",
         metavar="ADDRESS",
+        rich_help_panel=CLUSTER,
         help="local: start Ray on this machine, for this command; auto: the cluster that it is in; or HOST:PORT.",
     ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, metavar="N", show_default=False, help="Processes. [default: as many as there is room for]"
+        "--workers",
+        min=1,
+        metavar="N",
+        show_default=False,
+        rich_help_panel=CLUSTER,
+        help="Processes. [default: as many as there is room for]",
     ),
 ]
-Cpus = Annotated[float, typer.Option("--cpus-per-worker", min=0, metavar="N", help="And so many threads.")]
-Gpus = Annotated[float, typer.Option("--gpus-per-worker", min=0, metavar="N", help="0.5: two workers share one.")]
+Cpus = Annotated[
+    float, typer.Option("--cpus-per-worker", min=0, metavar="N", rich_help_panel=CLUSTER, help="And so many threads.")
+]
+Gpus = Annotated[
+    float,
+    typer.Option("--gpus-per-worker", min=0, metavar="N", rich_help_panel=CLUSTER, help="0.5: two workers share one."),
+]
 Resume = Annotated[
     Path | None,
     typer.Option(
         "--resume",
         metavar="PATH",
         show_default=False,
+        rich_help_panel=FILES,
         help="Keep results in this file as they come, and measure only what is not in it.",
     ),
 ]
-CLUSTER = {"address": (Address, "local"), "workers": (Workers, None), "cpus": (Cpus, 1.0), "gpus": (Gpus, 0.0)}
+ADDED = {"address": (Address, "local"), "workers": (Workers, None), "cpus": (Cpus, 1.0), "gpus": (Gpus, 0.0)}
 # what is said of them differs
 CHANGED = {
     "inputs": Annotated[
@@ -62,13 +75,19 @@ CHANGED = {
             "--output",
             metavar="PATH",
             show_default=False,
+            rich_help_panel=FILES,
             help="A file for one input, a folder for several, or the URL of one. [default: beside the input]",
         ),
     ],
     "threads": Annotated[
         int | None,
         typer.Option(
-            "--threads", min=1, metavar="N", show_default=False, help="CPU threads of a worker. [default: its CPUs]"
+            "--threads",
+            min=1,
+            metavar="N",
+            show_default=False,
+            rich_help_panel=MODEL,
+            help="CPU threads of a worker. [default: its CPUs]",
         ),
     ],
 }
@@ -84,11 +103,11 @@ _REPORTS = {
 def _on_cluster(name: str, command: Callable[..., int], **more: tuple[Any, Any]) -> None:
     """Register a command with the options of a cluster besides its own. more: further ones, type and default."""
     own = inspect.signature(command, eval_str=True)
-    added = CLUSTER | more
+    added = ADDED | more
 
     @functools.wraps(command)
     def on_cluster(**options: Any) -> int:
-        address, workers, cpus, gpus = (options.pop(option) for option in CLUSTER)
+        address, workers, cpus, gpus = (options.pop(option) for option in ADDED)
         resume = options.pop("resume", None)
         out = Output(options["json"], options["quiet"], options["verbose"])
         cluster = Cluster(address, workers, cpus, gpus)
@@ -113,7 +132,7 @@ def _on_cluster(name: str, command: Callable[..., int], **more: tuple[Any, Any])
     on_cluster.__annotations__ = {p.name: p.annotation for p in kept}
     on_cluster.__doc__ = DOCS[name]
     del on_cluster.__wrapped__  # type: ignore[attr-defined]
-    app.command(name, cls=Command, short_help=DOCS[name].partition("\n")[0])(on_cluster)
+    app.command(name, short_help=DOCS[name].partition("\n")[0])(on_cluster)
 
 
 DOCS = {

@@ -7,7 +7,13 @@ call, so that what needs no model starts at once.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from ..bitstream.header import Header
+from ..errors import WeightsError
+from ..pretrained import registry
 
 if TYPE_CHECKING:
     from ..codec import Codec
@@ -26,6 +32,36 @@ def load_codec(model: str | None, device: str, threads: int | None) -> Codec:
     from ..codec import Codec
 
     return Codec.from_pretrained(model, device, threads)
+
+
+class Decoders:
+    """The codecs that decode files, each loaded when the first of its files comes."""
+
+    def __init__(self, model: str | None, device: str, threads: int | None, loaded: Callable[[Codec], None]):
+        """model: None for those that the files name. loaded: told of every codec that was loaded."""
+        self.model, self.device, self.threads, self.loaded = model, device, threads, loaded
+        self._codecs: dict[str, Codec] = {}
+        self._loading = threading.Lock()
+
+    def of(self, header: Header) -> Codec | LosslessCodec:
+        """The codec of a file. Raises WeightsError, DeviceError."""
+        if header.lossless:
+            return load_lossless()
+        name = self.model or registry.resolve(header.model, header.weights)
+        with self._loading:
+            if name not in self._codecs:
+                self._codecs[name] = self._load(header, name)
+                self.loaded(self._codecs[name])
+        return self._codecs[name]
+
+    def _load(self, header: Header, name: str) -> Codec:
+        try:
+            return load_codec(name, self.device, self.threads)
+        except WeightsError as error:
+            if self.model is not None:
+                raise
+            needed = f"it needs the model '{header.model}' (weights {header.weights.hex()})"
+            raise WeightsError(f"{needed}: {error}") from error
 
 
 def describe_device(name: str) -> tuple[str, str]:

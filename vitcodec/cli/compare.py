@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..files import STDIO
 from ..options import EncodeOptions
 from . import options, reporting
+from .layout import CODING, FILES
 from .output import Output
 
 if TYPE_CHECKING:
@@ -31,13 +32,18 @@ Quality = Annotated[
         max=100,
         metavar="1..100",
         show_default=False,
+        rich_help_panel=CODING,
         help=f"The quality of vitcodec, whose size the others match. [default: {EncodeOptions.quality}]",
     ),
 ]
 MatchBpp = Annotated[
     float | None,
     typer.Option(
-        "--match-bpp", metavar="RATE", show_default=False, help="Bits per pixel that all match, instead of --quality."
+        "--match-bpp",
+        metavar="RATE",
+        show_default=False,
+        rich_help_panel=CODING,
+        help="Bits per pixel that all match, instead of --quality.",
     ),
 ]
 Html = Annotated[
@@ -47,10 +53,11 @@ Html = Annotated[
         "--output",
         metavar="PATH",
         show_default=False,
+        rich_help_panel=FILES,
         help="The page. [default: IMAGE-compare.html, beside the input]",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the page if it exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=FILES, help="Replace the page if it exists.")]
 
 
 def compare_command(
@@ -74,7 +81,7 @@ def compare_command(
 
     \b
     vitcodec compare photo.jpg
-    vitcodec compare photo.jpg --match-bpp 0.3 --baselines webp,avif -o side-by-side.html
+    vitcodec compare photo.jpg --match-bpp 0.3 --baselines webp,avif -o page.html
     """
     out = Output(json=json, quiet=quiet, verbose=verbose)
     if str(image) == STDIO:

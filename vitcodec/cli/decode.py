@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,23 +14,27 @@ import typer
 from .. import files
 from ..bitstream import container, salvage
 from ..bitstream.header import Header
-from ..errors import LimitError, UsageError, WeightsError
+from ..errors import LimitError, UsageError
 from ..options import DecodeOptions
-from ..pretrained import registry
 from ..subbands import LEVELS
 from ..tiles import Region
-from . import batch, codecs, options, outputs, places
+from . import batch, codecs, options, outputs, places, values
+from .layout import CODING, MODEL
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..codec import Codec
-    from ..images import Picture
-    from ..lossless import LosslessCodec
+    from ..picture import Picture
 
 Reduce = Annotated[
     int,
     typer.Option(
-        "--reduce", min=0, max=4, metavar="0..4", help="Halve the size N times, reading only the coarser levels."
+        "--reduce",
+        min=0,
+        max=4,
+        metavar="0..4",
+        autocompletion=values.reductions,
+        rich_help_panel=CODING,
+        help="Halve width and height so many times, reading only the coarser levels.",
     ),
 ]
 Format = Annotated[
@@ -40,6 +43,9 @@ Format = Annotated[
         "--format",
         metavar="NAME",
         show_default=False,
+        callback=values.check_format,
+        autocompletion=values.formats,
+        rich_help_panel=CODING,
         help="png, jpg, webp, avif, tif, bmp, jp2 or ppm. [default: the suffix of -o, or png]",
     ),
 ]
@@ -50,7 +56,9 @@ MadeBy = Annotated[
         "--model",
         metavar="NAME",
         show_default=False,
-        help="A model's name, local-dir:PATH or hf-hub:ORG/NAME. [default: the one that the file names]",
+        autocompletion=values.models,
+        rich_help_panel=MODEL,
+        help="A model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION]. [default: the one that the file names]",
     ),
 ]
 Part = Annotated[
@@ -59,6 +67,7 @@ Part = Annotated[
         "--region",
         metavar="X,Y,W,H",
         show_default=False,
+        rich_help_panel=CODING,
         help="Decode this part alone, in pixels of the whole picture.",
     ),
 ]
@@ -68,11 +77,15 @@ Fit = Annotated[
         "--fit",
         metavar="WxH",
         show_default=False,
+        rich_help_panel=CODING,
         help="Make it fit into so many pixels, reading only the levels needed.",
     ),
 ]
 Salvage = Annotated[
-    bool, typer.Option("--salvage", help="Decode what is intact of damaged files, and say what is not.")
+    bool,
+    typer.Option(
+        "--salvage", rich_help_panel=CODING, help="Decode what is intact of damaged files, and say what is not."
+    ),
 ]
 DEFAULT_FORMAT = "png"
 
@@ -121,7 +134,7 @@ def decode_command(
     """
     inputs, output = outputs.decoding(inputs, output, format)
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
-    box, wanted = _box(fit, reduce), DecodeOptions(reduce, _region(region))
+    box, wanted = box_of(fit, reduce), DecodeOptions(reduce, _region(region))
     found = places.here().find_inputs(inputs, {files.SUFFIX}, recursive)
     outputs.check_decoded_name(found, output, format)
     found = outputs.without_wrong_kinds(found, vitc=True)
@@ -134,38 +147,27 @@ def decode_command(
     def start() -> batch.Work:
         from ..images import MAX_PIXELS, resized, write_image
 
-        loaded_codecs: dict[str, Codec] = {}
-        loading = threading.Lock()
-
-        def codec_for(header: Header) -> Codec | LosslessCodec:
-            if header.lossless:
-                return codecs.load_lossless()
-            name = model or registry.resolve(header.model, header.weights)
-            with loading:
-                if name not in loaded_codecs:
-                    loaded_codecs[name] = _load(header, name, model is not None, device, threads)
-                    options.say_device(out, loaded_codecs[name], device)
-            return loaded_codecs[name]
+        decoders = codecs.Decoders(model, device, threads, lambda codec: options.say_device(out, codec, device))
 
         def read(job: files.Job) -> _Loaded:
-            with _stream(job.source) as stream:
+            with stream_of(job.source) as stream:
                 name, size = job.source.name, stream.seek(0, io.SEEK_END)
                 stream.seek(0)
                 header = container.read_header(stream, name)
                 stream.seek(0)
-                _limit(header, max_pixels or MAX_PIXELS, name)
-                how, fitted = _fit(header, wanted, box) if box else (wanted, None)
+                check_size(header, max_pixels or MAX_PIXELS, name)
+                how, fitted = fitting(header, wanted, box) if box else (wanted, None)
                 if salvage:
                     rescued = _salvage(stream, how.reduce + 1, name)
                     return _Loaded(rescued.contents, size, how, fitted, rescued.damage)
                 if how.region is None:  # needs no model, so that a damaged file is refused before one is loaded
                     contents = container.unpack(stream, how.reduce + 1, name)
                 else:
-                    contents = codec_for(header).read(stream, how, name)
+                    contents = decoders.of(header).read(stream, how, name)
                 return _Loaded(contents, size, how, fitted, [])
 
         def compute(job: files.Job, loaded: _Loaded) -> tuple[_Loaded, Picture]:
-            picture = codec_for(loaded.contents.header).decode(loaded.contents, loaded.options)
+            picture = decoders.of(loaded.contents.header).decode(loaded.contents, loaded.options)
             return loaded, resized(picture, *loaded.fitted) if loaded.fitted else picture
 
         def write(job: files.Job, made: tuple[_Loaded, Picture]) -> batch.Result:
@@ -194,7 +196,7 @@ def decode_command(
 _salvage = salvage.unpack  # the option has the module's name
 
 
-def _box(fit: str | None, reduce: int) -> tuple[int, int] | None:
+def box_of(fit: str | None, reduce: int) -> tuple[int, int] | None:
     if fit is None:
         return None
     if reduce:
@@ -214,7 +216,7 @@ def _region(text: str | None) -> Region | None:
     return Region(*map(int, match.groups()))
 
 
-def _fit(header: Header, wanted: DecodeOptions, box: tuple[int, int]) -> tuple[DecodeOptions, tuple[int, int]]:
+def fitting(header: Header, wanted: DecodeOptions, box: tuple[int, int]) -> tuple[DecodeOptions, tuple[int, int]]:
     """What to decode so that it fits into a box, no larger than it is, and its size in pixels then.
 
     Raises UsageError.
@@ -225,16 +227,6 @@ def _fit(header: Header, wanted: DecodeOptions, box: tuple[int, int]) -> tuple[D
     # as often as it can be halved and still be as large as that
     reduce = max(n for n in range(LEVELS + 1) if 2**-n >= scale)
     return replace(wanted, reduce=reduce), (max(1, round(scale * width)), max(1, round(scale * height)))
-
-
-def _load(header: Header, name: str, asked: bool, device: str, threads: int | None) -> Codec:
-    """The codec for a file. asked: whether the user named the model. Raises WeightsError."""
-    try:
-        return codecs.load_codec(name, device, threads)
-    except WeightsError as error:
-        if asked:
-            raise
-        raise WeightsError(f"it needs the model '{header.model}' (weights {header.weights.hex()}): {error}") from error
 
 
 def _check_formats(plan: files.Plan, format: str | None) -> None:
@@ -252,7 +244,7 @@ def _format(job: files.Job, format: str | None) -> str:
 
 
 @contextmanager
-def _stream(source: files.Source) -> Iterator[BinaryIO]:
+def stream_of(source: files.Source) -> Iterator[BinaryIO]:
     """What a file is read from, seekable. Raises InputError."""
     if source.path is None or source.stream or source.url:
         yield outputs.whole(source)
@@ -264,7 +256,7 @@ def _stream(source: files.Source) -> Iterator[BinaryIO]:
         raise files.unreadable(source.path, error) from error
 
 
-def _limit(header: Header, max_pixels: int, name: str) -> None:
+def check_size(header: Header, max_pixels: int, name: str) -> None:
     if header.width * header.height > max_pixels:
         raise LimitError(
             f"{name}: {header.width}x{header.height} is more than {max_pixels:,} pixels; "

@@ -13,27 +13,52 @@ from ..bitstream import container
 from ..errors import UsageError
 from ..options import Coding, EncodeOptions
 from ..pretrained import registry
-from . import batch, codecs, options, outputs, places
+from . import batch, codecs, options, outputs, places, values
+from .layout import CODING, MODEL
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..images import Picture
+    from ..picture import Picture
 
 TargetBpp = Annotated[
     float | None,
-    typer.Option("--target-bpp", metavar="BPP", show_default=False, help="At most so many bits per pixel."),
+    typer.Option(
+        "--target-bpp",
+        metavar="BPP",
+        show_default=False,
+        rich_help_panel=CODING,
+        help="The best quality of at most so many bits per pixel.",
+    ),
 ]
 TargetSize = Annotated[
     str | None,
-    typer.Option("--target-size", metavar="SIZE", show_default=False, help="At most so large a file: 60k, 1.5M."),
+    typer.Option(
+        "--target-size",
+        metavar="SIZE",
+        show_default=False,
+        rich_help_panel=CODING,
+        help="The best quality of at most so large a file: 60k, 1.5M.",
+    ),
 ]
 TargetPsnr = Annotated[
-    float | None, typer.Option("--target-psnr", metavar="DB", show_default=False, help="At least so good a picture.")
+    float | None,
+    typer.Option(
+        "--target-psnr",
+        metavar="DB",
+        show_default=False,
+        rich_help_panel=CODING,
+        help="The smallest file of at least this PSNR.",
+    ),
 ]
 Tune = Annotated[
     str | None,
     typer.Option(
-        "--tune", metavar="NAME", show_default=False, help="psnr (default) or ms-ssim: chooses a model for it."
+        "--tune",
+        metavar="NAME",
+        show_default=False,
+        autocompletion=values.tunings,
+        rich_help_panel=MODEL,
+        help="psnr or ms-ssim: take the model that is trained for it. [default: psnr]",
     ),
 ]
 Tile = Annotated[
@@ -42,7 +67,9 @@ Tile = Annotated[
         "--tile",
         metavar="PIXELS",
         show_default=False,
-        help="128 to 1024: side of the squares that are coded by themselves, which confine damage.",
+        autocompletion=values.tiles,
+        rich_help_panel=CODING,
+        help="128, 256, 512 or 1024: side of the squares that are coded by themselves, which confine damage.",
     ),
 ]
 KeepTokens = Annotated[
@@ -51,13 +78,23 @@ KeepTokens = Annotated[
         "--keep-tokens",
         metavar="SHARE",
         show_default=False,
-        help="Erase the other tokens, those that the model fills in best (-m beit).",
+        rich_help_panel=CODING,
+        help="Keep this share of the tokens, above 0 and up to 1, and erase those that the model fills in best "
+        "(-m beit). [default: 1]",
     ),
 ]
 Lossless = Annotated[
-    bool, typer.Option("--lossless", help="Store the pixels exactly. [default: where that is smaller than tokens]")
+    bool,
+    typer.Option(
+        "--lossless",
+        rich_help_panel=CODING,
+        help="Store the pixels exactly. [default: where that is smaller than tokens]",
+    ),
 ]
-Tokens = Annotated[bool, typer.Option("--tokens", help="Store tokens, even where lossless pixels are smaller.")]
+Tokens = Annotated[
+    bool,
+    typer.Option("--tokens", rich_help_panel=CODING, help="Store tokens, even where exact pixels would be smaller."),
+]
 
 
 @dataclass(frozen=True)
@@ -115,7 +152,7 @@ def encode_command(
     how = how if quality is None else replace(how, quality=quality)
     wanted = _target(quality, target_bpp, target_size, target_psnr, lossless, tokens)
     if tune is not None:
-        options.check_tune(tune)
+        values.check_tune(tune)
         if model is not None:
             raise UsageError(
                 f"--tune {tune} and the model '{model}' (by --model or VITCODEC_MODEL) contradict each other; give one"

@@ -12,6 +12,7 @@ from ..files import STDIO, find_inputs, image_suffixes
 from ..filesystem.urls import is_url
 from ..options import QUALITIES, EncodeOptions
 from . import options, outputs, places, reporting
+from .layout import CODING, FILES
 from .output import DONE, FAILED, Output, explain
 
 if TYPE_CHECKING:
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
     from ..evaluation.baselines import Baseline
     from ..evaluation.pictures import Render
     from ..evaluation.results import Failure, Row
-    from ..images import Picture
+    from ..picture import Picture
 
+Images = Annotated[list[str], typer.Argument(metavar="INPUT...", show_default=False, help="Files, folders or globs.")]
 Qualities = Annotated[
-    list[str], typer.Option("-q", "--quality", metavar="1..100[,...]", help="One or several, as 10,50,90.")
+    list[str],
+    typer.Option(
+        "-q", "--quality", metavar="1..100[,...]", rich_help_panel=CODING, help="One or several, as 10,50,90."
+    ),
 ]
 Against = Annotated[
     list[Path] | None,
@@ -43,22 +48,44 @@ Anchor = Annotated[
 Csv = Annotated[
     Path | None,
     typer.Option(
-        "--csv", metavar="PATH", show_default=False, help="Write a row per codec, image and quality to this file."
+        "--csv",
+        metavar="PATH",
+        show_default=False,
+        rich_help_panel=FILES,
+        help="Write a row per codec, image and quality to this file.",
     ),
 ]
 Markdown = Annotated[
-    Path | None, typer.Option("--markdown", metavar="PATH", show_default=False, help="Write the tables to this file.")
+    Path | None,
+    typer.Option(
+        "--markdown",
+        metavar="PATH",
+        show_default=False,
+        rich_help_panel=FILES,
+        help="Write the tables to this file.",
+    ),
 ]
 Html = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="PATH", show_default=False, help="Write a page with plots and pictures to this file."
+        "--html",
+        metavar="PATH",
+        show_default=False,
+        rich_help_panel=FILES,
+        help="Write a page with plots and pictures to this file.",
     ),
 ]
 Pictures = Annotated[
-    int, typer.Option("--pictures", min=0, metavar="N", help="Images with pictures in the page, the worst first.")
+    int,
+    typer.Option(
+        "--pictures",
+        min=0,
+        metavar="N",
+        rich_help_panel=FILES,
+        help="Show the pictures of N images in the page, the worst first.",
+    ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace reports that exist.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=FILES, help="Replace reports that exist.")]
 
 
 def parse_qualities(texts: list[str]) -> list[int]:
@@ -71,7 +98,7 @@ def parse_qualities(texts: list[str]) -> list[int]:
 
 
 def eval_command(
-    inputs: options.Inputs,
+    inputs: Images,
     quality: Qualities = ["10,30,50,70,90"],  # noqa: B006 (typer copies it)
     baselines: reporting.Baselines = "",
     against: Against = None,
@@ -100,7 +127,7 @@ def eval_command(
 
     \b
     vitcodec eval photos/
-    vitcodec eval photos/ -r -q 10,30,50,70,90 --baselines jpeg,webp,avif --html report.html
+    vitcodec eval photos/ -r -q 10,50,90 --baselines jpeg,avif --html report.html
     vitcodec eval photos/ --effort 9 --csv effort-9.csv
     vitcodec eval photos/ decoded-by-another-codec/
     """

@@ -13,7 +13,8 @@ from ..errors import UsageError, VitcodecError
 from ..pretrained import hub, registry
 from ..pretrained.config import PretrainedConfig
 from ..pretrained.presets import PRESETS
-from . import new_app, options
+from . import options, values
+from .layout import new_app
 from .output import DONE, FAILED, Output, explain
 
 app = new_app(help="List, show, download, check and upload models.")
@@ -22,13 +23,19 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
+        autocompletion=values.models_and_presets,
         help="A model's or a preset's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
         show_default=False,
     ),
 ]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME]...", help="[default: all shipped and downloaded ones]", show_default=False),
+    typer.Argument(
+        metavar="[NAME]...",
+        help="[default: all shipped and downloaded ones]",
+        show_default=False,
+        autocompletion=values.models,
+    ),
 ]
 Repository = Annotated[
     str, typer.Argument(metavar="hf-hub:ORG/NAME[@REVISION]", help="A model on the hub.", show_default=False)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import files
-from ..errors import UsageError
 from ..options import EFFORTS, QUALITIES, EncodeOptions
-from ..pretrained import registry
-from . import codecs, places
+from . import codecs, places, values
+from .layout import CODING, FILES, MESSAGES, MODEL
 from .output import Output
 
 if TYPE_CHECKING:
@@ -27,10 +26,14 @@ Target = Annotated[
         "--output",
         metavar="PATH",
         show_default=False,
+        rich_help_panel=FILES,
         help="A file for one input, a folder for several, - for stdout. [default: beside the input]",
     ),
 ]
-Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Folders with everything below them.")]
+Recursive = Annotated[
+    bool,
+    typer.Option("-r", "--recursive", rich_help_panel=FILES, help="Take folders with everything below them."),
+]
 Quality = Annotated[
     int | None,
     typer.Option(
@@ -40,6 +43,7 @@ Quality = Annotated[
         max=QUALITIES[-1],
         metavar=f"{QUALITIES[0]}..{QUALITIES[-1]}",
         show_default=False,
+        rich_help_panel=CODING,
         help=f"Higher is better and larger. [default: {EncodeOptions.quality}]",
     ),
 ]
@@ -50,7 +54,9 @@ Effort = Annotated[
         min=EFFORTS[0],
         max=EFFORTS[-1],
         metavar=f"{EFFORTS[0]}..{EFFORTS[-1]}",
-        help="Time spent on smaller files; decoding is not affected.",
+        autocompletion=values.efforts,
+        rich_help_panel=CODING,
+        help="More effort takes more time in encoding and makes smaller files; decoding takes as long.",
     ),
 ]
 Model = Annotated[
@@ -61,15 +67,33 @@ Model = Annotated[
         envvar="VITCODEC_MODEL",
         metavar="NAME",
         show_default=False,
-        help="A shipped model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
+        autocompletion=values.models,
+        rich_help_panel=MODEL,
+        help="A model's name, local-dir:PATH or hf-hub:ORG/NAME[@REVISION].",
     ),
 ]
 Device = Annotated[
-    str, typer.Option("--device", envvar="VITCODEC_DEVICE", metavar="NAME", help="auto, cpu, cuda[:N] or mps.")
+    str,
+    typer.Option(
+        "--device",
+        envvar="VITCODEC_DEVICE",
+        metavar="NAME",
+        callback=values.check_device,
+        autocompletion=values.devices,
+        rich_help_panel=MODEL,
+        help="auto, cpu, cuda[:N] or mps.",
+    ),
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, metavar="N", show_default=False, help="CPU threads. [default: all cores]"),
+    typer.Option(
+        "--threads",
+        min=1,
+        metavar="N",
+        show_default=False,
+        rich_help_panel=MODEL,
+        help="CPU threads. [default: all cores]",
+    ),
 ]
 Jobs = Annotated[
     int,
@@ -79,35 +103,46 @@ Jobs = Annotated[
         min=1,
         max=64,
         metavar="N",
-        help="Files read ahead of the model, and written behind it, at the same time.",
+        rich_help_panel=FILES,
+        help="Read and write up to N files at once while the model works.",
     ),
 ]
 MaxPixels = Annotated[
     int | None,
     typer.Option(
-        "--max-pixels", min=1, metavar="N", show_default=False, help="Refuse larger images. [default: 179 million]"
+        "--max-pixels",
+        min=1,
+        metavar="N",
+        show_default=False,
+        rich_help_panel=FILES,
+        help="Refuse larger images. [default: 179 million]",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
-SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave inputs alone whose output exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=FILES, help="Replace outputs that exist.")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", rich_help_panel=FILES, help="Skip inputs whose output exists.")
+]
 AppendSuffix = Annotated[
-    bool, typer.Option("--append-suffix", help="a.jpg.vitc for a.jpg, which tells it from a.png.vitc.")
+    bool,
+    typer.Option(
+        "--append-suffix", rich_help_panel=FILES, help="a.jpg.vitc for a.jpg, so that a.png can be encoded beside it."
+    ),
 ]
-Preserve = Annotated[bool, typer.Option("--preserve", help="Give outputs the modification time of their inputs.")]
+Preserve = Annotated[
+    bool,
+    typer.Option("--preserve", rich_help_panel=FILES, help="Give outputs the modification time of their inputs."),
+]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit code 1 if folders held anything that was left out, as other files.")
+    bool,
+    typer.Option(
+        "--strict", rich_help_panel=FILES, help="Exit code 1 if anything in folders was left out, as other files."
+    ),
 ]
-Strip = Annotated[bool, typer.Option("--strip", help="Drop ICC, EXIF and XMP.")]
-DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan and do nothing.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON objects on stdout, one a line.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Errors only.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
-
-
-def check_tune(name: str) -> None:
-    """Raises UsageError for what no model can be trained for."""
-    if name not in registry.TUNED:
-        raise UsageError(f"unknown tuning '{name}'; give {' or '.join(registry.TUNED)}")
+Strip = Annotated[bool, typer.Option("--strip", rich_help_panel=FILES, help="Drop ICC, EXIF and XMP.")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", rich_help_panel=FILES, help="Print the plan and do nothing.")]
+Json = Annotated[bool, typer.Option("--json", rich_help_panel=MESSAGES, help="JSON objects on stdout, one a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", rich_help_panel=MESSAGES, help="Print errors only.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", rich_help_panel=MESSAGES, help="Say more.")]
 
 
 def listed(texts: list[str]) -> list[str]:

@@ -22,8 +22,8 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 SCHEMA_VERSION = 1
 
 _MEMORY = "out of memory; decode with --reduce, encode a smaller image, or use --device cpu"
-# modules that the light installation has not -> what to install
-_LEFT_OUT = {name: name for name in ("torch", "scipy", "timm", "jinja2")} | {"huggingface_hub": "huggingface-hub"}
+# modules that the light installation has not -> packages
+LEFT_OUT = {name: name for name in ("torch", "scipy", "timm", "jinja2")} | {"huggingface_hub": "huggingface-hub"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def debugging() -> bool:
 def explain(error: BaseException, name: str = "", command: str | None = None) -> Explanation:
     """The line and exit code of an exception; with VITCODEC_DEBUG=1 the traceback is printed as well.
 
-    name: the file concerned, put in front unless the message says it. command: whose --help a usage error points to.
+    name: the file concerned, put in front unless the message says it. command: whose --help a usage error points to,
+    where typer does not know.
     """
     if debugging():
         traceback.print_exception(error)
@@ -67,7 +68,7 @@ def _describe(error: BaseException, command: str | None) -> tuple[str, int]:
             return f"{error}; the text is not in the expected encoding", FAILED
         case OSError(strerror=str()):
             return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror), FAILED
-        case ImportError(name=str() as module) if package := _LEFT_OUT.get(module.partition(".")[0]):
+        case ImportError(name=str() as module) if package := LEFT_OUT.get(module.partition(".")[0]):
             return f"this needs {package}, which the light installation leaves out; pip install {package}", FAILED
         case ImportError():
             return f"{error}; reinstall vitcodec with its dependencies", FAILED
@@ -75,9 +76,7 @@ def _describe(error: BaseException, command: str | None) -> tuple[str, int]:
     if type(error).__name__ == "OutOfMemoryError":
         return _MEMORY, FAILED
     if hasattr(error, "format_message"):
-        sentence = usage.explained(error)
-        see = " See" if sentence.endswith("?") else "; see"
-        return f"{sentence}{see} vitcodec {command + ' ' if command else ''}--help", USAGE
+        return usage.explained(error, command), USAGE
     return (
         f"internal error: {type(error).__name__}: {error}; set VITCODEC_DEBUG=1 to see where, and please report it",
         FAILED,

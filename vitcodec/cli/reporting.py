@@ -12,6 +12,7 @@ import typer
 from ..errors import OutputError, UsageError
 from ..files import LeftOut, is_stream, write_atomic
 from ..filesystem.urls import stream_of, url_of
+from . import values
 from .batch import size
 from .output import DONE, FAILED, Output, explain
 
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
     from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
     from ..evaluation.results import Failure, Row
-    from ..images import Picture
+    from ..picture import Picture
 
 Baselines = Annotated[
     str,
     typer.Option(
         "--baselines",
         metavar="NAME[,...]",
-        show_default=False,
+        autocompletion=values.baselines,
         help="Measure these too: jpeg, webp, jpeg2000, avif, jxl, or all.",
     ),
 ]
-Reps = Annotated[int, typer.Option("--reps", min=1, metavar="N", help="Runs of which the median time counts.")]
+Reps = Annotated[
+    int, typer.Option("--reps", min=1, metavar="N", help="Run everything N times; the median time counts.")
+]
 
 
 @dataclass(frozen=True)

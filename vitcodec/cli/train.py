@@ -12,7 +12,7 @@ import typer
 
 from ..errors import UsageError
 from ..training.config import NEW_MODELS, NEW_RATE, TRAINED_RATE, VALIDATION_CROPS, TrainingConfig
-from . import options
+from . import options, values
 from . import train_options as o
 from .output import Output
 
@@ -113,7 +113,7 @@ def train_command(
         raise UsageError(f"the search of --refined knows squared error alone; leave --tune {tune} out")
     if crop % 32:
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
-    options.check_tune(tune)
+    values.check_tune(tune)
 
     import signal
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..training.config import NEW_RATE, TRAINED_RATE
+from . import values
 
 Data = Annotated[list[Path], typer.Argument(metavar="DATA...", show_default=False, help="Folders and tars of images.")]
 Family = Annotated[
@@ -17,6 +18,7 @@ Family = Annotated[
         "--model",
         metavar="NAME",
         show_default=False,
+        autocompletion=values.families,
         help="A family or preset, see vitcodec models list. [default: that of --init, or swin]",
     ),
 ]
@@ -31,6 +33,7 @@ Init = Annotated[
     typer.Option(
         "--init",
         metavar="NAME",
+        autocompletion=values.inits,
         help="What to start from: wavelet (untrained), timm (a preset's pretrained encoder), a model's name, "
         "local-dir:PATH or hf-hub:ORG/NAME, or run:FOLDER, the averaged weights of a run.",
     ),
@@ -132,7 +135,12 @@ LearningRate = Annotated[
 ]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops per step.")]
 Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Side of a crop, a multiple of 32.")]
-Tune = Annotated[str, typer.Option("--tune", metavar="NAME", help="The distortion to train for: psnr or ms-ssim.")]
+Tune = Annotated[
+    str,
+    typer.Option(
+        "--tune", metavar="NAME", autocompletion=values.tunings, help="The distortion to train for: psnr or ms-ssim."
+    ),
+]
 Scales = Annotated[
     str,
     typer.Option(

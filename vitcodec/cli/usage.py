@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Collection
@@ -10,16 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from ..filesystem.suffixes import SUFFIX, promises_image
+from ..suggestions import meant
 
 
-def explained(error: Any) -> str:
-    """The sentence for a usage error of typer's. Its classes have no common home among the versions of typer."""
+def explained(error: Any, command: str | None) -> str:
+    """The line for a usage error of typer's, with whose --help to see: command's, where the error does not say.
+
+    typer's classes have no common home among its versions.
+    """
+    sentence, context = _sentence(error), getattr(error, "ctx", None)
+    path = context.command_path.split()[1:] if context else [command] if command else []
+    return f"{sentence}{' See' if sentence.endswith('?') else '; see'} {' '.join(['vitcodec', *path, '--help'])}"
+
+
+def _sentence(error: Any) -> str:
     if hasattr(error, "option_name") and hasattr(error, "possibilities"):
         # typer's guesses count the dashes, which every option has
         names = {option.strip("-"): option for option in error.possibilities or ()}
-        meant = difflib.get_close_matches(error.option_name.strip("-"), names, 1, 0.65)
-        return f"there is no option {error.option_name}" + (f"; did you mean {names[meant[0]]}?" if meant else "")
-    return _number(error) or error.format_message().rstrip(".")
+        found = meant(error.option_name.strip("-"), names, 0.65)
+        return f"there is no option {error.option_name}" + (f"; did you mean {names[found]}?" if found else "")
+    sentence = _number(error) or error.format_message().rstrip(".")
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _number(error: Any) -> str | None:
@@ -37,12 +47,11 @@ def _number(error: Any) -> str | None:
     return f"{name} takes {number}{bounds}, not '{given}'"
 
 
-def no_command(name: str, commands: Collection[str]) -> str:
-    """The sentence for a first word that is no command."""
-    meant = difflib.get_close_matches(name.lower(), commands, 1)
-    if meant:
-        return f"no command '{name}'; did you mean {meant[0]}?"
-    if os.path.exists(name):
+def no_command(name: str, commands: Collection[str], files: bool) -> str:
+    """The sentence for a first word that is no command. files: whether it may be a file that is to be coded."""
+    if found := meant(name, commands):
+        return f"no command '{name}'; did you mean {found}?"
+    if files and os.path.exists(name):
         command = "decode" if Path(name).suffix.lower() == SUFFIX else "encode"
         if command == "decode" or promises_image(Path(name)) or os.path.isdir(name):
             return f"no command '{name}'; did you mean vitcodec {command} {name}?"

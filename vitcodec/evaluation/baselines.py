@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from ..images import Picture
+    from ..picture import Picture
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Baseline:
         import numpy as np
         from PIL import Image
 
-        from ..images import Picture
+        from ..picture import Picture
 
         self._register()
         with Image.open(io.BytesIO(data), formats=[self.format]) as image:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..errors import InputError, VitcodecError
-from ..images import Picture, read_image
+from ..images import read_image
 from ..options import QUALITIES, EncodeOptions
+from ..picture import Picture
 from . import measures
 from .memory import peak_memory
 from .results import Failure, Report, Row

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..options import QUALITIES
 
 if TYPE_CHECKING:
-    from ..images import Picture
+    from ..picture import Picture
     from .engine import ImageCodec
 
 

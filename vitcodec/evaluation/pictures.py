@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import Picture
+from ..picture import Picture
 from .columns import quality_text
 from .comparison import Comparison
 from .report import shortened

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .names import PROFILES
+
 Curve = Callable[[np.ndarray], np.ndarray]  # encoded 0..1 -> linear light 0..1
 
 D65, _D50 = (0.3127, 0.3290), (0.3457, 0.3585)
@@ -184,12 +186,12 @@ _P3 = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 _PROPHOTO = (0.734699, 0.265301, 0.159597, 0.840403, 0.036598, 0.000105)
 # number in a .vitc file -> name, primaries (None for gray), white, curve; numbers are never given anew
 WELL_KNOWN: dict[int, tuple[str, tuple[float, ...] | None, tuple[float, float], tuple[float, ...]]] = {
-    1: ("sRGB", _BT709, D65, SRGB_CURVE),
-    2: ("Display P3", _P3, D65, SRGB_CURVE),
-    3: ("Adobe RGB (1998) compatible", _ADOBE, D65, (563 / 256,)),
-    4: ("Gray, gamma 2.2", None, D65, (2.2,)),
-    5: ("Gray, sRGB curve", None, D65, SRGB_CURVE),
-    6: ("ProPhoto RGB", _PROPHOTO, _D50, (1.8,)),
+    1: (PROFILES[1], _BT709, D65, SRGB_CURVE),
+    2: (PROFILES[2], _P3, D65, SRGB_CURVE),
+    3: (PROFILES[3], _ADOBE, D65, (563 / 256,)),
+    4: (PROFILES[4], None, D65, (2.2,)),
+    5: (PROFILES[5], None, D65, SRGB_CURVE),
+    6: (PROFILES[6], _PROPHOTO, _D50, (1.8,)),
 }
 
 

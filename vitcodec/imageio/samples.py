@@ -62,6 +62,22 @@ def read_samples(
     return out
 
 
+def samples_of(image: Image.Image) -> Samples:
+    """The pixels of an image in memory. Raises InputError for modes F and I, whose values have no range."""
+    image.load()
+    if image.mode.startswith("I;16"):
+        out = Samples("L", np.asarray(image).astype(np.uint16), None, ["16-bit reduced to 8"])
+    elif image.mode in ("F", "I"):
+        raise InputError(f"samples of mode {image.mode} are not supported; convert it to 8 or 16 bits")
+    else:
+        out = _samples_8(image)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int) and (image.mode == "1" or image.mode.startswith("I;16")):
+        values = image.convert("L") if image.mode == "1" else image
+        out.alpha = np.where(np.asarray(values) == transparent, 0, 255).astype(np.uint8)
+    return out
+
+
 def to_8_bits(values: np.ndarray) -> np.ndarray:
     """Scaled, not cut: 65535 becomes 255."""
     return values if values.dtype == np.uint8 else ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -16,13 +16,15 @@ from ..bitstream.container import Contents
 from ..bitstream.header import Header
 from ..bitstream.metadata import site_qualities, tile_qualities, unpack_erasures, unpack_filter, unpack_picture
 from ..coding.entropy import EntropyModel
-from ..images import Picture
+from ..errors import UsageError
 from ..options import DecodeOptions
 from ..parallel import each
+from ..picture import Picture
 from ..progress import report
 from ..reconstruction import MIDDLE
 from ..subbands import CODING_ORDER, LEVELS, Subbands
-from ..tiles import SITE, Area, Region, TileGrid, assemble
+from ..tiles import SITE, Area, Region, TileGrid, assemble, crop
+from ..tokens import Tokens, check_bands
 from ..transform import Transform
 
 
@@ -104,6 +106,29 @@ class TileTokens:
         return Subbands(read.low, (*zeros, *read.details), self.finest)
 
 
+@dataclass
+class KnownTokens:
+    """Tokens that are there already, asked for as TileTokens are."""
+
+    contents: Contents
+    bands: Subbands
+    finest: int
+
+    def __post_init__(self) -> None:
+        self.erasures = unpack_erasures(self.contents)
+
+    def prepare(self, areas: Iterable[Area]) -> None:
+        """Nothing is left to decode."""
+
+    def __call__(self, area: Area) -> Subbands:
+        """int32 (1, h, w, C)."""
+        part = crop(self.bands, area).map(np.ascontiguousarray)
+        return Subbands(part.low, part.details[self.finest - part.finest :], self.finest)
+
+    def forget(self, above: int) -> None:
+        """They are the caller's."""
+
+
 @dataclass(frozen=True)
 class Decoder:
     """A model, ready to decode. threads: that decode tiles at a time."""
@@ -124,9 +149,20 @@ class Decoder:
 
         Raises FormatError, UsageError.
         """
+        plan = self.plan(contents.header, options)
+        return self._picture(contents, TileTokens(contents, self.entropy, plan.finest, self.threads), plan)
+
+    def decode_tokens(self, tokens: Tokens, options: DecodeOptions) -> Picture:
+        """The picture of tokens. Raises FormatError for damaged metadata, InputError, UsageError."""
+        plan, contents = self.plan(tokens.header, options), Contents(tokens.header, dict(tokens.metadata))
+        if tokens.bands.finest > plan.finest:
+            least = tokens.bands.finest - 1
+            raise UsageError(f"these tokens lack the finest levels; decode them with reduce={least} at least")
+        check_bands(tokens.bands, tokens.header, tokens.bands.finest)
+        return self._picture(contents, KnownTokens(contents, tokens.bands, plan.finest), plan)
+
+    def _picture(self, contents: Contents, tokens: TileTokens | KnownTokens, plan: Plan) -> Picture:
         header = contents.header
-        plan = self.plan(header, options)
-        tokens = TileTokens(contents, self.entropy, plan.finest, self.threads)
         qualities, erased = site_qualities(contents), tokens.erasures.to_fill
         filter = None if plan.reduce else unpack_filter(contents, self.transform.filter(header.quality))
         picture = self.transform.picture(tokens, plan.grid.whole, plan.shown, qualities, erased, plan.reduce, filter)

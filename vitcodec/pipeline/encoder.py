@@ -17,14 +17,14 @@ from .. import adaptive_filter, lossless
 from ..analysis import Analysis, round_tokens
 from ..bitstream.container import Contents
 from ..bitstream.header import Header, check_limits
-from ..bitstream.metadata import FILTER, QUALITY_OF_TILES, pack_metadata
+from ..bitstream.metadata import FILTER, QUALITY_OF_TILES, pack_metadata, tile_qualities, unpack_erasures
 from ..coding.entropy import EntropyModel
 from ..errors import UsageError
 from ..imageio.transparency import fill_hidden
-from ..images import Picture
 from ..memory import give_back
 from ..options import EncodeOptions
 from ..parallel import each, in_order
+from ..picture import Picture
 from ..pretrained.config import PretrainedConfig
 from ..progress import report
 from ..search import pixel_error
@@ -33,6 +33,7 @@ from ..search.measures import Target
 from ..search.model import SearchModel
 from ..subbands import Subbands
 from ..tiles import SITE, Area, assemble, crop
+from ..tokens import Tokens, check_bands
 from .correction import correct
 
 BLOCK = 1024  # pixels along a side of what is analysed at once
@@ -93,12 +94,54 @@ class Encoder:
 
     def _encode_tokens(self, picture: Picture, options: EncodeOptions, qualities: np.ndarray | None = None) -> Contents:
         """qualities: (tiles,), of every tile; None: options.quality everywhere."""
-        header = self.header(picture, options)
-        payloads: dict[tuple[int, int], bytes] = {}
+        header, payloads = self.header(picture, options), dict[tuple[int, int], bytes]()
+
+        def keep(tile: EncodedTile) -> None:
+            payloads.update({(level, tile.index): data for level, data in tile.payloads.items()})
+
+        metadata = self._each_tile(picture, header, options, qualities, keep)
+        return Contents(header, metadata, payloads)
+
+    def tokens(self, picture: Picture, options: EncodeOptions) -> Tokens:
+        """The tokens that `encode` codes: what a decoder reads back. Raises UsageError, LimitError."""
+        picture, header, parts = _without_hidden(picture), self.header(picture, options), dict[int, Subbands]()
+
+        def keep(tile: EncodedTile) -> None:
+            parts[tile.index] = tile.tokens
+
+        metadata = self._each_tile(picture, header, options, None, keep)
+        return Tokens(assemble(parts, header.grid, header.grid.whole), header, metadata)
+
+    def compress(self, tokens: Tokens) -> Contents:
+        """The contents of a file of known tokens. Raises InputError, LimitError, FormatError for damaged metadata."""
+        header, known = tokens.header, Contents(tokens.header, dict(tokens.metadata))
+        check_limits(header, "the image")
+        check_bands(tokens.bands, header)
+        qualities, mask = tile_qualities(known), unpack_erasures(known).by_encoder
+
+        def code(index: int) -> dict[int, bytes]:
+            area = header.grid.area(index)
+            own = crop(tokens.bands, area).map(np.ascontiguousarray)
+            erased = None if mask is None else crop_mask(mask[None], area)
+            return self.entropy.encode(own, self.entropy.point(int(qualities[index % len(qualities)])), erased)[0]
+
+        coded = each(code, list(range(header.grid.count)), self.threads)
+        payloads = {(level, index): data for index, tile in enumerate(coded) for level, data in tile.items()}
+        return Contents(header, known.metadata, payloads)
+
+    def _each_tile(
+        self,
+        picture: Picture,
+        header: Header,
+        options: EncodeOptions,
+        qualities: np.ndarray | None,
+        keep: Callable[[EncodedTile], None],
+    ) -> dict[str, bytes]:
+        """Encode every tile, give it to `keep`, and return the file's metadata."""
         erased = np.zeros((header.grid.whole.h, header.grid.whole.w), bool)
         fit = self._filter_fit(header, options)
         for tile in self.tiles(picture.rgb, header, options, qualities, fit):
-            payloads |= {(level, tile.index): data for level, data in tile.payloads.items()}
+            keep(tile)
             if tile.erased is not None:
                 y, x, h, w = header.grid.area(tile.index)
                 erased[y : y + h, x : x + w] = tile.erased[0]
@@ -107,16 +150,7 @@ class Encoder:
             metadata[QUALITY_OF_TILES] = qualities.astype(np.uint8).tobytes()
         if fit and (changes := fit.solve()):
             metadata[FILTER] = adaptive_filter.pack(changes)
-        return Contents(header, metadata, payloads)
-
-    def tokens(self, picture: Picture, options: EncodeOptions) -> Subbands:
-        """The tokens that `encode` codes, int32 (1, h, w, C): what a decoder reads back.
-
-        Raises UsageError, LimitError.
-        """
-        picture, header = _without_hidden(picture), self.header(picture, options)
-        parts = {tile.index: tile.tokens for tile in self.tiles(picture.rgb, header, options)}
-        return assemble(parts, header.grid, header.grid.whole)
+        return metadata
 
     def header(self, picture: Picture, options: EncodeOptions) -> Header:
         """The file's header. Raises UsageError where the model cannot do what the options ask, LimitError."""

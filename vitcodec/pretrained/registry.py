@@ -7,7 +7,9 @@ import os
 from functools import cache
 from pathlib import Path
 
+from .. import files
 from ..errors import UsageError, WeightsError
+from ..suggestions import meant
 from . import hub
 from .config import CONFIG, PretrainedConfig
 from .presets import PRESETS
@@ -95,7 +97,11 @@ def _by_name(model: str) -> PretrainedConfig:
             f"model '{model}' has no weights yet; train it with vitcodec train DATA... -m {model}; shipped: {names}"
         )
     folder = f", or ./{model} for the folder" if Path(model, CONFIG).is_file() else ""
-    raise WeightsError(f"unknown model '{model}'; shipped: {names}; give one of them{folder}, a folder or ORG/NAME")
+    near = meant(model, [config.name for config in (*available(), *searched())])
+    guess = f"did you mean {near}? " if near else ""
+    raise WeightsError(
+        f"unknown model '{model}'; {guess}shipped: {names}; give one of them{folder}, a folder or ORG/NAME"
+    )
 
 
 def _is_path(model: str) -> bool:
@@ -118,6 +124,39 @@ def resolve(name: str, identity: bytes) -> str:
         return name
     own = [(f"{LOCAL}{config.folder}", config) for config in searched()]
     return next((source for source, config in own + downloaded() if config.identity == identity), name)
+
+
+def source_of(config: PretrainedConfig) -> str:
+    """How `find` is asked for a model again, in another process: its name, its commit on the hub, or its folder."""
+    if _is_shipped(config.name) and config.folder.resolve() == (_shipped() / config.name).resolve():
+        return config.name
+    folder = config.folder.absolute()
+    on_hub = (source for source, cached in hub.downloaded() if cached.absolute() == folder)
+    return next(on_hub, f"{LOCAL}{folder}")
+
+
+def copy(config: PretrainedConfig, folder: Path, overwrite: bool = False) -> None:
+    """Write a model's files to another folder, config.json last. Raises OutputError."""
+    if not overwrite:
+        files.refuse_existing(folder / CONFIG)
+    for name, path in _all_files(config).items():
+        files.write_atomic(folder / name, files.read_bytes(path), overwrite=True)
+
+
+def push(config: PretrainedConfig, repository: str, revision: str | None = None, private: bool = False) -> str:
+    """Upload a model to ORG/NAME on the hub, and return the commit's address. Raises WeightsError, UsageError."""
+    text = repository if repository.startswith(hub.HUB) else f"{hub.HUB}{repository}"
+    target = hub.Repository.parse(f"{text}@{revision}" if revision else text)
+    return hub.push(config.folder, target, private, sources(config))
+
+
+def _all_files(config: PretrainedConfig) -> dict[str, Path]:
+    """Those of a model that are there, by their names, config.json last."""
+    names = [path.name for paths, _ in config.hashes for path in paths] + list(hub.OPTIONAL)
+    found = {name: config.folder / name for name in names if (config.folder / name).is_file()}
+    if shared := sources(config):
+        found[hub.SOURCES] = shared
+    return found | {CONFIG: config.folder / CONFIG}
 
 
 def chosen(model: str | None) -> str:
@@ -156,8 +195,8 @@ def verify(config: PretrainedConfig) -> None:
 
 def verify_all(config: PretrainedConfig) -> None:
     """The same for all files that config.json states a hash of: graphs too, which are checked when they are read."""
-    for files, sha256 in config.hashes:
-        _verify(files, sha256)
+    for paths, sha256 in config.hashes:
+        _verify(paths, sha256)
 
 
 def _verify(files: list[Path], sha256: str) -> None:

@@ -18,11 +18,11 @@ from ..context.config import CURRENT
 from ..context.model import ContextModel
 from ..distortion import TUNINGS
 from ..errors import UsageError, WeightsError
-from ..images import Picture
 from ..models import untrained
 from ..models.autoencoder import Autoencoder
 from ..models.backbone import load_pretrained
 from ..options import QUALITIES, EncodeOptions
+from ..picture import Picture
 from ..pipeline.loading import Coder
 from ..pretrained import registry
 from ..pretrained.config import CONFIG, PretrainedConfig
@@ -221,7 +221,7 @@ def _encoded(coder: Coder, crops: Crops, rng: np.random.Generator) -> Iterator[E
     for images, quality in _counting_samples(crops, rng, COUNTED_BATCHES):
         for image in images.byte().numpy():
             options = EncodeOptions(quality=quality, effort=COUNTED_EFFORT)
-            yield image, coder.encoder.tokens(Picture(image), options), quality
+            yield image, coder.encoder.tokens(Picture(image), options).bands, quality
 
 
 def _counting_samples(crops: Crops, rng: np.random.Generator, batches: int) -> Iterator[tuple[Tensor, int]]:

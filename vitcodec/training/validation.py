@@ -19,7 +19,7 @@ from torch import Tensor
 from ..codec import Codec
 from ..distortion import Distortion
 from ..evaluation.bdrate import Curve, bd_rate
-from ..images import Picture
+from ..picture import Picture
 from .config import VALIDATION_CROPS
 from .data import validation_crops
 from .model import TrainingModel
