@@ -45,6 +45,10 @@ class DeviceError(VitcodecError):
     """The device asked for is not there, or ran out of memory."""
 
 
+class ClusterError(VitcodecError):
+    """A Ray cluster is not there, cannot do the work, or was lost."""
+
+
 class UsageError(VitcodecError):
     """The options do not make sense together or with these inputs."""
 

@@ -60,10 +60,11 @@ class Job:
 
     source: Source
     target: Path | None
+    url: str | None = None  # where it is made, if not in this machine's file systems; `target` then only stands for it
 
     @property
     def target_name(self) -> str:
-        return "<stdout>" if self.target is None else str(self.target)
+        return self.url or ("<stdout>" if self.target is None else str(self.target))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ COMMANDS = {
     "view": ("view", "view_command", "Show .vitc files in the system's viewer or browser."),
     "eval": ("eval", "eval_command", "Measure rate, quality and speed on images."),
     "compare": ("compare", "compare_command", "One image by several codecs at equal size, side by side."),
+    "ray": ("cluster", "app", "encode, decode and eval over a cluster, by Ray."),
     "models": ("models", "app", "List, show, download, check and upload models."),
     "train": ("train", "train_command", "Train a model on folders or tars of images."),
     "finetune": ("export", "finetune_command", "Train a model on for your images, and export it."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -47,6 +47,9 @@ class Result:
         return self.width * self.height / 1e6
 
 
+Outcome = tuple[Result, float] | Exception  # a file made, with the seconds that it took, or why there is none
+
+
 def run(
     out: Output,
     command: str,
@@ -67,7 +70,23 @@ def run(
         return _show(out, command, plan, strict)
     if any(job.target is None for job in plan.jobs):
         files.check_stdout()
-    return _Batch(out, command, plan, strict).run(start, ahead)
+    batch = _Batch(out, command, plan, strict)
+    return batch.run(lambda: batch.work(start(), ahead))
+
+
+def run_elsewhere(
+    out: Output,
+    command: str,
+    plan: Plan,
+    dry_run: bool,
+    outcomes: Iterable[tuple[Job, Outcome]],
+    strict: bool = False,
+) -> int:
+    """As `run`, where others do the jobs. outcomes: what became of every job, in any order."""
+    if dry_run:
+        return _show(out, command, plan, strict)
+    batch = _Batch(out, command, plan, strict)
+    return batch.run(lambda: batch.gather(outcomes))
 
 
 def _show(out: Output, command: str, plan: Plan, strict: bool) -> int:
@@ -86,16 +105,18 @@ class _Batch:
         self.failed = list[str]()
         self.noted = set[str]()
         self.seconds = 0.0
+        self.others = "the others are untouched"  # after Ctrl-C
 
-    def run(self, start: Callable[[], Work], ahead: int) -> int:
+    def run(self, work: Callable[[], None]) -> int:
+        """Call what does the jobs, if there are any; returns the exit code."""
         code = None
         if not debugging():
             warnings.filterwarnings("ignore", module="PIL")  # what matters to the user comes as a note or an error
         try:
             if self.plan.jobs:
-                self.work(start(), ahead)
+                work()
         except KeyboardInterrupt:
-            self.out.error(f"interrupted, {len(self.done)} of {len(self.plan.jobs)} done; the others are untouched")
+            self.out.error(f"interrupted, {len(self.done)} of {len(self.plan.jobs)} done; {self.others}")
             code = INTERRUPTED
         result = self.finish()
         return result if code is None else code
@@ -131,13 +152,29 @@ class _Batch:
             self.seconds = time.perf_counter() - began
 
     def collect(self, job: Job, written: Future[_Timed]) -> float:
-        """Wait for a file to be written and tell of it. Returns its megapixels, 0 if it failed."""
+        """Wait for a file to be written, and tell of it. Returns its megapixels, 0 if it failed."""
         try:
             timed = written.result()
         except Exception as error:
-            self.fail(job.source.name, error)
+            return self.tell(job, error)
+        return self.tell(job, (timed.value, timed.seconds))
+
+    def gather(self, outcomes: Iterable[tuple[Job, Outcome]]) -> None:
+        self.others = "others may be done too, and --skip-existing goes on"
+        began = time.perf_counter()
+        try:
+            with self.out.progress(len(self.plan.jobs)) as bar:
+                for job, outcome in outcomes:
+                    bar.advance(self.tell(job, outcome))
+        finally:
+            self.seconds = time.perf_counter() - began
+
+    def tell(self, job: Job, outcome: Outcome) -> float:
+        """Say what became of a file. Returns its megapixels, 0 if it failed."""
+        if isinstance(outcome, Exception):
+            self.fail(job.source.name, outcome)
             return 0.0
-        result: Result = timed.value
+        result, seconds = outcome
         self.done.append(result)
         for note in result.notes:
             self.note(job, note)
@@ -152,7 +189,7 @@ class _Batch:
                 "bytes_in": result.bytes_in,
                 "bytes_out": result.bytes_out,
                 **result.fields,
-                "seconds": round(timed.seconds, 4),
+                "seconds": round(seconds, 4),
                 "notes": result.notes,
             }
         )

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -19,7 +18,7 @@ from ..errors import LimitError, UsageError
 from ..options import DecodeOptions
 from ..subbands import LEVELS
 from ..tiles import Region
-from . import batch, codecs, options, outputs, values
+from . import batch, codecs, options, outputs, places, values
 from .layout import CODING, MODEL
 from .output import Output
 
@@ -136,14 +135,14 @@ def decode_command(
     inputs, output = outputs.decoding(inputs, output, format)
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
     box, wanted = box_of(fit, reduce), DecodeOptions(reduce, _region(region))
-    found = files.find_inputs(inputs, {files.SUFFIX}, recursive)
+    found = places.here().find_inputs(inputs, {files.SUFFIX}, recursive)
     outputs.check_decoded_name(found, output, format)
     found = outputs.without_wrong_kinds(found, vitc=True)
     suffix = "." + (format or DEFAULT_FORMAT).lower().lstrip(".")
-    plan = files.plan_outputs(found, output, suffix, overwrite, skip_existing)
+    plan = places.here().plan_outputs(found, output, suffix, overwrite, skip_existing)
     if preserve:
         outputs.check_preserved(plan)
-    formats = _formats(plan, format)
+    _check_formats(plan, format)
 
     def start() -> batch.Work:
         from ..images import MAX_PIXELS, resized, write_image
@@ -174,7 +173,7 @@ def decode_command(
         def write(job: files.Job, made: tuple[_Loaded, Picture]) -> batch.Result:
             loaded, picture = made
             buffer = io.BytesIO()
-            notes = write_image(picture, buffer, formats[job], strip)
+            notes = write_image(picture, buffer, kind := _format(job, format), strip)
             image = buffer.getvalue()
             options.write(job, image, overwrite, preserve)
             height, width = picture.rgb.shape[:2]
@@ -183,7 +182,7 @@ def decode_command(
             stored = header.lossless
             fields: dict[str, Any] = {"quality": None if stored else header.quality, "lossless": stored}
             fields["model"] = None if stored else header.model
-            fields |= {"reduce": loaded.options.reduce, "format": formats[job]}
+            fields |= {"reduce": loaded.options.reduce, "format": kind}
             if salvage:
                 fields["damage"] = loaded.damage
             notes = [*loaded.damage, *picture.notes, *notes]
@@ -191,7 +190,7 @@ def decode_command(
 
         return batch.Work(read, compute, write)
 
-    return batch.run(out, "decode", plan, dry_run, start, jobs, strict)
+    return places.here().run(out, "decode", plan, dry_run, start, jobs, strict)
 
 
 _salvage = salvage.unpack  # the option has the module's name
@@ -230,22 +229,24 @@ def fitting(header: Header, wanted: DecodeOptions, box: tuple[int, int]) -> tupl
     return replace(wanted, reduce=reduce), (max(1, round(scale * width)), max(1, round(scale * height)))
 
 
-def _formats(plan: files.Plan, format: str | None) -> dict[files.Job, str]:
-    """Pillow's name of the format of every job. Raises UsageError before any work."""
-    if not plan.jobs:
-        return {}
+def _check_formats(plan: files.Plan, format: str | None) -> None:
+    """Raises UsageError before any work where a format is not known."""
+    for job in plan.jobs:
+        _format(job, format)
+
+
+def _format(job: files.Job, format: str | None) -> str:
+    """Pillow's name of the format to write. Raises UsageError."""
     from ..images import format_of
 
-    def named(job: files.Job) -> Path:
-        return Path("stdout.png") if job.target is None or files.is_stream(job.target) else job.target
-
-    return {job: format_of(named(job), format) for job in plan.jobs}
+    piped = job.target is None or files.is_stream(job.target)
+    return format_of("stdout.png" if piped or job.target is None else job.target, format)
 
 
 @contextmanager
 def stream_of(source: files.Source) -> Iterator[BinaryIO]:
     """What a file is read from, seekable. Raises InputError."""
-    if source.path is None or source.stream:
+    if source.path is None or source.stream or source.url:
         yield outputs.whole(source)
         return
     try:

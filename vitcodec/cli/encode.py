@@ -13,7 +13,7 @@ from ..bitstream import container
 from ..errors import UsageError
 from ..options import Coding, EncodeOptions
 from ..pretrained import registry
-from . import batch, codecs, options, outputs, values
+from . import batch, codecs, options, outputs, places, values
 from .layout import CODING, MODEL
 from .output import Output
 
@@ -158,10 +158,10 @@ def encode_command(
                 f"--tune {tune} and the model '{model}' (by --model or VITCODEC_MODEL) contradict each other; give one"
             )
         model = registry.TUNED[tune]
-    found = files.find_inputs(inputs, files.image_suffixes(), recursive)
+    found = places.here().find_inputs(inputs, files.image_suffixes(), recursive)
     outputs.check_encoded_name(found, output)
     found = outputs.without_wrong_kinds(found, vitc=False)
-    plan = files.plan_outputs(found, output, files.SUFFIX, overwrite, skip_existing, append_suffix)
+    plan = places.here().plan_outputs(found, output, files.SUFFIX, overwrite, skip_existing, append_suffix)
     if preserve:
         outputs.check_preserved(plan)
 
@@ -203,7 +203,7 @@ def encode_command(
 
         return batch.Work(read, compute, write)
 
-    return batch.run(out, "encode", plan, dry_run, start, jobs, strict)
+    return places.here().run(out, "encode", plan, dry_run, start, jobs, strict)
 
 
 def _target(

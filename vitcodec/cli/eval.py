@@ -9,8 +9,9 @@ import typer
 
 from ..errors import UsageError
 from ..files import STDIO, find_inputs, image_suffixes
+from ..filesystem.urls import is_url
 from ..options import QUALITIES, EncodeOptions
-from . import options, outputs, reporting
+from . import options, outputs, places, reporting
 from .layout import CODING, FILES
 from .output import DONE, FAILED, Output, explain
 
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..evaluation.baselines import Baseline
-    from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
-    from ..evaluation.results import Failure, Report, Row
+    from ..evaluation.results import Failure, Row
     from ..picture import Picture
 
 Images = Annotated[list[str], typer.Argument(metavar="INPUT...", show_default=False, help="Files, folders or globs.")]
@@ -136,7 +136,7 @@ def eval_command(
     if STDIO in inputs:
         raise UsageError("eval measures files; name files, folders or globs")
     targets = reporting.Targets(csv, markdown, html, overwrite)
-    if len(inputs) == 2 and all(Path(i).is_dir() for i in inputs):
+    if len(inputs) == 2 and all(Path(i).is_dir() and not is_url(i) for i in inputs):
         if baselines or against or anchor:
             raise UsageError(
                 "two folders are measured as they are, without files or rates; "
@@ -144,7 +144,7 @@ def eval_command(
             )
         rest = reporting.Rest(find_inputs(inputs, image_suffixes(), recursive).left_out, strict)
         return _pairs(out, Path(inputs[0]), Path(inputs[1]), recursive, targets, pictures, max_pixels, rest)
-    found = outputs.without_wrong_kinds(find_inputs(inputs, image_suffixes(), recursive), vitc=False)
+    found = outputs.without_wrong_kinds(places.here().find_inputs(inputs, image_suffixes(), recursive), vitc=False)
     rest = reporting.Rest(found.left_out, strict)
     for source in found.sources:
         if source.stream:
@@ -159,7 +159,7 @@ def eval_command(
 
     from ..evaluation import baselines as others
     from ..evaluation.comparison import Comparison
-    from ..evaluation.engine import Entrant, evaluate
+    from ..evaluation.engine import Entrant
     from ..evaluation.provenance import provenance
     from ..evaluation.published import read_published
     from ..evaluation.results import Failure, Report
@@ -175,20 +175,22 @@ def eval_command(
         )
         return reporting.finish(out, "eval", comparison, targets, {}, read, pictures, rest)
 
-    own = Entrant(options.load_codec(out, model, device, threads), EncodeOptions(effort=effort))
-    entrants: list[tuple[str, ImageCodec, tuple[float, ...]]] = [(reporting.title(own), own, tuple(qualities))]
-    entrants += [(b.name, b, b.settings) for b in chosen]
-    with out.progress(len(files) * sum(len(settings) for _, _, settings in entrants)) as progress:
+    def start() -> places.Entrants:
+        own = Entrant(options.load_codec(out, model, device, threads), EncodeOptions(effort=effort))
+        return [(reporting.title(own), own, tuple(qualities)), *((b.name, b, b.settings) for b in chosen)]
 
-        def measure(name: str, codec: ImageCodec, settings: tuple[float, ...]) -> Report:
-            def advance(result: Row | Failure) -> None:
-                reporting.record(out, result, name)
-                progress.advance(getattr(result, "megapixels", 0.0), len(settings) if _is_unreadable(result) else 1)
+    steps = {b.name: len(b.settings) for b in chosen}
+    with out.progress(len(files) * (len(qualities) + sum(steps.values()))) as progress:
 
-            return evaluate(codec, files, settings, reps, read, reporting.describe, advance, name)
+        def advance(result: Row | Failure, name: str) -> None:
+            reporting.record(out, result, name)
+            whole = steps.get(name, len(qualities))
+            progress.advance(getattr(result, "megapixels", 0.0), whole if _is_unreadable(result) else 1)
 
-        reports = [measure(*entrant) for entrant in entrants]
-    comparison = Comparison(reports, provenance(own), published, anchors, unreadable)
+        measuring = places.Measuring(start, reps, read, reporting.describe, advance)
+        measured = places.here().measure(files, measuring)
+    comparison = Comparison(measured.reports, measured.provenance, published, anchors, unreadable)
+    entrants = measured.entrants() if html is not None else []
     renders = {name: reporting.renderer(codec) for name, codec, _ in entrants}
     return reporting.finish(out, "eval", comparison, targets, renders, read, pictures, rest)
 

@@ -9,7 +9,7 @@ import typer
 
 from .. import files
 from ..options import EFFORTS, QUALITIES, EncodeOptions
-from . import codecs, values
+from . import codecs, places, values
 from .layout import CODING, FILES, MESSAGES, MODEL
 from .output import Output
 
@@ -161,7 +161,7 @@ def write(job: files.Job, data: bytes, overwrite: bool, preserve: bool = False) 
         files.write_stdout(data)
         return
     modified = os.stat(job.source.path).st_mtime_ns if preserve and job.source.path is not None else None
-    files.write_atomic(job.target, data, overwrite, modified)
+    places.here().write(job, data, overwrite, modified)
 
 
 def say_device(out: Output, codec: Codec, device: str) -> None:

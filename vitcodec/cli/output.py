@@ -99,6 +99,10 @@ class Output:
         if self.json and self.to_stdout:
             raise UsageError("--json and -o - both write to stdout; give one")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it has no bars."""
+        return Output, (self.json, self.quiet, self.verbose, self.to_stdout)
+
     def result(self, text: str) -> None:
         """What the command was asked to print: stdout, for people."""
         if not self.json:

@@ -20,6 +20,7 @@ from ..files import STDIO, SUFFIX, Found, Plan, Problem, Source
 from ..filesystem import suffixes
 from ..filesystem.inputs import refuse_nameless
 from ..filesystem.streams import Kind, descriptor_of, is_stream, kind_of
+from ..filesystem.urls import is_url, read_url
 
 
 def encoding(inputs: Sequence[str], output: str | None) -> tuple[list[str], str | None]:
@@ -46,7 +47,7 @@ def _told_apart(
     if output is not None:
         return list(inputs), STDIO if descriptor_of(output) == 1 else output
     *firsts, last = inputs
-    if not firsts or last == STDIO:
+    if not firsts or last == STDIO or is_url(last):
         return list(inputs), None
     suffix, exists = Path(last).suffix.lower(), os.path.lexists(last)
     single = len(firsts) == 1 and _is_one_file(firsts[0])
@@ -158,12 +159,15 @@ def read_image_file(source: Source) -> bytes:
 
 
 def whole(source: Source) -> io.BytesIO:
-    """All that a stream holds, seekable. Raises InputError."""
+    """All that a stream or a URL holds, seekable. Raises InputError."""
     return io.BytesIO(_read(source))
 
 
 def _read(source: Source) -> bytes:
-    data = files.read_stdin() if source.path is None else files.read_bytes(source.path)
+    if source.url is not None:
+        data = read_url(source.url)
+    else:
+        data = files.read_stdin() if source.path is None else files.read_bytes(source.path)
     if not data:
         raise empty(source.name)
     return data
@@ -172,7 +176,7 @@ def _read(source: Source) -> bytes:
 def check_preserved(plan: Plan) -> None:
     """Raises UsageError where --preserve is asked for and there is no file to take a time from or to give one to."""
     for job in plan.jobs:
-        if job.source.path is None or job.source.stream:
+        if job.source.path is None or job.source.stream or job.source.url:
             raise UsageError(f"--preserve keeps the times of files, and {job.source.name} has none")
-        if job.target is None or is_stream(job.target):
+        if job.target is None or is_stream(job.target) or job.url:
             raise UsageError(f"--preserve keeps the times of files, and {job.target_name} has none")

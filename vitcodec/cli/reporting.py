@@ -11,6 +11,7 @@ import typer
 
 from ..errors import OutputError, UsageError
 from ..files import LeftOut, is_stream, write_atomic
+from ..filesystem.urls import stream_of, url_of
 from . import values
 from .batch import size
 from .output import DONE, FAILED, Output, explain
@@ -73,7 +74,7 @@ def reader(out: Output, max_pixels: int | None) -> Callable[[Path], Picture]:
     noted = set[Any]()
 
     def read(path: Path) -> Picture:
-        picture = read_image(path, max_pixels or MAX_PIXELS)
+        picture = read_image(stream_of(path), max_pixels or MAX_PIXELS, url_of(path) or str(path))
         for note in picture.notes:
             key = (path, note) if out.verbose else note
             if key not in noted:

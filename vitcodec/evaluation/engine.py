@@ -88,6 +88,7 @@ def evaluate(
     describe: Callable[[Exception, str], str] = describe,
     advance: Callable[[Row | Failure], None] = lambda result: None,
     name: str | None = None,
+    warm: bool = False,
 ) -> Report:
     """Encode every file at every quality into a temporary file, decode it from there, and measure.
 
@@ -98,6 +99,7 @@ def evaluate(
     codec: vitcodec's own as Entrant(codec, options). qualities: on the codec's own scale. reps: how often encode and
     decode run, for the median of their times. read: from a path to a picture. describe: from an error and the file to
     the failure's message. advance: called with every result. name: what the report calls the codec, if not codec.name.
+    warm: the codec has run before, and needs no warm-up.
     """
     description = getattr(codec, "description", "")
     device = str(getattr(codec, "device", "cpu"))
@@ -107,7 +109,6 @@ def evaluate(
         report.failures.append(Failure(str(file), quality, describe(error, str(file)), report.codec))
         advance(report.failures[-1])
 
-    warm = False
     with tempfile.TemporaryDirectory(prefix="vitcodec-") as folder:
         for file in files:
             try:

@@ -19,7 +19,7 @@ def refuse_existing(path: Path) -> None:
         raise already_exists(path)
 
 
-def already_exists(path: Path) -> OutputError:
+def already_exists(path: Path | str) -> OutputError:
     """What to raise where an output exists."""
     return OutputError(f"{path}: exists already; use --overwrite or --skip-existing")
 

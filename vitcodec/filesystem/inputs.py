@@ -22,10 +22,11 @@ class Source:
     path: Path | None
     relative: Path  # where below an output folder its output goes, with the input's own suffix
     stream: bool = False  # a pipe, a device or an open file: read once, and without a name to call an output by
+    url: str | None = None  # where it is, if not in this machine's file systems; `path` then only stands for it
 
     @property
     def name(self) -> str:
-        return "<stdin>" if self.path is None else str(self.path)
+        return self.url or ("<stdin>" if self.path is None else str(self.path))
 
 
 @dataclass(frozen=True)
