@@ -150,25 +150,26 @@ def startup(results: Library, document: Results) -> Lines:
 
 @block("install", any_weights=True)
 def install_size(results: Library, document: Results) -> Lines:
-    """vitcodec, PyTorch with its GPU libraries, the largest of the other packages by name, and the rest."""
+    """Whole installations, and what extras add."""
     found = document["results"]
-    weights = sum(found["weights"].values())
-    torch = [p for p in found["packages"] if p["package"].startswith(TORCH)]
-    others = [p for p in found["packages"] if p not in torch]
-    large = [p for p in others if p["bytes"] >= 30e6]
-    small = [p for p in others if p["bytes"] < 30e6]
+    own = found["code"] + sum(found["weights"].values())
+    torch = sum(p["bytes"] for p in found["packages"] if p["package"].startswith(TORCH))
+    rest = sum(p["bytes"] for p in found["packages"]) - torch
     sizes = [
-        (f"vitcodec, of that weights {weights / 1e6:.0f}", found["code"] + weights),
-        ("PyTorch with its GPU libraries", sum(p["bytes"] for p in torch)),
-        *((f"{p['package']} {p['version']}", p["bytes"]) for p in large),
-        (f"{len(small)} smaller packages", sum(p["bytes"] for p in small)),
+        ("everything", own + torch + rest),
+        ("of that PyTorch with its GPU libraries", torch),
+        (f"of that vitcodec with the weights of {len(found['weights'])} models", own),
     ]
-    sizes.append(("all", sum(size for _, size in sizes)))
-    if "light" in found:
-        one = found["weights"].get(DEFAULT_MODEL, 0)
-        sizes.append(("without torch, with the weights of the default model", found["light"] + found["code"] + one))
+    if cpu := found.get("cpu"):
+        sizes.append((f"everything, PyTorch {cpu['version']} for CPUs", own + cpu["bytes"] + rest))
+    sizes.append(("without PyTorch, the weights of the default model alone", _lightest(found)))
+    sizes += [(f"`[{extra}]` adds", size) for extra, size in found.get("extras", {}).items()]
     rows = [(name, f"{size / 1e6:.0f}") for name, size in sizes]
     return [*table(("installed", "MB"), rows), *source(document["provenance"])]
+
+
+def _lightest(found: Results) -> int:
+    return int(found["light"] + found["code"] + found["weights"].get(DEFAULT_MODEL, 0))
 
 
 BLOCKS: dict[str, Block] = {

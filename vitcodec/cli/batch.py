@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from .. import files
 from ..files import Job, Plan
-from .output import DONE, FAILED, INTERRUPTED, Output, debugging, explain, one_line
+from .output import DONE, FAILED, INTERRUPTED, Output, debugging, explain, one_line, size
 
 Loaded = TypeVar("Loaded")
 Made = TypeVar("Made")
@@ -287,12 +287,3 @@ def _here(step: Callable[..., Any], job: Job, before: _Timed | None = None) -> F
     except Exception as error:
         future.set_exception(error)
     return future
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

@@ -11,8 +11,7 @@ from ..bitstream.header import Header
 from ..errors import VitcodecError
 from ..imageio import names
 from ..pretrained import registry
-from .batch import size
-from .output import one_line
+from .output import one_line, size
 
 
 def record_of(name: str, length: int, found: Glance) -> dict[str, Any]:

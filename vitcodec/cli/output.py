@@ -190,6 +190,15 @@ def one_line(name: str) -> str:
     return visible(name.replace("\n", "\\n").replace("\t", "\\t"))
 
 
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
 def _finite(data: Any) -> Any:
     if isinstance(data, Mapping):
         return {k: _finite(v) for k, v in data.items()}

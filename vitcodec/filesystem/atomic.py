@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from pathlib import Path
 from typing import BinaryIO
 
@@ -66,7 +65,7 @@ def _end_of_link(path: Path) -> Path:
 
 
 def _write(path: Path, data: bytes, overwrite: bool) -> None:
-    temporary = path.parent / f".vitcodec-{secrets.token_hex(8)}.tmp"
+    temporary = path.parent / f".vitcodec-{os.urandom(8).hex()}.tmp"
     _make_folder(path.parent)
     try:
         if not _write_nameless(temporary if overwrite else path, data):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def write_url(url: str, data: bytes, overwrite: bool = False) -> None:
             return
         folder = path.rpartition("/")[0]
         filesystem.makedirs(folder, exist_ok=True)
-        temporary = f"{folder}/.vitcodec-{secrets.token_hex(8)}.tmp"
+        temporary = f"{folder}/.vitcodec-{os.urandom(8).hex()}.tmp"
         try:
             filesystem.pipe_file(temporary, data)
             filesystem.mv(temporary, path)
