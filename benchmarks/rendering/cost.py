@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from vitcodec.options import EncodeOptions
-from vitcodec.pretrained.registry import DEFAULT_MODEL
 
 from ..images import LARGE
 from .library import Block, Library, Lines, Results, block, source, table
@@ -162,14 +161,10 @@ def install_size(results: Library, document: Results) -> Lines:
     ]
     if cpu := found.get("cpu"):
         sizes.append((f"everything, PyTorch {cpu['version']} for CPUs", own + cpu["bytes"] + rest))
-    sizes.append(("without PyTorch, the weights of the default model alone", _lightest(found)))
+    sizes.append(("without PyTorch", own + found["light"]))
     sizes += [(f"`[{extra}]` adds", size) for extra, size in found.get("extras", {}).items()]
     rows = [(name, f"{size / 1e6:.0f}") for name, size in sizes]
     return [*table(("installed", "MB"), rows), *source(document["provenance"])]
-
-
-def _lightest(found: Results) -> int:
-    return int(found["light"] + found["code"] + found["weights"].get(DEFAULT_MODEL, 0))
 
 
 BLOCKS: dict[str, Block] = {

@@ -37,7 +37,7 @@ class FilterFit:
 
     def add(self, original: Subbands, error: np.ndarray, step: float) -> None:
         """A block: its wavelet coefficients, float32 (1, h, w, C), and the error of its pixels in the planes of the
-        colour axes, float32 (3, H, W), both in steps.
+        colour axes, (3, H, W), both in steps.
         """
         wanted = error * np.float32(-step)
         decoded = pixel_error.in_pixels(original)

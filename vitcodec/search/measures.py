@@ -43,7 +43,7 @@ class Weights:
 class Felt:
     """error: float32 (1, h, w, C), in steps: what has lambda D's gradient over each coefficient, which is 2
     Weights.error times as much. distortion: lambda D in bits. curvature: of lambda D, as a multiple of that of the
-    squared error. squares: (h, w) float32, in squared steps, what each site adds to D, and pixels: (3, H, W) float32,
+    squared error. squares: (h, w) float32, in squared steps, what each site adds to D, and pixels: (3, H, W) float16,
     in steps, the error in the planes of the colour axes; None where only the whole has a distortion.
     """
 
@@ -63,4 +63,4 @@ def squared_error(target: Target, errors: Subbands, weights: Weights) -> Felt:
     planes = pixel_error.in_pixels(errors)
     squares = pixel_error.of_sites(planes)
     distortion = weights.error * float(squares.sum(dtype=np.float64))
-    return Felt(pixel_error.gradient(planes), distortion, squares=squares, pixels=planes)
+    return Felt(pixel_error.gradient(planes), distortion, squares=squares, pixels=planes.astype(np.float16))

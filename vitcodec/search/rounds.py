@@ -62,7 +62,7 @@ class Search:
             if state.squares is not None:
                 sites.add(state, weights)
             if state.cost < lowest:
-                best, lowest = Found(tokens, state.pixels), state.cost
+                best, lowest = Found(tokens), state.cost
             if k == config.rounds:
                 break
             slopes = self._source(k)(target, state, weights)
