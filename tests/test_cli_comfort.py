@@ -22,7 +22,7 @@ from vitcodec.pretrained import registry
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "numpy", "PIL", "timm", "scipy", "tqdm", "rich", "huggingface_hub", "onnxruntime")
-MODELS = ("list", "show", "download", "verify", "push")
+MODELS = ("list", "show", "init", "download", "verify", "push")
 
 
 @pytest.fixture(autouse=True)

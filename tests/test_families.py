@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_rgb
@@ -21,10 +22,11 @@ from vitcodec.cli import app
 from vitcodec.context.config import CURRENT
 from vitcodec.context.model import ContextModel
 from vitcodec.errors import UsageError, WeightsError
-from vitcodec.models import FAMILIES, backbone, build_autoencoder, tokens, untrained
+from vitcodec.models import FAMILIES, backbone, build_autoencoder, summary, tokens, untrained
 from vitcodec.models.autoencoder import parameter_count
 from vitcodec.models.blocks import position_map
 from vitcodec.models.summary import layer_table, table_of, totals
+from vitcodec.picture import Picture
 from vitcodec.pretrained import registry
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.pretrained.loading import own_name
@@ -313,3 +315,28 @@ def test_a_preset_has_no_weights_to_encode_with(tmp_path):
     vitcodec.write_image(vitcodec.Picture(make_rgb(20, 20)), tmp_path / "a.png")
     result = CliRunner().invoke(app, ["encode", str(tmp_path / "a.png"), "-m", "vit-b16"])
     assert result.exit_code == 1 and "has no weights yet" in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["vit", "swin", "beit", "cnn"])
+def test_an_untrained_preset_codes_as_the_wavelet_does(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "start"
+    made = CliRunner().invoke(app, ["models", "init", name, "-o", str(folder)])
+    assert made.exit_code == 0 and "start (" in made.stderr
+    codec = vitcodec.Codec.from_pretrained(folder, "cpu", threads=1)
+    picture = Picture(make_rgb(64, 48))
+    found = codec.encode_tokens(picture, quality=60, effort=1)
+    wavelet = vitcodec.Codec.from_pretrained(folder, "cpu", threads=1)
+    wavelet.autoencoder.analysis = wavelet.autoencoder.synthesis = None
+    assert np.array_equal(found.to_grid(), wavelet.encode_tokens(picture, quality=60, effort=1).to_grid())
+    assert codec.decode(found) == wavelet.decode(found)
+    again = CliRunner().invoke(app, ["models", "init", name, "-o", str(folder)])
+    assert again.exit_code == 2 and "holds a model already" in again.stderr
+
+
+def test_rows_of_layers_are_added_up() -> None:
+    rows = summary.layer_table("cnn")
+    short = summary.up_to_depth(rows, 2)
+    assert len(short) < 30 < len(rows) and summary.up_to_depth(rows, 99) == rows
+    assert sum(r.parameters for r in short) == sum(r.parameters for r in rows)
+    assert sum(r.macs_per_pixel for r in short) == pytest.approx(sum(r.macs_per_pixel for r in rows))
+    assert "analysis.encoder" in {r.layer for r in short}

@@ -11,11 +11,12 @@ import typer
 
 from ..errors import UsageError
 from ..pretrained import registry
-from ..pretrained.config import CONFIG, PretrainedConfig, check_name
+from ..pretrained.config import PretrainedConfig
 from ..training.config import NEW_MODELS, TrainingConfig
 from . import options
 from . import train_options as o
 from .bars import Phases
+from .folders import checked_name
 from .output import Output
 from .train import train_command
 
@@ -53,7 +54,7 @@ def export_command(
     vitcodec encode photos/ -m ./my-model
     """
     out = Output(quiet=quiet)
-    model_name = _checked_name(name, output, overwrite)
+    model_name = checked_name(name, output, overwrite)
 
     import torch
 
@@ -134,7 +135,7 @@ def finetune_command(
     vitcodec finetune photos/ -o my-model --time-limit 1h --val held-out/
     vitcodec encode photos/ -m ./my-model
     """
-    _checked_name(name, output, overwrite)
+    checked_name(name, output, overwrite)
     if init in NEW_MODELS or init.startswith("run:") or registry.find(init).integers:
         from ..training.assemble import check_onnx
 
@@ -173,18 +174,6 @@ def finetune_command(
         overwrite=overwrite,
         quiet=quiet,
     )
-
-
-def _checked_name(name: str | None, output: Path, overwrite: bool) -> str:
-    """The model's name. Raises UsageError where it cannot be one, or the folder holds a model already."""
-    if (output / CONFIG).exists() and not overwrite:
-        raise UsageError(f"{output} holds a model already; give --overwrite to replace it")
-    model_name = name or output.resolve().name
-    try:
-        check_name(model_name)
-    except ValueError as error:
-        raise UsageError(f"{error}; give another with --name") from error
-    return model_name
 
 
 def _large(out: Output, paths: Sequence[Path]) -> list[np.ndarray]:

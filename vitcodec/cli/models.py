@@ -1,10 +1,11 @@
-"""`vitcodec models`: list, show, download, verify, push."""
+"""`vitcodec models`: list, show, init, download, verify, push."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,11 +14,14 @@ from ..errors import UsageError, VitcodecError
 from ..pretrained import hub, registry
 from ..pretrained.config import PretrainedConfig
 from ..pretrained.presets import PRESETS
+from ..suggestions import meant
 from . import options, values
+from .folders import checked_name
 from .layout import new_app
 from .output import DONE, FAILED, Output, explain
+from .output import size as megabytes
 
-app = new_app(help="List, show, download, check and upload models.")
+app = new_app(help="List, show, make, download, check and upload models.")
 
 Name = Annotated[
     str,
@@ -42,6 +46,16 @@ Repository = Annotated[
 ]
 ImageSize = Annotated[
     str, typer.Option("--image-size", metavar="WxH", help="The image that shapes and multiplications are for.")
+]
+Depth = Annotated[
+    int | None,
+    typer.Option(
+        "--depth", min=1, metavar="N", help="Rows of layers whose names agree in the first N parts, added up."
+    ),
+]
+Preset = Annotated[
+    str,
+    typer.Argument(metavar="PRESET", help="A family or a preset: models list has them.", show_default=False),
 ]
 Private = Annotated[bool, typer.Option("--private", help="If the repository is new, only you can see it.")]
 _HEAD = ("name", "family", "parameters", "kMAC/pixel", "status", "BD-rate", "licence", "weights")
@@ -98,7 +112,7 @@ def _record(name: str, status: str, config: PretrainedConfig) -> dict[str, Any]:
 
 
 @app.command("show", short_help="A model's layers, neurons and multiplications.")
-def show_command(name: Name, image_size: ImageSize = "768x512", json: options.Json = False) -> int:
+def show_command(name: Name, image_size: ImageSize = "768x512", depth: Depth = None, json: options.Json = False) -> int:
     """A model's layers: output shape, width, heads, parameters, multiplications per pixel.
 
     Of layers that work on areas or windows, the shape begins with how many there are.
@@ -106,16 +120,19 @@ def show_command(name: Name, image_size: ImageSize = "768x512", json: options.Js
     \b
     vitcodec models show swin
     vitcodec models show vit-b16 --image-size 256x256
+    vitcodec models show swin --depth 2
     vitcodec models show local-dir:my-model
     """
     out = Output(json)
     size = _size(image_size)
     config = None if registry.is_preset(name) else registry.find(name)
     family = PRESETS[name].family if config is None else config.family
-    from ..models.summary import layer_table, totals
+    from ..models.summary import layer_table, totals, up_to_depth
 
     rows = layer_table(name, size)
     sums = totals(rows)
+    if depth is not None:
+        rows = up_to_depth(rows, depth)
     head = ("layer", "kind", "output", "width", "heads", "parameters", "MAC/pixel")
     cells = [
         (
@@ -153,6 +170,48 @@ def _size(text: str) -> tuple[int, int]:
     if not match:
         raise UsageError(f"image size '{text}' is not understood; write it as 768x512")
     return int(match[1]), int(match[2])
+
+
+@app.command("init", short_help="Make a model folder of a preset, untrained.")
+def init_command(
+    preset: Preset,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", show_default=False, help="The model folder to write.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", show_default=False, help="The model's name. [default: the folder's]"),
+    ] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Make a model folder of a preset, untrained: it encodes and decodes as the wavelet does, and can be trained on.
+
+    Entropy model and gains are the default model's; the layers of the transforms are there with random weights, and
+    correct nothing yet.
+
+    \b
+    vitcodec models init vit-b16 -o my-vit
+    vitcodec encode photo.jpg -m ./my-vit
+    vitcodec train photos/ -o runs/a --init ./my-vit --lr 1e-3
+    """
+    out = Output(json, quiet)
+    if preset not in PRESETS:
+        near = meant(preset, list(PRESETS))
+        guess = f"did you mean {near}? " if near else ""
+        raise UsageError(f"unknown preset '{preset}'; {guess}there are {', '.join(PRESETS)}")
+    own = checked_name(name, output, overwrite)
+    from ..training.wavelet_start import write_wavelet_start
+
+    config = write_wavelet_start(preset, output, own)
+    size = sum(file.stat().st_size for file in config.files)
+    text = f"{config.family}, {config.parameters:,} parameters, {megabytes(size)}"
+    out.say(f"{output}: {own} ({text}); use it with -m local-dir:{output}")
+    out.summary(
+        {"command": "models init", "name": own, "preset": preset, "family": config.family, "folder": str(output)}
+    )
+    return DONE
 
 
 @app.command("download", short_help="Fetch a model from the Hugging Face Hub.")

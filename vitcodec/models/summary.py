@@ -151,6 +151,20 @@ def layer_table(name: str | None = None, image_size: tuple[int, int] = (768, 512
     return table_of(config.family, config.transform, config.context, width, height)
 
 
+def up_to_depth(rows: list[Row], depth: int) -> list[Row]:
+    """Rows whose names agree in their first `depth` parts, as one: with the last one's output, the rest added up."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(".".join(row.layer.split(".")[:depth]), []).append(row)
+    return [own[0] if len(own) == 1 else _together(name, own) for name, own in groups.items()]
+
+
+def _together(name: str, rows: list[Row]) -> Row:
+    last = next((row for row in reversed(rows) if row.kind != "learned"), rows[-1])
+    parameters, macs = sum(r.parameters for r in rows), round(sum(r.macs_per_pixel for r in rows), 2)
+    return Row(name, f"{len(rows)} layers", last.output, last.width, None, parameters, macs)
+
+
 def kmac_per_pixel(family: str, transform: Mapping[str, Any], context: ContextConfig) -> float:
     """Thousands of multiplications per pixel of decoding, for a picture of 768x512 pixels."""
     return float(totals(table_of(family, transform, context, 768, 512))["decode_kmac_per_pixel"])
