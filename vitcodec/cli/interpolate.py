@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -230,8 +230,18 @@ def _notes(ends: list[Tokens], between: Tokens) -> list[str]:
     """What the pictures lack that an input has."""
     from ..bitstream.metadata import ALPHA, CICP, ICC, NAME
 
-    lost: Any = {key for tokens in ends for key in tokens.metadata} - between.metadata.keys()
+    lost = {key for tokens in ends for key in tokens.metadata} - between.metadata.keys()
     notes = ["the transparency of the two differs: left out"] if ALPHA in lost else []
-    if lost & {ICC, NAME, CICP}:
+    if lost & {ICC, NAME, CICP} and not all(_is_srgb(tokens) for tokens in ends):
         notes.append("the colour profiles of the two differ: left out, so colours may be off")
     return notes
+
+
+def _is_srgb(tokens: Tokens) -> bool:
+    """Whether colours mean what they do without a profile."""
+    from ..bitstream.metadata import CICP, ICC, NAME
+    from ..imageio import colour
+    from ..imageio.profiles import well_known
+
+    name = tokens.metadata.get(NAME)
+    return colour.is_srgb(well_known(name[0]) if name else tokens.metadata.get(ICC), tokens.metadata.get(CICP))
