@@ -14,7 +14,7 @@ from storing import call, lines, made, one_line
 
 from vitcodec.bitstream.tables import SCALES
 from vitcodec.codec import Codec
-from vitcodec.coding.sampling import Random, SamplingTables
+from vitcodec.coding.sampling import Random, SamplingTables, _reweighted
 from vitcodec.coding.tables import BYPASS, LARGEST, CodingTables
 from vitcodec.errors import LimitError, UsageError
 from vitcodec.generation import mixed
@@ -64,7 +64,7 @@ def test_temperature_sharpens_and_flattens(tables: CodingTables) -> None:
         drawn = SamplingTables(tables, temperature).values(np.full(20000, key), Random(4))
         wanted = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
         assert np.abs(np.bincount(drawn + LARGEST[key], minlength=len(p)) / len(drawn) - wanted).max() < 0.015
-    coldest = SamplingTables(tables, 1e-9).values(np.full(50, key), Random(5))
+    coldest = SamplingTables(tables, 0.01).values(np.full(50, key), Random(5))
     assert (coldest == p.argmax() - LARGEST[key]).all()
 
 
@@ -77,6 +77,8 @@ def test_values_of_large_scale_have_random_low_bits(tables: CodingTables) -> Non
 def test_the_generator_is_what_it_was() -> None:
     """Numbers that every version of NumPy gives: samples are promised to be reproducible."""
     assert Random(7).below(np.full(6, 1000)).tolist() == [625, 897, 775, 225, 300, 873]
+    powers = _reweighted(np.array([[0, 1, 100, 30000, 35435]]), 0.7)
+    assert powers.tolist() == [[0, 0, 8, 28887, 36640]]
     assert Random(7, 1).below(np.full(3, 1000)).tolist() != Random(7).below(np.full(3, 1000)).tolist()
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SIZE = 256, 256  # width and height, unless others are asked for
 KEEP_LEVELS = range(LEVELS)
-MAX_TEMPERATURE = 5
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 5
 MAX_COUNT = 999
 _MAX_SIDE = 255 * TILE_UNIT  # of a tile, which a drawn picture is
 
@@ -53,7 +53,7 @@ class Generating:
         """Tokens of n pictures drawn from the learned prior; `decode` and `compress` take them.
 
         size: width and height in pixels, up to 4,194,304 together; by default 256x256. quality: 1 to 100, by default
-        50. temperature: more than 0, up to 5; probabilities are taken to the power of 1 / temperature. seed: at least
+        50. temperature: 0.01 to 5; probabilities are taken to the power of 1 / temperature. seed: at least
         0; that of the first picture, the next has the next. A seed gives the same tokens on every machine and device.
 
         source: tokens of a picture, of this model, of which the low band and the `keep_levels` coarsest of the four
@@ -113,8 +113,8 @@ def check_drawn(n: int, temperature: float, seed: int) -> None:
     """Raises UsageError."""
     if not 1 <= n <= MAX_COUNT:
         raise UsageError(f"{n} pictures cannot be drawn at once; give 1 to {MAX_COUNT}")
-    if not 0 < temperature <= MAX_TEMPERATURE:
-        raise UsageError(f"temperature {temperature:g} is out of range; give more than 0, up to {MAX_TEMPERATURE}")
+    if not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
+        raise UsageError(f"temperature {temperature:g} is out of range; give {MIN_TEMPERATURE} to {MAX_TEMPERATURE}")
     if seed < 0:
         raise UsageError(f"seed {seed} is out of range; give 0 or more")
 

@@ -42,9 +42,9 @@ Temperature = Annotated[
     float,
     typer.Option(
         "--temperature",
-        metavar="T",
+        metavar="0.01..5",
         rich_help_panel=CODING,
-        help="Above 0, up to 5: less draws what is probable and smooth, more what is improbable and rough.",
+        help="Less draws what is probable and smooth, more what is improbable and rough.",
     ),
 ]
 From = Annotated[

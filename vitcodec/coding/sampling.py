@@ -6,7 +6,8 @@ which NumPy promises to keep. So one seed gives the same tokens on every machine
 
 from __future__ import annotations
 
-from decimal import Context, Decimal
+import functools
+from decimal import Decimal, localcontext
 
 import numpy as np
 
@@ -16,14 +17,13 @@ from .prediction import flag_logits, predict
 from .tables import BYPASS, LARGEST, CodingTables, flag_class
 
 _TOTAL_BITS = 16  # a row of a table's frequencies has no more than this in all
-_LOG_UNIT, _WEIGHT_BITS = 1 << 12, 40
-_DECIMAL = Context(prec=30)  # its logarithms are rounded correctly, so they are the same on every machine
+_LOG_BITS, _POWER_BITS = 24, 12  # fractions of logarithms, as they are computed and as powers are looked up
 
 
 class SamplingTables:
     """Cumulated frequencies of a model's tables at a temperature: p^(1/temperature), rounded to whole numbers.
 
-    temperature: more than 0; 1 leaves the tables as they are. Escapes, which stand for all that is too large for a
+    temperature: 0.01 or more; 1 leaves the tables as they are. Escapes, which stand for all that is too large for a
     table, are never drawn: how large they are is not modelled.
     """
 
@@ -103,15 +103,32 @@ def _reweighted(frequencies: np.ndarray, temperature: float) -> np.ndarray:
     """(rows, n) int64 -> the same to the power of 1 / temperature, each row with a sum of 1 to 2^16, whole numbers."""
     if temperature == 1:
         return frequencies
-    found, where = np.unique(frequencies, return_inverse=True)
-    scale = Decimal(_LOG_UNIT) / (Decimal(2).ln(_DECIMAL) * Decimal(temperature))
-    lowest = -(1 << 40)  # in place of the logarithm of 0
-    logs = [max(int(Decimal(int(f)).ln(_DECIMAL) * scale), 0) if f else lowest for f in found]
-    powers = [
-        int((-Decimal(k) / _LOG_UNIT * Decimal(2).ln(_DECIMAL)).exp(_DECIMAL) * (1 << _WEIGHT_BITS))
-        for k in range(_LOG_UNIT)
-    ]
-    logarithms = np.array(logs, np.int64)[where].reshape(frequencies.shape)
+    exponent = round((1 << _LOG_BITS) / temperature)
+    logarithms = _log2(np.maximum(frequencies, 1)) * exponent >> (2 * _LOG_BITS - _POWER_BITS)
+    logarithms[frequencies == 0] = -(1 << 60)
     below = logarithms.max(1, keepdims=True) - logarithms  # of the most probable
-    weights = np.array(powers, np.int64)[below % _LOG_UNIT] >> np.minimum(below // _LOG_UNIT, 63)
+    weights = _powers()[below & ((1 << _POWER_BITS) - 1)] >> np.minimum(below >> _POWER_BITS, 63)
     return (weights << _TOTAL_BITS) // weights.sum(1, keepdims=True)
+
+
+def _log2(numbers: np.ndarray) -> np.ndarray:
+    """Logarithms of whole numbers from 1 to 2^16, in units of 2^-_LOG_BITS, int64, without floating point.
+
+    Bit by bit: squaring a number doubles its logarithm.
+    """
+    found = np.frexp(numbers.astype(np.float64))[1].astype(np.int64) - 1
+    y = (numbers << (31 - found)).astype(np.uint64)  # from 2^31 to 2^32
+    for _ in range(_LOG_BITS):
+        y = (y * y) >> np.uint64(31)
+        bit = y >> np.uint64(32)
+        y >>= bit
+        found = 2 * found + bit.astype(np.int64)
+    return found
+
+
+@functools.cache
+def _powers() -> np.ndarray:
+    """2^(40 - k / 2^_POWER_BITS), rounded down, int64. Decimal rounds powers of e correctly; other libraries need not."""
+    with localcontext(prec=30):
+        step = Decimal(2).ln() / (1 << _POWER_BITS)
+        return np.array([int((-k * step).exp() * (1 << 40)) for k in range(1 << _POWER_BITS)], np.int64)
