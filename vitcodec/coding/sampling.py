@@ -128,7 +128,7 @@ def _log2(numbers: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _powers() -> np.ndarray:
-    """2^(40 - k / 2^_POWER_BITS), rounded down, int64. Decimal rounds powers of e correctly; other libraries need not."""
+    """2^(40 - k / 2^_POWER_BITS), rounded down, int64. Decimal rounds powers of e correctly, as others need not."""
     with localcontext(prec=30):
         step = Decimal(2).ln() / (1 << _POWER_BITS)
         return np.array([int((-k * step).exp() * (1 << 40)) for k in range(1 << _POWER_BITS)], np.int64)
