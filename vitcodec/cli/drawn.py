@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import files
+from ..bitstream import container
 from ..bitstream.container import MAGIC
 from ..bitstream.header import Header
 from ..errors import OutputError, UsageError, WeightsError
 from ..filesystem.streams import is_stream
-from . import codecs, options
+from . import codecs, decode, options
 from .layout import FILES
 from .output import Output
 
@@ -70,6 +71,19 @@ def is_encoded(path: Path) -> bool:
             return stream.read(len(MAGIC)) == MAGIC
     except OSError as error:
         raise files.unreadable(path, error) from error
+
+
+def read_tokens(path: Path, limit: int, finest: int = 1) -> container.Contents:
+    """The contents of a .vitc file, of a lossless one too. limit: on its pixels. Raises VitcodecError."""
+    with open(path, "rb") as stream:
+        decode.check_size(container.read_header(stream, str(path)), limit, str(path))
+        stream.seek(0)
+        contents = container.unpack(stream, finest, str(path))
+    from ..bitstream.metadata import ERASED
+
+    if ERASED in contents.metadata:
+        raise UsageError(f"{path}: has erased tokens, which are in no file; encode the image with all tokens")
+    return contents
 
 
 def check_input(text: str) -> Path:

@@ -190,12 +190,8 @@ def _read(path: Path, max_pixels: int | None) -> _Input:
     limit = max_pixels or MAX_PIXELS
     if not drawn.is_encoded(path):
         return _Input(path, read_image(path, limit, str(path)))
-    with open(path, "rb") as stream:
-        header = container.read_header(stream, str(path))
-        decode.check_size(header, limit, str(path))
-        stream.seek(0)
-        contents = container.unpack(stream, name=str(path))
-    if header.lossless:
+    contents = drawn.read_tokens(path, limit)
+    if contents.header.lossless:
         return _Input(path, codecs.load_lossless().decode(contents))
     return _Input(path, contents=contents)
 

@@ -257,13 +257,10 @@ def _contents(path: Path, keep_levels: int) -> container.Contents:
         raise UsageError(f"--keep-levels {keep_levels} is out of range; give {KEEP_LEVELS[0]} to {KEEP_LEVELS[-1]}")
     if not drawn.is_encoded(path):
         raise UsageError(f"{path}: is no .vitc file; encode the image first")
-    with open(path, "rb") as stream:
-        header = container.read_header(stream, str(path))
-        if header.lossless:
-            raise UsageError(f"{path}: is lossless and has no levels to keep; encode it with --tokens")
-        decode.check_size(header, MAX_PIXELS, str(path))
-        stream.seek(0)
-        return container.unpack(stream, LEVELS + 1 - keep_levels, str(path))
+    contents = drawn.read_tokens(path, MAX_PIXELS, LEVELS + 1 - keep_levels)
+    if contents.header.lossless:
+        raise UsageError(f"{path}: is lossless and has no levels to keep; encode it with --tokens")
+    return contents
 
 
 def _seeds(seeds: range) -> str:
