@@ -17,6 +17,7 @@ from .bitstream.chunks import Source
 from .bitstream.container import Contents
 from .bitstream.header import Header
 from .errors import UsageError, WeightsError
+from .generation import Generating
 from .lossless import LosslessCodec
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
 from .picture import Picture
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 Encoded: TypeAlias = Source | str | PathLike[str] | Contents
 
 
-class Codec:
+class Codec(Generating):
     """A model on a device.
 
         codec = Codec.from_pretrained("swin", device="cpu")
@@ -153,7 +154,7 @@ class Codec:
     @overload
     def decode(
         self,
-        data: list[Encoded] | tuple[Encoded, ...],
+        data: list[Encoded] | list[Tokens] | tuple[Encoded | Tokens, ...],
         options: DecodeOptions | None = None,
         **changes: Unpack[DecodeChanges],
     ) -> list[Picture]: ...

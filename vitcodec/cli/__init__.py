@@ -29,6 +29,8 @@ COMMANDS = {
     "eval": ("eval", "eval_command", "Measure rate, quality and speed on images."),
     "compare": ("compare", "compare_command", "One image by several codecs at equal size, side by side."),
     "ray": ("cluster", "app", "encode, decode and eval over a cluster, by Ray."),
+    "sample": ("sample", "sample_command", "Draw pictures from what a model has learned."),
+    "interpolate": ("interpolate", "interpolate_command", "Go from one image to another, as an animation."),
     "models": ("models", "app", "List, show, download, check and upload models."),
     "train": ("train", "train_command", "Train a model on folders or tars of images."),
     "finetune": ("export", "finetune_command", "Train a model on for your images, and export it."),
