@@ -16,6 +16,7 @@ from . import files
 from .errors import InputError
 
 _WHAT = "give a list of detections, or a data set with images and annotations"
+_FARTHEST = 1e9  # pixels; numbers beyond are no box's
 Box = tuple[float, float, float, float]  # left, top, width, height, in pixels
 
 
@@ -82,7 +83,11 @@ class Coco:
 
     def _box(self, entry: dict[str, Any]) -> Box:
         box = entry.get("bbox")
-        if not isinstance(box, list) or len(box) != 4 or not all(type(n) in (int, float) for n in box):
+        if (
+            not isinstance(box, list)
+            or len(box) != 4
+            or any(type(n) not in (int, float) or abs(n) > _FARTHEST for n in box)
+        ):
             raise InputError(f"{self.name}: has a detection without bbox [x, y, width, height]; {_WHAT}")
         x, y, width, height = box
         return x, y, width, height

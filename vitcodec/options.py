@@ -79,7 +79,7 @@ def resolved_quality(value: int | str, quality: int) -> int:
     match = re.fullmatch(r"([+-]?)(\d{1,3})", str(value).strip())
     if not match:
         raise UsageError(f"quality '{value}' is not understood; give {_RANGE}, or an offset as +20 or -10")
-    if int(match[2]) not in QUALITIES:
+    if int(match[2]) not in (range(len(QUALITIES)) if match[1] else QUALITIES):
         raise UsageError(f"quality {match[0]} is out of range; give {_RANGE}, or an offset as +20 or -10")
     return min(max(quality + int(match[0]), QUALITIES[0]), QUALITIES[-1]) if match[1] else int(match[2])
 
