@@ -18,12 +18,13 @@ from vitcodec import regions
 from vitcodec.bitstream import container
 from vitcodec.bitstream.metadata import tile_qualities
 from vitcodec.cli import regions as cli_regions
+from vitcodec.coco import Coco
 from vitcodec.codec import Codec
 from vitcodec.errors import InputError, UsageError
 from vitcodec.options import EncodeOptions
 from vitcodec.picture import Picture
 from vitcodec.target import Target, encode
-from vitcodec.tiles import Region
+from vitcodec.tiles import Region, TileGrid
 
 SIZE = 300, 140  # 3x2 tiles of 128 pixels
 BOX = {"bbox": [140.5, 10, 20, 30.2], "category_id": 1, "image_id": 7, "score": 0.9}
@@ -80,8 +81,8 @@ def test_tiles_that_a_region_touches_are_better(codec: Codec) -> None:
     assert tokens == codec.decompress(data) == codec.decompress(codec.compress(tokens))
 
 
-def test_qualities_are_absolute_or_offsets(codec: Codec) -> None:
-    corner = [Region(290, 130, 1, 1)]
+def test_qualities_are_absolute_or_offsets() -> None:
+    corner, grid = [Region(290, 130, 1, 1)], TileGrid(*SIZE, 128)
     for given, expected in (
         ({}, (70, 50)),
         ({"roi_quality": "-10", "background_quality": "+30"}, (40, 80)),
@@ -89,8 +90,8 @@ def test_qualities_are_absolute_or_offsets(codec: Codec) -> None:
         ({"quality": 95}, (100, 95)),
         ({"quality": 10, "background_quality": "-20"}, (30, 1)),
     ):
-        options = EncodeOptions(effort=1, roi=corner, **given)
-        assert of(codec.encode(make_rgb(*SIZE), options)) == [expected[1]] * 5 + [expected[0]], given
+        found = regions.tile_qualities(EncodeOptions(roi=corner, **given), grid)
+        assert found.tolist() == [expected[1]] * 5 + [expected[0]], given
     for value in ("", "high", "+", 0, 101, "+100", "1.5", "--3"):
         for name in ("roi_quality", "background_quality"):
             with pytest.raises(UsageError, match="quality"):
@@ -166,30 +167,32 @@ def test_masks(folder: Path) -> None:
 
 def test_detections_of_coco(folder: Path) -> None:
     """A list that speaks of one picture, names, numbers, and a whole data set."""
-    expected = [50, 70, 50, 50, 50, 50]
     image = {"id": 7, "file_name": "photos/a.png", "width": 300, "height": 140}
     other = {"id": 8, "file_name": "b/a.png", "width": 1, "height": 1}
+
+    def boxes(data: Any, alone: bool = True) -> list[Any]:
+        return Coco.read(Path(coco(data))).boxes(Path("photos/a.png"), SIZE, alone, 0.5)
+
     for data in (
         [BOX],
         [BOX | {"image_id": "a"}, BOX | {"image_id": "b", "bbox": [0, 0, 1, 1]}],
-        [{"bbox": [140, 1, 2, 2]}],
+        [{"bbox": BOX["bbox"]}],
         [BOX, BOX | {"score": 0.2, "bbox": [0, 0, 1, 1]}],
         {"images": [image, other], "annotations": [BOX, BOX | {"image_id": 8}], "categories": []},
         {"images": [image | {"file_name": "a.png"}], "annotations": [BOX]},
     ):
-        result = run("--roi", coco(data))
-        assert result.exit_code == 0, result.output
-        assert of(Path("a.vitc").read_bytes()) == expected, data
+        assert boxes(data) == [(140.5, 10, 20, 30.2)], data
     for data in ([], [BOX, BOX | {"image_id": 8}], {"images": [other | {"file_name": "c.png"}], "annotations": [BOX]}):
-        result = run("--roi", coco(data))
-        assert result.exit_code == 0 and "no region was found in it: one quality everywhere" in result.output
-        assert of(Path("a.vitc").read_bytes()) == [50]
+        assert not boxes(data), data
+    assert not boxes([BOX], alone=False)
     Path("photos/000000000007.png").write_bytes(Path("photos/a.png").read_bytes())
     many = call(
         "encode", "photos", "-o", "out", "--effort", 1, "--device", "cpu", "--roi", coco([BOX, BOX | {"image_id": 8}])
     )
     assert many.exit_code == 0, many.output
-    assert of(Path("out/000000000007.vitc").read_bytes()) == expected and of(Path("out/a.vitc").read_bytes()) == [50]
+    assert of(Path("out/000000000007.vitc").read_bytes()) == [50, 70, 50, 50, 50, 50] and of(
+        Path("out/a.vitc").read_bytes()
+    ) == [50]
 
 
 @pytest.mark.parametrize(
@@ -315,8 +318,6 @@ def test_detr_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one_line(run("--roi-detect", "person", "--roi-detector", "./none"), 1, "detector './none' cannot be loaded")
 
 
-def test_coco_read_from_a_folder_or_nowhere(tmp_path: Path) -> None:
-    from vitcodec.coco import Coco
-
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json"):
         Coco.read(tmp_path / "none.json")
