@@ -122,7 +122,8 @@ def test_what_an_encoder_may_add_is_shown(folder: Path) -> None:
     (folder / "a.vitc").write_bytes(container.pack(Contents(header, metadata, payloads)))
     said = call("info", "a.vitc", "-v").stdout
     for part in (
-        "gray, quality 60, model some-model",
+        "gray, quality 50 to 70, model some-model",
+        "quality 70: 1 tile within",
         "50 to 70, by tile",
         "adapted to the picture, 7 bytes",
         "25.0 % of the tokens",

@@ -6,6 +6,8 @@ torch.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, get_args
 
@@ -15,6 +17,7 @@ from .tiles import Region
 
 QUALITIES = range(1, 101)
 EFFORTS = range(1, 10)
+_RANGE = f"{QUALITIES[0]} to {QUALITIES[-1]}"
 TILE_SIDES = (128, 256, 512, 1024)  # pixels
 # what a file holds: tokens; the pixels themselves, exactly; or whichever is smaller
 Coding = Literal["auto", "tokens", "lossless"]
@@ -31,6 +34,10 @@ class EncodeOptions:
     tile: int | None = None
     keep_tokens: float = 1.0  # share of tokens that the file holds, more than 0, up to 1; the others are erased
     coding: Coding = "auto"
+    roi: Sequence[Region] = ()  # regions of interest, in pixels of the upright picture; kept as a tuple
+    # of the tiles that a region touches and of the others: a quality, or "+20" or "-10" by the side of `quality`
+    roi_quality: int | str = "+20"
+    background_quality: int | str | None = None  # None: `quality`
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
@@ -47,6 +54,39 @@ class EncodeOptions:
             raise UsageError(f"unknown coding '{self.coding}'; give {', '.join(get_args(Coding))}")
         if self.coding == "lossless" and self.keep_tokens < 1:
             raise UsageError("a lossless file has no tokens to erase; keep all tokens, or leave lossless out")
+        self._check_regions()
+
+    def _check_regions(self) -> None:
+        try:
+            object.__setattr__(self, "roi", tuple(Region(*map(int, region)) for region in self.roi))
+        except (TypeError, ValueError) as error:
+            raise UsageError("regions of interest have to be a list of Region(x, y, width, height)") from error
+        for region in self.roi:
+            if region.width < 1 or region.height < 1:
+                raise UsageError(f"region {region} has no area; give a width and height of 1 or more")
+        resolved_quality(self.roi_quality, self.quality)
+        if self.background_quality is not None:
+            resolved_quality(self.background_quality, self.quality)
+        if self.coding == "lossless" and self.roi:
+            raise UsageError("a lossless file has one quality everywhere; leave out lossless or the regions")
+
+
+def resolved_quality(value: int | str, quality: int) -> int:
+    """The quality that a value means: 60 and "60" are absolute; "+20" is `quality` and 20, but within 1 to 100.
+
+    Raises UsageError.
+    """
+    match = re.fullmatch(r"([+-]?)(\d{1,3})", str(value).strip())
+    if not match:
+        raise UsageError(f"quality '{value}' is not understood; give {_RANGE}, or an offset as +20 or -10")
+    if int(match[2]) not in (range(len(QUALITIES)) if match[1] else QUALITIES):
+        raise UsageError(f"quality {match[0]} is out of range; give {_RANGE}, or an offset as +20 or -10")
+    return min(max(quality + int(match[0]), QUALITIES[0]), QUALITIES[-1]) if match[1] else int(match[2])
+
+
+def is_offset(value: int | str) -> bool:
+    """Whether a value of resolved_quality is added to another."""
+    return str(value).strip()[:1] in ("+", "-")
 
 
 @dataclass(frozen=True)
@@ -70,6 +110,9 @@ class EncodeChanges(TypedDict, total=False):
     tile: int | None
     keep_tokens: float
     coding: Coding
+    roi: Sequence[Region]
+    roi_quality: int | str
+    background_quality: int | str | None
 
 
 class DecodeChanges(TypedDict, total=False):

@@ -19,7 +19,7 @@ def record_of(name: str, length: int, found: Glance) -> dict[str, Any]:
     header, metadata = found.header, found.metadata
     profile, points = _profile(metadata), metadata.get("CICP")
     facts = names.exif_facts(metadata["EXIF"]) if "EXIF" in metadata else None
-    qualities = metadata.get("QUAL")
+    qualities = metadata.get("QUAL", b"")
     here = None if header.lossless else _model_here(header)
     return {
         "file": name,
@@ -45,6 +45,7 @@ def record_of(name: str, length: int, found: Glance) -> dict[str, Any]:
         "model_available": None if header.lossless else here is not None,
         "tile": header.tile,
         "tile_qualities": [min(qualities), max(qualities)] if qualities else None,
+        "regions": _regions(qualities, header),
         "level_bytes": found.level_bytes,
         "filter_bytes": next((chunk.length for chunk in found.chunks if chunk.type == "FILT"), None),
         "scale_offsets": None if header.lossless else found.scale_offsets,
@@ -55,7 +56,9 @@ def record_of(name: str, length: int, found: Glance) -> dict[str, Any]:
 def line_of(record: dict[str, Any]) -> str:
     """The one line of a file."""
     kinds = "".join(f"{kind}, " for kind in ("gray", "alpha") if record[kind])
-    coding = "lossless" if record["lossless"] else f"quality {record['quality']}, model {record['model']}"
+    low, high = record["tile_qualities"] or [record["quality"]] * 2
+    quality = f"quality {low}" if low == high else f"quality {low} to {high}"
+    coding = "lossless" if record["lossless"] else f"{quality}, model {record['model']}"
     cut = "" if record["whole"] else ", cut off or damaged: decode what is intact with --salvage"
     shape = f"{record['width']}x{record['height']}, {kinds}{coding}"
     return f"{one_line(record['file'])}: {shape}, {size(record['bytes'])}, {record['bpp']:.3f} bpp{cut}"
@@ -80,6 +83,10 @@ def rows_of(record: dict[str, Any]) -> list[tuple[str, str]]:
     if record["tile_qualities"]:
         low, high = record["tile_qualities"]
         rows.append(("qualities", f"{low} to {high}, by tile"))
+    for region in record["regions"] or ():
+        x, y, width, height = region["box"]
+        count = "1 tile" if region["tiles"] == 1 else f"{region['tiles']} tiles"
+        rows.append(("region", f"quality {region['quality']}: {count} within {x},{y},{width},{height}"))
     if record["filter_bytes"] is not None:
         rows.append(("filter", f"adapted to the picture, {record['filter_bytes']:,} bytes"))
     if record["scale_offsets"]:
@@ -114,6 +121,21 @@ def _profile(metadata: dict[str, bytes]) -> str | None:
 
 def _resolution(packed: bytes | None) -> list[float] | None:
     return [round(value, 3) for value in struct.unpack("<2f", packed)] if packed and len(packed) == 8 else None
+
+
+def _regions(qualities: bytes, header: Header) -> list[dict[str, Any]] | None:
+    """The tiles of each quality but the lowest, and the pixels that they lie within; None where all have one."""
+    if len(qualities) != header.grid.count:
+        return None
+    return [_region(quality, qualities, header) for quality in sorted(set(qualities))[:0:-1]]
+
+
+def _region(quality: int, qualities: bytes, header: Header) -> dict[str, Any]:
+    side, columns = header.tile, header.grid.columns
+    rows, cols = zip(*(divmod(tile, columns) for tile, q in enumerate(qualities) if q == quality), strict=True)
+    x, y = min(cols) * side, min(rows) * side
+    right, bottom = min((max(cols) + 1) * side, header.width), min((max(rows) + 1) * side, header.height)
+    return {"quality": quality, "tiles": qualities.count(quality), "box": [x, y, right - x, bottom - y]}
 
 
 def _share(mask: bytes, header: Header) -> float:

@@ -13,7 +13,7 @@ from ..bitstream import container
 from ..errors import UsageError
 from ..options import Coding, EncodeOptions
 from ..pretrained import registry
-from . import batch, codecs, options, outputs, places, values
+from . import batch, codecs, options, outputs, places, regions, values
 from .layout import CODING, MODEL
 from .output import Output
 
@@ -105,6 +105,7 @@ class _Encoded:
     width: int
     height: int
     notes: list[str]
+    regions: regions.Applied
 
 
 def encode_command(
@@ -119,6 +120,13 @@ def encode_command(
     effort: options.Effort = EncodeOptions.effort,
     tile: Tile = EncodeOptions.tile,
     keep_tokens: KeepTokens = EncodeOptions.keep_tokens,
+    roi: regions.Roi = [],  # noqa: B006 as typer reads it
+    roi_mask: regions.RoiMask = None,
+    roi_quality: regions.RoiQuality = str(EncodeOptions.roi_quality),
+    background_quality: regions.BackgroundQuality = None,
+    roi_detect: regions.RoiDetect = [],  # noqa: B006
+    roi_detector: regions.RoiDetector = None,
+    roi_score: regions.RoiScore = regions.SCORE,
     recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
@@ -143,6 +151,7 @@ def encode_command(
     vitcodec encode photo.jpg                     photo.vitc, beside it
     vitcodec encode photos/ -r -o small/ -q 40    a tree of photos, mirrored
     vitcodec encode photo.jpg --target-size 60k   the best quality that fits
+    vitcodec encode photo.jpg --roi 80,40,200,200 a region better than the rest
     vitcodec encode - -o - < a.png > a.vitc       through a pipe
     """
     inputs, output = outputs.encoding(inputs, output)
@@ -151,6 +160,13 @@ def encode_command(
     how = EncodeOptions(effort=effort, tile=tile, keep_tokens=keep_tokens, coding=coding)
     how = how if quality is None else replace(how, quality=quality)
     wanted = _target(quality, target_bpp, target_size, target_psnr, lossless, tokens)
+    interest = regions.asked(roi, roi_mask, roi_quality, background_quality, roi_detect, roi_detector, roi_score)
+    if interest:
+        if lossless:
+            raise UsageError("--lossless and regions of interest contradict each other; leave one out")
+        how = replace(how, roi_quality=roi_quality, background_quality=background_quality)
+        if wanted:
+            regions.check_target(how)
     if tune is not None:
         values.check_tune(tune)
         if model is not None:
@@ -165,10 +181,13 @@ def encode_command(
     if preserve:
         outputs.check_preserved(plan)
 
+    alone = len(found.sources) == 1
+
     def start() -> batch.Work:
         from ..images import MAX_PIXELS, read_image, stripped
 
         codec = codecs.load_lossless() if lossless else options.load_codec(out, model, device, threads)
+        ready = interest.with_detector(str(getattr(codec, "device", "cpu"))) if interest else None
 
         def read(job: files.Job) -> tuple[Picture, int]:
             data = outputs.read_image_file(job.source)
@@ -178,13 +197,15 @@ def encode_command(
         def compute(job: files.Job, loaded: tuple[Picture, int]) -> _Encoded:
             picture, size_before = loaded
             height, width = picture.rgb.shape[:2]
+            applied = regions.apply(ready, how, job.source, picture, alone)
+            notes = [*picture.notes, *applied.notes]
             if wanted is None:
-                data, used, notes = codec.encode(picture, how), how.quality, picture.notes
+                data, used = codec.encode(picture, applied.options), how.quality
             else:
-                result = target.encode(codec, picture, wanted(width * height), how)
+                result = target.encode(codec, picture, wanted(width * height), applied.options)
                 data, used = result.data, result.quality
-                notes = [*picture.notes, *([result.note] if result.note else [])]
-            return _Encoded(data, used, size_before, width, height, notes)
+                notes += [result.note] if result.note else []
+            return _Encoded(data, used, size_before, width, height, notes, applied)
 
         def write(job: files.Job, made: _Encoded) -> batch.Result:
             options.write(job, made.data, overwrite, preserve)
@@ -193,11 +214,13 @@ def encode_command(
             text = f"{made.width}x{made.height}, {sizes}, {bpp:.3f} bpp"
             stored = container.read_header(made.data).lossless
             text += ", lossless" if stored else f", quality {made.quality}" if wanted else ""
+            text += made.regions.text(made.quality)
             fields: dict[str, Any] = {
                 "quality": None if stored else made.quality,
                 "lossless": stored,
                 "model": None if stored else codec.name,
                 "bpp": round(bpp, 5),
+                **(made.regions.fields if interest else {}),
             }
             return batch.Result(made.size_before, len(made.data), made.width, made.height, text, made.notes, fields)
 

@@ -15,8 +15,8 @@ from . import usage
 
 # sections of --help, in this order; an option's section is its rich_help_panel, which is what typer calls it
 OPTIONS, CODING, FILES, MODEL, MESSAGES = "Options", "Coding", "Files", "Model and device", "Messages"
-CLUSTER = "Cluster"
-SECTIONS = (OPTIONS, CODING, FILES, MODEL, CLUSTER, MESSAGES)
+CLUSTER, REGIONS = "Cluster", "Regions of interest"
+SECTIONS = (OPTIONS, CODING, REGIONS, FILES, MODEL, CLUSTER, MESSAGES)
 FEW = 10  # up to so many options stand in one section
 WIDEST = 26  # columns of a name beside which its description begins
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -13,7 +13,7 @@ from threading import Lock
 
 import numpy as np
 
-from .. import adaptive_filter, lossless
+from .. import adaptive_filter, lossless, regions
 from ..analysis import Analysis, round_tokens
 from ..bitstream.container import Contents
 from ..bitstream.header import Header, check_limits
@@ -22,7 +22,7 @@ from ..coding.entropy import EntropyModel
 from ..errors import UsageError
 from ..imageio.transparency import fill_hidden
 from ..memory import give_back
-from ..options import EncodeOptions
+from ..options import TILE_SIDES, EncodeOptions
 from ..parallel import each, in_order
 from ..picture import Picture
 from ..pretrained.config import PretrainedConfig
@@ -73,11 +73,16 @@ class Encoder:
     def encode(self, picture: Picture, options: EncodeOptions) -> Contents:
         """The contents of a file: tokens, or pixels where these are asked for or smaller.
 
+        With regions of interest it holds tokens, unless all its tiles have one quality.
+
         Raises UsageError, LimitError.
         """
         if options.coding == "lossless":
             return lossless.pack(picture, options.tile)
         picture = _without_hidden(picture)
+        options, qualities = self._by_tile(picture, options)
+        if qualities is not None:
+            return self._encode_tokens(picture, options, qualities)
         if options.coding == "tokens" or options.keep_tokens < 1:
             return self._encode_tokens(picture, options)
         stored = None
@@ -104,12 +109,13 @@ class Encoder:
 
     def tokens(self, picture: Picture, options: EncodeOptions) -> Tokens:
         """The tokens that `encode` codes: what a decoder reads back. Raises UsageError, LimitError."""
+        options, qualities = self._by_tile(picture, options)
         picture, header, parts = _without_hidden(picture), self.header(picture, options), dict[int, Subbands]()
 
         def keep(tile: EncodedTile) -> None:
             parts[tile.index] = tile.tokens
 
-        metadata = self._each_tile(picture, header, options, None, keep)
+        metadata = self._each_tile(picture, header, options, qualities, keep)
         return Tokens(assemble(parts, header.grid, header.grid.whole), header, metadata)
 
     def compress(self, tokens: Tokens) -> Contents:
@@ -128,6 +134,21 @@ class Encoder:
         coded = each(code, list(range(header.grid.count)), self.threads)
         payloads = {(level, index): data for index, tile in enumerate(coded) for level, data in tile.items()}
         return Contents(header, known.metadata, payloads)
+
+    def _by_tile(self, picture: Picture, options: EncodeOptions) -> tuple[EncodeOptions, np.ndarray | None]:
+        """Options without regions of interest, and the quality of every tile, (tiles,), or None for one of all.
+
+        Raises UsageError, LimitError.
+        """
+        if not options.roi:
+            return options, None
+        tile = options.tile or TILE_SIDES[0]  # the regions are rounded to tiles
+        qualities = regions.tile_qualities(options, self.header(picture, replace(options, tile=tile)).grid)
+        plain = replace(options, roi=())
+        if (qualities == qualities[0]).all():
+            return replace(plain, quality=int(qualities[0])), None
+        # the file's own quality decides on the filter alone; that of the best tiles was seen to serve all best
+        return replace(plain, tile=tile, quality=int(qualities.max())), qualities
 
     def _each_tile(
         self,
