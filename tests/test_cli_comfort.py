@@ -79,7 +79,7 @@ def test_help_fits_into_80_columns(command):
 def test_many_options_are_in_sections():
     text = call("encode", "--help").stdout
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings == ["Arguments:", "Coding:", "Files:", "Model and device:", "Messages:"]
+    assert headings == ["Arguments:", "Coding:", "Regions of interest:", "Files:", "Model and device:", "Messages:"]
     coding = text.partition("Coding:")[2].partition("Files:")[0]
     assert "--quality 1..100" in coding and "--overwrite" not in coding
     assert "[default: 3]" in text and "<=x<=" not in text and "[env: VITCODEC_DEVICE]" in " ".join(text.split())
