@@ -149,6 +149,12 @@ def test_boxes_on_the_command_line(folder: Path) -> None:
     assert record["regions"] == [{"quality": 70, "tiles": 1, "box": [256, 128, 44, 12]}]
 
 
+def test_regions_that_leave_no_background(folder: Path) -> None:
+    result = run("--roi", "0,0,300,130", "--roi-quality", 60)
+    assert result.exit_code == 0 and "its regions touch every tile of 128 pixels" in result.output
+    assert "quality 60 everywhere" in result.output and of(Path("a.vitc").read_bytes()) == [60]
+
+
 def test_masks(folder: Path) -> None:
     mask = np.zeros((140, 300), np.uint8)
     mask[139, 130] = 1

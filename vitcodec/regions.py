@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,6 +33,12 @@ def tile_qualities(options: EncodeOptions, grid: TileGrid) -> np.ndarray:
         touched = grid.under(grid.touched(region.clipped(grid.width, grid.height)))
         found[touched] = inside
     return found
+
+
+def touch_every_tile(options: EncodeOptions, width: int, height: int) -> bool:
+    """Whether regions leave no tile of a picture for the background. Raises UsageError as tile_qualities does."""
+    grid = TileGrid(width, height, options.tile or TILE_SIDES[0])
+    return bool((tile_qualities(replace(options, roi_quality=2, background_quality=1), grid) == 2).all())
 
 
 def of_box(x: float, y: float, width: float, height: float) -> Region:

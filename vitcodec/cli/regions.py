@@ -13,7 +13,7 @@ import typer
 from ..coco import Coco
 from ..errors import UsageError
 from ..files import Source
-from ..options import EncodeOptions, is_offset
+from ..options import TILE_SIDES, EncodeOptions, is_offset
 from ..tiles import Region
 from .layout import REGIONS
 from .options import listed
@@ -190,6 +190,7 @@ class Applied:
 
     options: EncodeOptions
     notes: list[str]
+    everywhere: bool = False  # they leave no tile for the background
 
     def text(self, quality: int) -> str:
         """What is said of them, where there are any. quality: the one that was used."""
@@ -199,6 +200,8 @@ class Applied:
         if not how.roi:
             return ""
         inside, outside = regions.qualities(how)
+        if self.everywhere:
+            return f", quality {inside} everywhere"
         count = "1 region" if len(how.roi) == 1 else f"{len(how.roi)} regions"
         return f", {count} of quality {inside}, all else {outside}"
 
@@ -210,12 +213,19 @@ class Applied:
 
 def apply(wanted: Regions | None, how: EncodeOptions, source: Source, picture: Picture, alone: bool) -> Applied:
     """The options of a picture, with its regions. Raises UsageError, InputError."""
+    from .. import regions
+
     if wanted is None:
         return Applied(how, [])
     found = wanted.of(source, picture, alone)
-    notes = [] if found else ["no region was found in it: one quality everywhere"]
-    # without regions it is encoded as any other picture
-    return Applied(replace(how, roi=found) if found else replace(how, roi=(), background_quality=None), notes)
+    if not found:  # it is encoded as any other picture
+        return Applied(replace(how, background_quality=None), ["no region was found in it: one quality everywhere"])
+    how = replace(how, roi=found)
+    height, width = picture.rgb.shape[:2]
+    if regions.touch_every_tile(how, width, height):
+        side = how.tile or TILE_SIDES[0]
+        return Applied(how, [f"its regions touch every tile of {side} pixels: one quality everywhere"], True)
+    return Applied(how, [])
 
 
 def _mask(path: Path | None) -> np.ndarray | None:
