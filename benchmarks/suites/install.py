@@ -21,7 +21,7 @@ from vitcodec.pretrained.config import PretrainedConfig
 
 from ..store import Results
 
-EXTRAS = "train", "tensorboard", "wandb", "ray"
+EXTRAS = "train", "tensorboard", "wandb", "ray", "detect"
 LIGHT = Path(__file__).parent.parent.parent / "requirements-light.txt"
 
 
