@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union, cast
 
 import numpy as np
@@ -13,7 +11,9 @@ from PIL import ExifTags, Image
 
 from .errors import InputError
 from .imageio import cicp, exif
-from .images import read_image
+from .imageio.metadata import FileMetadata, per_inch
+from .imageio.samples import samples_of
+from .images import picture_of, read_image
 from .picture import Picture, check
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 PictureLike: TypeAlias = Union[Picture, str, os.PathLike[str], BinaryIO, Image.Image, np.ndarray, "Tensor"]
 _WANTED = "give a path, a file, a Pillow image, an array (height, width, 3) or a tensor (3, height, width)"
 _UPRIGHT = {ExifTags.Base.Orientation: 1}
-_TIFF_MODES = ("CMYK", "LAB")  # which PNG cannot hold
 
 
 def is_batch(source: object) -> bool:
@@ -66,25 +65,33 @@ def as_picture(source: PictureLike) -> Picture:
 
 
 def from_pil(image: Image.Image) -> Picture:
-    """A Pillow image as reading its file gives it: 16 bits become 8, palettes and CMYK become RGB."""
-    if image.mode in ("F", "I"):
-        raise InputError(f"a Pillow image of mode {image.mode} has no known range; convert it to L or RGB")
-    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", *_TIFF_MODES) and not image.mode.startswith("I;16"):
-        image = image.convert({"RGBa": "RGBA", "La": "LA"}.get(image.mode, "RGB"))
-    if image.mode == "PA":
-        image = image.convert("RGBA")
-    info, block, buffer = image.info, image.getexif(), io.BytesIO()
-    options = {key: info[key] for key in ("icc_profile", "dpi", "transparency") if info.get(key) is not None}
-    if dict(block) not in ({}, _UPRIGHT):  # Pillow makes one up where XMP says which side is up
-        options["exif"] = block.tobytes()
-    if image.mode in _TIFF_MODES:
-        image.save(buffer, "TIFF", **options)
-    else:
-        image.save(buffer, "PNG", compress_level=0, **options)
-    buffer.seek(0)
-    picture = read_image(buffer, max_pixels=max(image.width * image.height, 1), name="a Pillow image")
-    xmp = info.get("xmp")
-    return replace(picture, xmp=exif.upright_xmp(xmp) or None) if isinstance(xmp, bytes) else picture
+    """A Pillow image as reading its file gives it: 16 bits become 8, palettes and CMYK become RGB.
+
+    Raises InputError for modes F and I, whose values have no range, and for an image without pixels.
+    """
+    if not all(image.size):
+        raise InputError(f"a Pillow image of {image.width}x{image.height} has no pixels; give one that has")
+    info, block = image.info, image.getexif()
+    icc, points = colours_of(image)
+    xmp, dpi = info.get("xmp"), info.get("dpi")
+    # Pillow makes an orientation up where XMP says which side is up
+    stated = None if dict(block) in ({}, _UPRIGHT) else block.tobytes()
+    metadata = FileMetadata(
+        icc=icc,
+        cicp=points,
+        exif=stated,
+        xmp=xmp if isinstance(xmp, bytes) else None,
+        dpi=per_inch(*map(float, dpi)) if dpi else None,
+    )
+    return picture_of(samples_of(image), metadata)
+
+
+def colours_of(image: Image.Image) -> tuple[bytes | None, bytes | None]:
+    """The profile and the code points of a Pillow image: those of a .vitc file, unless a profile has come since."""
+    profile, points = image.info.get("icc_profile") or None, image.info.get("cicp")
+    if points and profile in (None, cicp.profile_of(points, len(image.getbands()) < 3)):
+        return None, points
+    return profile, None
 
 
 def _from_array(array: np.ndarray) -> Picture:

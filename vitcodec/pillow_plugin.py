@@ -27,10 +27,9 @@ from .bitstream.container import Contents
 from .bitstream.glance import glance
 from .bitstream.header import Header
 from .bitstream.metadata import unpack_picture
-from .conversion import info_of
+from .conversion import colours_of, info_of
 from .errors import FormatError, InputError, UsageError, VitcodecError, WeightsError
 from .filesystem.suffixes import SUFFIX
-from .imageio import cicp
 from .imageio.metadata import FileMetadata, per_inch
 from .imageio.samples import samples_of
 from .images import picture_of
@@ -219,14 +218,13 @@ def _picture(image: Image.Image, asked: dict[str, Any]) -> Picture:
         samples = samples_of(image)
     except InputError as error:
         raise OSError(f"cannot write mode {image.mode} as {FORMAT}: {error}") from error
-    profile, points = asked.get("icc_profile", image.info.get("icc_profile")), asked.get("cicp")
+    profile, points = asked.get("icc_profile"), asked.get("cicp")
     if points is not None and len(points) != 4:
         raise UsageError(f"cicp takes 4 bytes, not {points!r}")
-    if "icc_profile" not in asked and "cicp" not in asked:
-        # those of a .vitc file, unless a profile has come since
-        stated = image.info.get("cicp")
-        if stated and profile in (None, cicp.profile_of(stated, len(image.getbands()) < 3)):
-            profile, points = None, stated
+    if "cicp" not in asked and "icc_profile" not in asked:
+        profile, points = colours_of(image)
+    elif "icc_profile" not in asked:
+        profile = image.info.get("icc_profile")
     block, xmp = asked.get("exif"), asked.get("xmp")
     metadata = FileMetadata(
         icc=profile or None,
