@@ -19,11 +19,12 @@ from vitcodec.evaluation.results import Report, Row
 
 WIDE = (0.1, 2.5)  # bits per pixel within which curves are compared
 NARROW = (29.4, 37.2)  # dB: the range over which papers usually give BD-rates on Kodak
+SCORES = (30, 90)  # of SSIMULACRA2: from low quality to visually lossless, in the words of its authors
 
 METRICS = ("psnr", "ms-ssim")  # what is measured unless a suite says otherwise
 
-# of an image: image, setting, bytes, bpp, psnr, and ms_ssim, ssimulacra2 if measured; of a curve: quality, bpp, psnr, and
-# ssimulacra2 if measured
+# of an image: image, setting, bytes, bpp, psnr, and ms_ssim, ssimulacra2 if measured;
+# of a curve: quality, bpp, psnr, and ssimulacra2 if measured
 Point = dict[str, Any]
 
 

@@ -23,13 +23,12 @@ from vitcodec.pretrained import registry
 
 from ..harness import one
 from ..images import image_files
-from ..measure import WIDE, Point, curve_of, mean_points, point, rows_of
+from ..measure import SCORES, WIDE, Point, curve_of, mean_points, point, rows_of
 from ..store import Results, Store
 
 MODELS = tuple(registry.TUNED.values())
 QUALITIES = tuple(range(10, 81, 10))
 METRICS = ("psnr", "ssimulacra2")
-SCORES = (30, 90)  # of SSIMULACRA2: from low quality to visually lossless, in the words of its authors
 AVIF_IQ = replace(
     AVIF, name="AVIF (tune=iq)", options=lambda quality: AVIF.options(quality) | {"advanced": {"tune": "iq"}}
 )
