@@ -26,7 +26,7 @@ from ..images import image_files
 from ..measure import SCORES, WIDE, Point, curve_of, mean_points, point, rows_of
 from ..store import Results, Store
 
-MODELS = tuple(registry.TUNED.values())
+MODELS = tuple(config.name for config in registry.available() if config.name in registry.TUNED.values())
 QUALITIES = tuple(range(10, 81, 10))
 METRICS = ("psnr", "ssimulacra2")
 AVIF_IQ = replace(
