@@ -1,7 +1,7 @@
 """Distortion: what training, validation and the encoder's search minimise beside the rate, one object per tuning.
 
 The cost of a picture is J = lambda D + R in bits. A Distortion knows lambda D, for batches with a gradient, and the
-same measure in dB for reports.
+same measure for reports.
 """
 
 from __future__ import annotations
@@ -12,13 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .analysis import COLOUR
 from .metrics import MS_SSIM_SIDE, ms_ssim, ms_ssim_decibels, ms_ssim_tensor, psnr
-from .quality import LAGRANGIAN, lagrangian, step_of
-from .search import pixel_error
-from .search.measures import Felt, Target, Weights
+from .quality import lagrangian
 from .ssimulacra2 import SIDE, ssimulacra2, ssimulacra2_tensor
-from .subbands import Subbands
 from .tiles import SITE
 
 # 8-bit levels: erased pixels count as at this step at least, or at fine steps they would be nearly all of the loss
@@ -44,17 +40,6 @@ class Distortion(ABC):
     compared: tuple[float, float]
 
     @abstractmethod
-    def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
-        """lambda D of a whole batch times `weight`, in bits; one number, with a gradient."""
-
-    @abstractmethod
-    def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
-        """The ratio of `bits`, from the method above, to lambda times the squared error.
-
-        On average it is the ratio of their curvatures.
-        """
-
-    @abstractmethod
     def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
         """lambda D of each image in bits a pixel, (B,).
 
@@ -71,12 +56,6 @@ class SquaredError(Distortion):
 
     name, title = "psnr", "PSNR"
     compared = 27.0, 46.0
-
-    def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
-        return (image - decoded).square().sum() * (weight * lagrangian(step))
-
-    def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
-        return 1.0
 
     def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
         weight = lagrangian(step)[:, None, None]
@@ -105,12 +84,6 @@ class MultiScaleSSIM(Distortion):
     def _loss(image: Tensor, decoded: Tensor) -> Tensor:
         return 1 - ms_ssim_tensor(image.permute(0, 3, 1, 2), decoded.permute(0, 3, 1, 2))
 
-    def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
-        return (self._loss(image, decoded) * (weight * self._lagrangian(step) * image[0, ..., 0].numel())).sum()
-
-    def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
-        return curvature_of_another(image, decoded, step, weight, bits)
-
     def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
         return self._lagrangian(step) * self._loss(image, decoded)
 
@@ -125,12 +98,6 @@ class Perceptual(Distortion):
     smallest_side = SIDE
     compared = 10.0, 90.0
 
-    def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
-        return (self.bits_per_pixel(image, decoded, step) * (weight * image[0, ..., 0].numel())).sum()
-
-    def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
-        return curvature_of_another(image, decoded, step, weight, bits)
-
     def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
         worth = POINT * (step / MIDDLE_STEP) ** -POINT_POWER
         points = 100 - ssimulacra2_tensor(image.permute(0, 3, 1, 2), decoded.clamp(0, 255).permute(0, 3, 1, 2))
@@ -140,33 +107,5 @@ class Perceptual(Distortion):
         return ssimulacra2(original, decoded)
 
 
-def curvature_of_another(image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
-    """Distortion.curvature of a measure that is about in proportion to the squared error."""
-    squared = (image - decoded).square().sum() * (weight * lagrangian(step))
-    return (bits / squared.clamp_min(1e-6)).item()
-
-
 _SQUARED_ERROR = SquaredError()
 TUNINGS: dict[str, Distortion] = {d.name: d for d in (_SQUARED_ERROR, MultiScaleSSIM(), Perceptual())}
-
-
-class PixelMeasure:
-    """A distortion of whole pictures as the encoder's search measures it: search.measures.Measure."""
-
-    def __init__(self, distortion: Distortion):
-        self.distortion = distortion
-
-    def __call__(self, target: Target, errors: Subbands, weights: Weights) -> Felt:
-        """As Measure. The gradient over the pixels becomes one over coefficients by the transposed wavelet."""
-        step = step_of(target.quality)
-        original, error = (pixel_error.in_pixels(bands).transpose(1, 2, 0) for bands in (target.original, errors))
-        image, decoded = (torch.from_numpy((x @ COLOUR) * np.float32(step))[None] for x in (original, original + error))
-        decoded.requires_grad_()
-        steps, weight = torch.tensor([step]), weights.error / LAGRANGIAN
-        with torch.enable_grad():
-            bits = self.distortion.bits(image + 128, decoded + 128, steps, weight)
-            (gradient,) = torch.autograd.grad(bits, decoded)
-        curvature = self.distortion.curvature(image, decoded.detach(), steps, weight, bits.detach())
-        planes = (gradient[0].numpy() @ COLOUR.T).transpose(2, 0, 1) * np.float32(step / (2 * weights.error))
-        felt = pixel_error.gradient(np.ascontiguousarray(planes))
-        return Felt(felt, bits.item(), curvature)

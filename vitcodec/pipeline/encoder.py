@@ -221,7 +221,7 @@ class Encoder:
                     latents, _ = self.analysis.with_coefficients(rgb, around, grid.whole, quality, erased)
             tiles = [grid.area(index).overlap(around).within(around) for index in grid.under(around)]
             # other distortions than the squared error are not the pixels' own
-            weights = pixel_weights(search, plan, part) if self.config.tune == "psnr" else None
+            weights = pixel_weights(search, plan, part)
             target = Target(original, latents, quality, tiles, weights)
             tokens = coarsened(round_tokens(latents, dead_zone), target, dead_zone)
             if erased is None:

@@ -28,7 +28,7 @@ from .integers import IntegerTransform
 
 if TYPE_CHECKING:
     from ..engines.onnx import OnnxEngine
-    from ..search.measures import Measure
+    from ..search.measures import Weigh
     from ..search.rounds import Slopes
     from .encoder import Encoder
 
@@ -128,12 +128,13 @@ def _tuned(config: PretrainedConfig) -> dict[str, Any]:
     if config.tune == "psnr":
         return {}
 
-    def measure() -> Measure:
-        from ..distortion import TUNINGS, PixelMeasure
+    def importance() -> Weigh:
+        from ..distortion import TUNINGS
+        from ..importance import Importance
 
-        return PixelMeasure(TUNINGS[config.tune])
+        return Importance(TUNINGS[config.tune])
 
-    return {"tuning": SEARCHES[config.tune], "measure": measure}
+    return {"tuning": SEARCHES[config.tune], "importance": importance}
 
 
 def entropy_model(model: ContextNumbers, engine: Engine) -> EntropyModel:

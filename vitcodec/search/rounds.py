@@ -1,21 +1,21 @@
 """The search: rounds of updates from rounded tokens on; of every site the best that was seen is kept.
 
 J = lambda D + R is true in every round: the decoder and the coder's tables, forward. What differs is where slopes come
-from: proposals.py, or the gradient (gradient.py). Where sites have no distortion of their own, as with MS-SSIM, the
-best of all rounds is kept whole.
+from: proposals.py, or the gradient (gradient.py). D is a squared error; where another distortion is meant, it weighs
+the pixels first (importance.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..subbands import Subbands
 from ..tiles import SITE
 from .efforts import SearchConfig
-from .measures import Target, Weights
+from .measures import Target, Weigh, Weights
 from .moves import skip_at_random, update
 from .sites import BestSites
 from .state import Evaluator, State
@@ -36,12 +36,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Search:
-    """The search of one effort. gradients: needed where the configuration has rounds by gradient."""
+    """The search of one effort.
+
+    gradients: needed where the configuration has rounds by gradient. weigh: of pixels, in addition to the target's own;
+    None: all alike.
+    """
 
     evaluate: Evaluator
     config: SearchConfig
     proposals: Slopes
     gradients: Slopes | None = None
+    weigh: Weigh | None = None
 
     def __call__(self, target: Target, tokens: Subbands) -> Subbands:
         """Tokens of the target's area, int32 -> better ones."""
@@ -54,13 +59,16 @@ class Search:
         if not config.rounds or SITE * min(rows, columns) < tuning.smallest_side:
             return Found(tokens)
         step, weights = self.evaluate.step(target.quality), self.evaluate.weights(target.quality)
+        if self.weigh:
+            own = self.weigh(target, self.evaluate.errors(target, tokens), weights)
+            given = target.pixel_weights
+            target = replace(target, pixel_weights=own if given is None else own * given)
         neighbourhood, rng = tuning.neighbourhood(step), np.random.default_rng(SEED)
         flag_bits, threads = self.evaluate.entropy.tables.flag_bits, self.evaluate.threads
         best, lowest, sites = Found(tokens), float("inf"), BestSites(flag_bits)
         for k in range(config.rounds + 1):
             state = self.evaluate(target, tokens)
-            if state.squares is not None:
-                sites.add(state, weights)
+            sites.add(state, weights)
             if state.cost < lowest:
                 best, lowest = Found(tokens), state.cost
             if k == config.rounds:
@@ -73,8 +81,7 @@ class Search:
                 after = skip_at_random(after, tokens, kept, rng)
             tokens = after
             del state, slopes  # hundreds of megabytes, and the next state needs as much
-        if sites.tokens is None:
-            return best
+        assert sites.tokens is not None
         together = Found(sites.tokens, sites.pixels)
         if self._needs_no_check(lowest, rows * columns * SITE**2):
             return together

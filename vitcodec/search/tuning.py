@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -64,16 +64,9 @@ MS_SSIM = SearchTuning(
     check_threshold=math.inf,
     wide_step=math.inf,
     corner_steps=None,
-    smallest_side=160,  # five scales
+    smallest_side=176,  # five scales
 )
-PERCEPTUAL = SearchTuning(
-    weight=1.0,
-    power=0.0,
-    check_threshold=math.inf,
-    wide_step=math.inf,
-    corner_steps=None,
-    smallest_side=8,
-)
+PERCEPTUAL = replace(SQUARED_ERROR, smallest_side=8)
 TUNINGS = {
     "psnr": SQUARED_ERROR,
     "ms-ssim": MS_SSIM,
