@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SPACE = "\u00a0"  # between groups of digits in Spanish; lines do not break there
+SPACE = "\u00a0"  # that a line does not break at: before units, in Spanish between groups of digits too
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from ..language import ENGLISH, SPANISH, Language
 from ..store import RESULTS
 from . import anatomy, cost, diagram, fidelity, inside, rates, search
 from .library import Library
-from .spanish import translated
+from .spanish import translated, translated_plot
 
 ROOT = Path(__file__).parent.parent.parent
 TEMPLATES = Path(__file__).parent
 BLOCKS = rates.BLOCKS | cost.BLOCKS | search.BLOCKS | fidelity.BLOCKS
 SPOKEN = anatomy.BLOCKS | inside.BLOCKS
-PLOTS = rates.PLOTS | diagram.PLOTS
+PLOTS = rates.PLOTS | diagram.PLOTS | {"kodak-es": lambda results: translated_plot(rates.kodak_svg(results) or "")}
 IN_SPANISH = "README.es.md", "arquitectura.md"
 MARKED = re.compile(r"(?<=<!-- generated: )([\w-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 

@@ -6,6 +6,7 @@ All figures are those of the weights that ship, from what `vitcodec models show`
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from vitcodec.quality import step_of
 from vitcodec.subbands import CHANNELS, CODING_ORDER, LEVELS
 
 from .. import layers
-from ..language import Language
+from ..language import SPACE, Language
 from .library import Library, Lines, table
 
 EXAMPLE = 512, 512  # pixels: width and height of examples/astronaut.png, which the pages follow
@@ -121,8 +122,8 @@ class Anatomy:
         return round(step_of(int(quality)))
 
     def cost(self, way: str) -> float:
-        """Thousands of multiplications a pixel to encode or to decode."""
-        return float(totals(self.rows)[f"{way}_kmac_per_pixel"])
+        """Thousands of multiplications a pixel to encode or to decode, as in docs/layers."""
+        return float(totals(layers.rows_of(self.config.name))[f"{way}_kmac_per_pixel"])
 
     def billions(self, way: str) -> float:
         """Of multiplications for the example."""
@@ -158,7 +159,14 @@ def with_figures(text: str, language: Language) -> str:
         value = anatomy()(expression)
         return value if isinstance(value, str) else language.number(value, int(decimals) if decimals else None)
 
-    return FIGURE.sub(written, text)
+    return "\n\n".join(_wrapped(part, FIGURE.sub(written, part)) for part in text.split("\n\n"))
+
+
+def _wrapped(before: str, after: str) -> str:
+    """A paragraph whose figures are shorter or longer than their names, in lines of 120 letters again."""
+    if after == before or after.startswith("|"):
+        return after
+    return textwrap.fill(after, 120, break_on_hyphens=False, break_long_words=False)
 
 
 # tables
@@ -251,14 +259,14 @@ def families(results: Library, language: Language) -> Lines:
         sides = (_described([r for r in found if r.layer.startswith(part)], language) for part in SIDES)
         sums = totals(found)
         costs = (number(sums[f"{way}_kmac_per_pixel"], 1) for way in ("encode", "decode"))
-        rows.append((f"`{name}`", *sides, number(sums["parameters"] / 1e6, 1), *costs))
+        rows.append((f"`{name}`", *sides, f"{number(sums['parameters'] / 1e6, 1)}{SPACE}M", *costs))
     headings = (
         say("model", "modelo"),
         say("analysis (encoder)", "análisis (codificador)"),
         say("synthesis (decoder)", "síntesis (decodificador)"),
-        say("parameters (million)", "parámetros (millones)"),
-        say("encode (kMAC/pixel)", "codificar (kMAC/píxel)"),
-        say("decode (kMAC/pixel)", "decodificar (kMAC/píxel)"),
+        say("parameters", "parámetros"),
+        say("kMAC/pixel, encode", "kMAC/píxel, codificar"),
+        say("kMAC/pixel, decode", "kMAC/píxel, decodificar"),
     )
     return table(headings, rows, 3)
 
@@ -275,7 +283,7 @@ def _described(rows: list[Row], language: Language) -> str:
             kinds.setdefault(row.kind.partition(",")[0], []).append(row)
     for kind, own in kinds.items():
         if found := re.search(r"\d+x\d+", kind):
-            name = say(f"window attention {found[0]}", f"atención por ventanas de {found[0]}")
+            name = say(f"attention in windows of {found[0]}", f"atención por ventanas de {found[0]}")
         else:
             name = say(kind, "atención cruzada" if "cross" in kind else "atención global")
         layer = say("layer of", "capa de") if len(own) == 1 else say("layers of", "capas de")

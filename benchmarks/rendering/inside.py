@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 
-from ..language import Language
+from ..language import SPACE, Language
 from .library import Library, Lines, Results, source, table
 
 Spoken = Callable[[Library, Language], Lines]
@@ -99,7 +99,7 @@ def tokens(document: Results, language: Language) -> Lines:
             (
                 f"{say('level', 'nivel')} {index}" if index else say("low band", "banda baja"),
                 number(count),
-                f"{number(100 * level['zeros'] / count, 1)} %",
+                f"{number(100 * level['zeros'] / count, 1)}{SPACE}%",
                 str(level["largest"]),
                 number(level["bits_of_a_zero"], 2),
                 number(level["bits_of_another"], 1),

@@ -25,6 +25,9 @@ WORDS = {
     "of that PyTorch with its GPU libraries": "de ello, PyTorch con sus bibliotecas para GPU",
     "of that vitcodec with the weights of": "de ello, vitcodec con los pesos de",
     "models": "modelos",
+    "mean of": "media de",
+    "images": "imágenes",
+    "PSNR of RGB in dB": "PSNR del RGB en dB",
     "without PyTorch": "sin PyTorch",
     "adds": "añade",
     "cores": "núcleos",
@@ -38,6 +41,11 @@ def translated(text: str) -> str:
     """A block in Spanish. What stands between backticks stays as it is."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else _numbers(_words(part)) for part in parts)
+
+
+def translated_plot(svg: str) -> str:
+    """A plot with its texts in Spanish."""
+    return re.sub(r"(?<=>)[^<>]+(?=</text>)", lambda found: translated(found[0]), svg)
 
 
 def _words(text: str) -> str:
