@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from benchmarks import harness, rendering
+from benchmarks.language import SPANISH
 from benchmarks.measure import NARROW, WIDE, curve_of, falls, mean_points
 from benchmarks.rendering.library import Library, source
-from benchmarks.rendering.spanish import translated
 from benchmarks.store import RESULTS, SCHEMA_VERSION, Store, dumps
 from vitcodec.evaluation.bdrate import bd_rate
 from vitcodec.pretrained import registry
@@ -207,6 +207,7 @@ def test_a_table_names_command_machine_and_dates() -> None:
 def test_the_spanish_page_has_spanish_tables(tmp_path: Path) -> None:
     measured(tmp_path)
     page = "<!-- generated: kodak-rates -->\n<!-- end -->\n"
-    text = rendering.filled(page, Library(tmp_path), translated)
-    assert "BD-rate frente a" in text and "0.1 a 2.5 bits por píxel" in text
+    text = rendering.filled(page, Library(tmp_path), SPANISH)
+    assert "BD-rate frente a" in text and "0,1 a 2,5 bits por píxel" in text
     assert "tune=psnr" in text and text.startswith("<!-- generated: kodak-rates -->\n")
+    assert "media de 24 imágenes" in str(rendering.PLOTS["kodak-es"](Library(tmp_path)))

@@ -4,8 +4,9 @@
 arrays, ssimulacra2_tensor() batches of torch tensors, with a gradient.
 
 Source: Sneyers, "SSIMULACRA 2", 2022 and 2023, https://github.com/cloudinary/ssimulacra2, version 2.1, whose scores
-these are (BSD licence). XYB colours, six scales, at each the structural dissimilarity, edges that were added and edges
-that were lost, of each the mean and the 4-norm. Importing this module imports no torch.
+these are (BSD licence), but for its rounding errors: it filters by a recursion in float32, and gives pictures close to
+the original up to 0.4 less. XYB colours, six scales, at each the structural dissimilarity, edges that were added and
+edges that were lost, of each the mean and the 4-norm. Importing this module imports no torch.
 """
 
 from __future__ import annotations
