@@ -22,8 +22,8 @@ ERASED_STEP = 64.0
 # mean squared 8-bit levels that equal 1 - MS-SSIM: the ratio of CompressAI's two series of Lagrangians (J. Begaint et
 # al., 2020)
 MS_SSIM_UNIT = 1300.0
-# bits a pixel that a point of SSIMULACRA2 is worth at a step of 26 8-bit levels, and the power of the step by which it
-# falls: the slopes of `swin` along its qualities, on 24 crops, times what its squared error is worth there
+# bits a pixel that a point of SSIMULACRA2 stands for at a step of 26 8-bit levels, and the power of the step by which
+# they fall: the slope of `swin` along its qualities on 24 crops, times what its squared error costs there
 POINT, POINT_POWER = 0.043, 4 / 3
 MIDDLE_STEP = 26.0  # 8-bit levels
 # of the squared error, beside SSIMULACRA2: it keeps in place what that does not see, such as fine changes of hue
@@ -99,9 +99,9 @@ class Perceptual(Distortion):
     compared = 10.0, 90.0
 
     def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
-        worth = POINT * (step / MIDDLE_STEP) ** -POINT_POWER
+        bits_per_point = POINT * (step / MIDDLE_STEP) ** -POINT_POWER
         points = 100 - ssimulacra2_tensor(image.permute(0, 3, 1, 2), decoded.clamp(0, 255).permute(0, 3, 1, 2))
-        return worth * points + ANCHOR * _SQUARED_ERROR.bits_per_pixel(image, decoded, step, erased)
+        return bits_per_point * points + ANCHOR * _SQUARED_ERROR.bits_per_pixel(image, decoded, step, erased)
 
     def decibels(self, original: np.ndarray, decoded: np.ndarray) -> float:
         return ssimulacra2(original, decoded)

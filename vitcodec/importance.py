@@ -1,4 +1,4 @@
-"""What an error at each place of a picture is worth in a distortion other than the squared error, for the search.
+"""What an error at each place of a picture costs in a distortion other than the squared error, for the search.
 
 The search minimises a squared error, weighted by pixel. Where the eye sees errors, as in smooth areas, they weigh more;
 where texture hides them, less. The weights come from one gradient of the distortion, at the rounded tokens. Against the
@@ -30,7 +30,7 @@ class Importance:
         self.distortion = distortion
 
     def __call__(self, target: Target, errors: Subbands, weights: Weights) -> np.ndarray:
-        """What the squared error of each pixel is worth, as a multiple of Weights.error: (16 h, 16 w) float32.
+        """What the squared error of each pixel costs, as a multiple of Weights.error: (16 h, 16 w) float32.
 
         errors: of the coefficients, in steps. Were the distortion a squared error with a weight w at each place, its
         gradient g at an error e would be 2 w e: of each site, and its neighbours, w is <g, e> / 2 <e, e>.

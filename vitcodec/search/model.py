@@ -21,8 +21,8 @@ from .tuning import SQUARED_ERROR, SearchTuning
 @dataclass(frozen=True)
 class SearchModel:
     """gradient: makes the source of true slopes, which needs torch, when it is first asked for. network: of the
-    proposals; without it their known part serves. importance: makes what weighs pixels, and needs torch, for a distortion
-    that is not the squared error.
+    proposals; without it their known part serves. importance: makes what weighs pixels, and needs torch, where the
+    distortion is not the squared error.
     """
 
     entropy: EntropyModel
