@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,13 @@ from vitcodec.bitstream import container, salvage
 from vitcodec.codec import Codec
 from vitcodec.distortion import MultiScaleSSIM, PixelMeasure, SquaredError
 from vitcodec.errors import UsageError, WeightsError
+from vitcodec.importance import LEAST, MOST, Importance
 from vitcodec.metrics import psnr
 from vitcodec.options import EncodeOptions
 from vitcodec.picture import Picture
 from vitcodec.pretrained import loading
 from vitcodec.pretrained.config import PretrainedConfig
+from vitcodec.quality import lagrangian
 from vitcodec.search.efforts import FLOAT_EFFORTS
 from vitcodec.search.measures import Target, squared_error
 from vitcodec.search.tuning import MS_SSIM
@@ -142,7 +145,8 @@ def test_a_measure_of_pixels_is_the_squared_error_where_that_is_its_distortion(c
     errors = target.original.map(lambda t: rng.normal(0, 0.3, t.shape).astype(np.float32))
     with torch.no_grad():  # as an export calls it
         one, other = (measure(target, errors, weights) for measure in (PixelMeasure(SquaredError()), squared_error))
-    assert one.distortion == pytest.approx(other.distortion, rel=1e-3) and one.curvature == 1
+    assert one.distortion == pytest.approx(other.distortion, rel=1e-3)
+    assert one.curvature == pytest.approx(1)
     assert all(np.allclose(a, b, atol=1e-3) for a, b in one.error.zip(other.error))
 
 
@@ -160,6 +164,43 @@ def test_a_model_for_ms_ssim_is_searched_for_ms_ssim(tmp_path, rgb):
     # what is too small for five scales keeps its tokens
     small = Picture(rgb[:64, :64])
     assert equal(*(codec.encode_tokens(small, effort=effort).bands for effort in (1, 2)))
+
+
+def test_a_model_for_ssimulacra2_weighs_pixels(tmp_path):
+    codec = load(tmp_path, "cnn", CNN, "ssimulacra2")
+    search = codec._coder.encoder.searches.search(2)
+    noise = np.random.default_rng(0).normal(128, np.where(np.arange(96) < 48, 5, 50)[:, None], (96, 96, 3))
+    image, area = noise.clip(0, 255).astype(np.uint8), Area(0, 0, 6, 6)  # faint texture beside strong one
+    latents, original = codec._coder.encoder.analysis.with_coefficients(image, area, area, 30)
+    target, tokens = Target(original, latents, 30, [area]), latents.map(lambda t: np.rint(t).astype(np.int32))
+    evaluate = search.evaluate
+    weights = search.weigh(target, evaluate.errors(target, tokens), evaluate.weights(30))
+    assert (
+        weights.shape == (96, 96) and weights.dtype == np.float32 and weights.min() >= LEAST and weights.max() <= MOST
+    )
+    assert weights[:, :32].mean() > 1.5 * weights[:, 64:].mean()
+    weighed = replace(target, pixel_weights=weights)
+    assert evaluate(weighed, search(target, tokens)).cost < evaluate(weighed, tokens).cost
+    # regions of interest weigh in addition
+    half = np.full((96, 96), 0.5, np.float32)
+    other = replace(search, weigh=lambda *_: weights / 2)
+    assert equal(search(replace(target, pixel_weights=half), tokens), other(target, tokens))
+
+
+def test_weights_of_pixels_are_those_of_a_weighted_squared_error(cnn, target):
+    class Halves(SquaredError):
+        def bits_per_pixel(self, image, decoded, step, erased=None):
+            where = torch.ones(image.shape[1:3])
+            where[:, : image.shape[2] // 2] = 4.0
+            return (
+                (where[None, ..., None] * (image - decoded).square()).sum((1, 2, 3)) * lagrangian(step) / where.numel()
+            )
+
+    evaluate, rng = cnn._coder.encoder.searches.search(2).evaluate, np.random.default_rng(0)
+    errors = target.original.map(lambda t: rng.normal(0, 0.3, t.shape).astype(np.float32))
+    found = Importance(Halves())(target, errors, evaluate.weights(target.quality))
+    middle = found.shape[1] // 2
+    assert np.allclose(found[:, : middle - 16], 4, rtol=1e-3) and np.allclose(found[:, middle + 16 :], 1, rtol=1e-3)
 
 
 def test_large_weights_come_in_parts(tmp_path, monkeypatch):

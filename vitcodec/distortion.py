@@ -1,7 +1,7 @@
 """Distortion: what training, validation and the encoder's search minimise beside the rate, one object per tuning.
 
 The cost of a picture is J = lambda D + R in bits. A Distortion knows lambda D, for batches with a gradient, and the
-same measure for reports.
+same measure in dB for reports.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .analysis import COLOUR
 from .metrics import MS_SSIM_SIDE, ms_ssim, ms_ssim_decibels, ms_ssim_tensor, psnr
-from .quality import lagrangian
+from .quality import LAGRANGIAN, lagrangian, step_of
+from .search import pixel_error
+from .search.measures import Felt, Target, Weights
 from .ssimulacra2 import SIDE, ssimulacra2, ssimulacra2_tensor
+from .subbands import Subbands
 from .tiles import SITE
 
 # 8-bit levels: erased pixels count as at this step at least, or at fine steps they would be nearly all of the loss
@@ -109,3 +113,26 @@ class Perceptual(Distortion):
 
 _SQUARED_ERROR = SquaredError()
 TUNINGS: dict[str, Distortion] = {d.name: d for d in (_SQUARED_ERROR, MultiScaleSSIM(), Perceptual())}
+
+
+class PixelMeasure:
+    """A distortion of whole pictures as the encoder's search measures it: search.measures.Measure."""
+
+    def __init__(self, distortion: Distortion):
+        self.distortion = distortion
+
+    def __call__(self, target: Target, errors: Subbands, weights: Weights) -> Felt:
+        """As Measure. The gradient over the pixels becomes one over coefficients by the transposed wavelet."""
+        step = step_of(target.quality)
+        original, error = (pixel_error.in_pixels(bands).transpose(1, 2, 0) for bands in (target.original, errors))
+        image, decoded = (torch.from_numpy((x @ COLOUR) * np.float32(step))[None] for x in (original, original + error))
+        decoded.requires_grad_()
+        steps, weight = torch.tensor([step]), weights.error / LAGRANGIAN * decoded[..., 0].numel()
+        with torch.enable_grad():
+            bits = self.distortion.bits_per_pixel(image + 128, decoded + 128, steps).sum() * weight
+            (gradient,) = torch.autograd.grad(bits, decoded)
+        squared = (image - decoded).square().mean() * (3 * lagrangian(steps) * weight)
+        curvature = (bits / squared.clamp_min(1e-6)).item()  # on average it is the ratio of the two curvatures
+        planes = (gradient[0].numpy() @ COLOUR.T).transpose(2, 0, 1) * np.float32(step / (2 * weights.error))
+        felt = pixel_error.gradient(np.ascontiguousarray(planes))
+        return Felt(felt, bits.item(), curvature)

@@ -1,9 +1,9 @@
 """What an error at each place of a picture costs in a distortion other than the squared error, for the search.
 
-The search minimises a squared error, weighted by pixel. Where the eye sees errors, as in smooth areas, they weigh more;
-where texture hides them, less. The weights come from one gradient of the distortion, at the rounded tokens. Against the
-gradient of the distortion itself in every round, this needed 7 % fewer bits at equal SSIMULACRA2, and one evaluation in
-place of four.
+The search minimises a squared error, weighted by pixel. Where the eye sees errors, as in smooth areas, they weigh
+more; where texture hides them, less. The weights come from one gradient of the distortion, at the rounded tokens. On
+six pictures at the default effort they save 4 % of the bits at equal SSIMULACRA2 over a search that knows the squared
+error alone; the gradient in every round saves nothing.
 """
 
 from __future__ import annotations

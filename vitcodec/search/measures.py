@@ -54,17 +54,20 @@ class Felt:
     error: float32 (1, h, w, C), in steps: what has lambda D's gradient over each coefficient, which is 2 Weights.error
     times as much. distortion: lambda D in bits. curvature: of lambda D, as a multiple of that of the squared error, or,
     as Subbands (1, h, w, 1), where it differs by place. squares: (h, w) float32, in squared steps, what each site adds
-    to D. pixels: (3, H, W) float16, in steps, the error in the planes of the colour axes.
+    to D, and pixels: (3, H, W) float16, in steps, the error in the planes of the colour axes; None where only the whole
+    has a distortion.
     """
 
     error: Subbands
     distortion: float
-    curvature: float | Subbands
-    squares: np.ndarray
-    pixels: np.ndarray
+    curvature: float | Subbands = 1.0
+    squares: np.ndarray | None = None
+    pixels: np.ndarray | None = None
 
 
-# (what is searched for, the error of the decoder's coefficients in steps, weights) -> pixel_weights of a Target
+# (what is searched for, the error of the decoder's coefficients in steps, weights)
+Measure = Callable[[Target, Subbands, Weights], Felt]
+# the same, to the pixel_weights of a Target
 Weigh = Callable[[Target, Subbands, Weights], np.ndarray]
 
 

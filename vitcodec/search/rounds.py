@@ -1,8 +1,8 @@
 """The search: rounds of updates from rounded tokens on; of every site the best that was seen is kept.
 
 J = lambda D + R is true in every round: the decoder and the coder's tables, forward. What differs is where slopes come
-from: proposals.py, or the gradient (gradient.py). D is a squared error; where another distortion is meant, it weighs
-the pixels first (importance.py).
+from: proposals.py, or the gradient (gradient.py). Where sites have no distortion of their own, as with MS-SSIM, the
+best of all rounds is kept whole.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class Search:
             return Found(tokens)
         step, weights = self.evaluate.step(target.quality), self.evaluate.weights(target.quality)
         if self.weigh:
-            own = self.weigh(target, self.evaluate.errors(target, tokens), weights)
-            given = target.pixel_weights
+            own, given = self.weigh(target, self.evaluate.errors(target, tokens), weights), target.pixel_weights
             target = replace(target, pixel_weights=own if given is None else own * given)
         neighbourhood, rng = tuning.neighbourhood(step), np.random.default_rng(SEED)
         flag_bits, threads = self.evaluate.entropy.tables.flag_bits, self.evaluate.threads
         best, lowest, sites = Found(tokens), float("inf"), BestSites(flag_bits)
         for k in range(config.rounds + 1):
             state = self.evaluate(target, tokens)
-            sites.add(state, weights)
+            if state.squares is not None:
+                sites.add(state, weights)
             if state.cost < lowest:
                 best, lowest = Found(tokens), state.cost
             if k == config.rounds:
@@ -81,7 +81,8 @@ class Search:
                 after = skip_at_random(after, tokens, kept, rng)
             tokens = after
             del state, slopes  # hundreds of megabytes, and the next state needs as much
-        assert sites.tokens is not None
+        if sites.tokens is None:
+            return best
         together = Found(sites.tokens, sites.pixels)
         if self._needs_no_check(lowest, rows * columns * SITE**2):
             return together
