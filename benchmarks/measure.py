@@ -19,7 +19,7 @@ from vitcodec.evaluation.results import Report, Row
 
 WIDE = (0.1, 2.5)  # bits per pixel within which curves are compared
 NARROW = (29.4, 37.2)  # dB: the range over which papers usually give BD-rates on Kodak
-SCORES = (30, 90)  # of SSIMULACRA2: from low quality to visually lossless, in the words of its authors
+SCORES = (30, 85)  # of SSIMULACRA2: from low to excellent quality, in the words of its author
 
 METRICS = ("psnr", "ms-ssim")  # what is measured unless a suite says otherwise
 
