@@ -102,7 +102,7 @@ def test_many_options_are_in_sections():
         (["encode", "a.png", "--device", "cdua"], ["unknown device 'cdua'; did you mean cuda?"]),
         (["encode", "a.png", "--device", "tpu:0"], ["unknown device 'tpu:0'; give auto, cpu, cuda, cuda:N or mps"]),
         (["encode", "a.png", "--tune", "msssim"], ["unknown tuning 'msssim'; did you mean ms-ssim?"]),
-        (["encode", "a.png", "--tune", "vmaf"], ["unknown tuning 'vmaf'; give psnr or ms-ssim"]),
+        (["encode", "a.png", "--tune", "vmaf"], ["unknown tuning 'vmaf'; give psnr, ms-ssim or ssimulacra2"]),
         (["decode", "a.vitc", "--format", "jpgg"], ["unknown format 'jpgg'; did you mean jpg?"]),
         (["completion", "bsh"], ["no completion for 'bsh'; did you mean bash?"]),
         (["completion", "tcsh"], ["no completion for 'tcsh'; give bash, zsh or fish"]),

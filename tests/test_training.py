@@ -352,7 +352,7 @@ def test_training_for_ms_ssim(shard, held_out, tmp_path, monkeypatch):
         5 < p["ms_ssim_db"] < 40 for p in config["metrics"]["validation"]["curve"]
     )
     for arguments, message in (
-        (["--tune", "vmaf"], "psnr or ms-ssim"),
+        (["--tune", "vmaf"], "psnr, ms-ssim or ssimulacra2"),
         (["--tune", "ms-ssim", "--crop", "128"], "--crop 192"),
     ):
         refused = CliRunner().invoke(app, ["train", str(shard), "-o", str(tmp_path / "x"), *arguments])

@@ -58,7 +58,7 @@ Tune = Annotated[
         show_default=False,
         autocompletion=values.tunings,
         rich_help_panel=MODEL,
-        help="psnr or ms-ssim: take the model that is trained for it. [default: psnr]",
+        help="psnr, ms-ssim or ssimulacra2: take the model that is trained for it. [default: psnr]",
     ),
 ]
 Tile = Annotated[

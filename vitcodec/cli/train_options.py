@@ -165,7 +165,7 @@ Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Sid
 Tune = Annotated[
     str,
     typer.Option(
-        "--tune", metavar="NAME", autocompletion=values.tunings, help="The distortion to train for: psnr or ms-ssim."
+        "--tune", metavar="NAME", autocompletion=values.tunings, help="The distortion to train for: psnr, ms-ssim or ssimulacra2."
     ),
 ]
 Scales = Annotated[
