@@ -39,6 +39,7 @@ class Distortion(ABC):
 
     name: str  # as --tune takes it
     title: str  # as reports call the measure
+    unit: str = "dB"  # of the measure in reports; empty for points of its own
     smallest_side: int = 1  # of a picture that has it, in pixels
     # dB, or points, between which BD-rates of validation are taken, whatever the curve of a run covers
     compared: tuple[float, float]
@@ -98,7 +99,7 @@ class MultiScaleSSIM(Distortion):
 class Perceptual(Distortion):
     """100 - SSIMULACRA2, and a tenth of the squared error; SSIMULACRA2 in reports."""
 
-    name, title = "ssimulacra2", "SSIMULACRA2"
+    name, title, unit = "ssimulacra2", "SSIMULACRA2", ""
     smallest_side = SIDE
     compared = 10.0, 90.0
 

@@ -100,12 +100,13 @@ def _measured(config: PretrainedConfig) -> str:
     measured = config.metrics.get("validation")
     if not measured:
         return "TODO: nothing was measured at export; `vitcodec export --val held-out/` does."
-    change, decibels = measured["bd_rate_percent"][REFERENCE], TUNINGS[config.tune].title
+    change, distortion = measured["bd_rate_percent"][REFERENCE], TUNINGS[config.tune]
+    column = f"{distortion.title} ({distortion.unit})" if distortion.unit else distortion.title
     lines = [
         f"{measured['images']} held-out images, by the sizes of whole files: {change:+.2f} % BD-rate against",
-        f"{REFERENCE} in {decibels}.",
+        f"{REFERENCE} in {distortion.title}.",
         "",
-        f"| quality | bits per pixel | {decibels} (dB) |",
+        f"| quality | bits per pixel | {column} |",
         "|---:|---:|---:|",
     ]
     for point in measured["curve"]:
