@@ -173,6 +173,17 @@ def test_verdict_in_a_sentence(mine, others, sentence):
     assert verdict_of(mine, *others).sentence.startswith(sentence)
 
 
+def test_verdict_has_the_eyes_measure_of_files_of_equal_size():
+    def report(name, bpp, score):
+        found = row("a.png", 1, bpp, 33.0)
+        return Report(name, "cpu", (1,), 1, [replace(found, values={**found.values, "ssimulacra2": score})])
+
+    reports = [report("vitcodec", 0.5, 71.4), report("AVIF (a)", 0.5, 68), report("AVIF (b)", 0.5, 70.2)]
+    found = verdict(Comparison([*reports, report("JPEG", 0.9, 75)], {}, at_equal_size=True))
+    assert found.sentence.endswith("pixel). To the eye, by SSIMULACRA2: 71, AVIF 70.")
+    assert found.record()["ssimulacra2"] == 71.4 and {s.ssimulacra2 for s in found.against} == {68, 70.2, 75}
+
+
 def test_verdict_names_all_and_only_where_sizes_were_to_match():
     found = verdict_of((0.5, 33.0), ("JPEG", 0.7, 36.0), ("WebP", 0.5, 31.0))
     assert [(s["codec"], s["same_size"], s["gain"]) for s in found.record()["against"]] == [
