@@ -1,19 +1,99 @@
-"""Regions of interest: boxes and masks to the quality of every tile.
+"""Regions of interest: boxes and masks to the quality of every tile, and to the weight of every pixel in the search.
 
 A tile is the smallest part of a picture with a quality of its own, so a region is rounded up to the tiles it touches.
+Within these the search weighs the error of other pixels as the background's quality does.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .errors import UsageError
 from .options import TILE_SIDES, EncodeOptions, resolved_quality
-from .tiles import Region, TileGrid
+from .tiles import SITE, Area, Region, TileGrid
+
+FALL = 16  # pixels around a region over which weights fall to those of the background
+AROUND = 8  # sites around tiles of one quality that the search sees; a multiple of every attention window
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tiles of one quality that are encoded together: `tiles`, within the sites of `area`."""
+
+    area: Area
+    quality: int
+    tiles: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of each part of a picture.
+
+    qualities: of every tile, (tiles,) int, or (1,), one for all. roi: regions of interest. background: the quality that
+    is asked for outside these.
+    """
+
+    grid: TileGrid
+    qualities: np.ndarray
+    roi: Sequence[Region] = ()
+    background: int = 0
+
+    def parts(self, block: Area) -> list[Part]:
+        """A block of whole tiles, a part for each quality in it."""
+        tiles = self.grid.under(block)
+        own = self.qualities[[tile % len(self.qualities) for tile in tiles]]
+        found = np.unique(own)
+        if len(found) == 1:
+            return [Part(block, int(found[0]), tiles)]
+        parts = []
+        for quality in found:
+            chosen = [tile for tile, q in zip(tiles, own, strict=True) if q == quality]
+            bounds = _bounds([self.grid.area(tile) for tile in chosen])
+            parts.append(Part(bounds.grown(AROUND, block), int(quality), chosen))
+        return parts
+
+    def inside(self, area: Area) -> np.ndarray:
+        """The sites of an area that a region touches, (h, w) bool."""
+        found = np.zeros((area.h, area.w), bool)
+        for region in self.roi:
+            y, x, h, w = self.grid.touched(region).overlap(area).within(area)
+            found[max(y, 0) : max(y + h, 0), max(x, 0) : max(x + w, 0)] = True
+        return found
+
+    def kept(self, area: Area, share: float) -> float:
+        """The share of an area's tokens to keep where the picture keeps `share` of all, those in regions first."""
+        inside, own = self.inside(self.grid.whole), self.inside(area)
+        erased, outside = (1 - share) * inside.size, int((~inside).sum())
+        first = min(erased / outside, 1) if outside else 0.0
+        then = (erased - first * outside) / max(inside.size - outside, 1)
+        return 1 - float(np.where(own, then, first).mean())
+
+    def pixel_weights(self, area: Area, outside: float) -> np.ndarray:
+        """(16 h, 16 w) float32: 1 in regions, `outside` far from them, and in between what falls from one to other."""
+        top, left, height, width = (SITE * n for n in area)
+        nearness = np.zeros((height, width), np.float32)
+        for region in self.roi:
+            spans = (region.y - top, region.height, height), (region.x - left, region.width, width)
+            slices = [slice(max(a - FALL, 0), max(min(a + n + FALL, end), 0)) for a, n, end in spans]
+            distances = [
+                np.maximum(np.maximum(a - (k := np.arange(s.start, s.stop)), k - (a + n - 1)), 0)
+                for s, (a, n, _) in zip(slices, spans, strict=True)
+            ]
+            window = nearness[slices[0], slices[1]]
+            np.maximum(window, 1 - np.hypot(distances[0][:, None], distances[1]) / FALL, out=window, casting="same_kind")
+        return np.float32(outside) ** (1 - nearness)
+
+
+def plan(options: EncodeOptions, grid: TileGrid) -> Plan:
+    """Raises UsageError for a region outside the picture."""
+    if not options.roi:
+        return Plan(grid, np.array([options.quality]))
+    roi = [region.clipped(grid.width, grid.height) for region in options.roi]
+    return Plan(grid, tile_qualities(options, grid), roi, qualities(options)[1])
 
 
 def qualities(options: EncodeOptions) -> tuple[int, int]:
@@ -39,6 +119,12 @@ def touch_every_tile(options: EncodeOptions, width: int, height: int) -> bool:
     """Whether regions leave no tile of a picture for the background. Raises UsageError as tile_qualities does."""
     grid = TileGrid(width, height, options.tile or TILE_SIDES[0])
     return bool((tile_qualities(replace(options, roi_quality=2, background_quality=1), grid) == 2).all())
+
+
+def _bounds(areas: Sequence[Area]) -> Area:
+    """The smallest area around others."""
+    y, x = min(a.y for a in areas), min(a.x for a in areas)
+    return Area(y, x, max(a.y + a.h for a in areas) - y, max(a.x + a.w for a in areas) - x)
 
 
 def of_box(x: float, y: float, width: float, height: float) -> Region:

@@ -17,6 +17,7 @@ from ..subbands import Subbands
 from .tokens import tokens
 
 ROUNDS = 4  # in which the tokens to erase are chosen
+DEAR = 1e12  # a squared error that no token has
 Filling = Callable[
     [Tensor, Tensor], Tensor
 ]  # a low band (B, h, w, C) and the erased sites (B, h, w) -> a whole low band
@@ -81,12 +82,15 @@ def random_erasure(
 
 
 @torch.no_grad()
-def cheapest_to_erase(autoencoder: Restoring, latents: Subbands, step: Tensor, keep: float) -> Tensor:
+def cheapest_to_erase(
+    autoencoder: Restoring, latents: Subbands, step: Tensor, keep: float, first: Tensor | None = None
+) -> Tensor:
     """The tokens to erase, (B, h, w) bool, so that a share `keep`, 0 to 1, is left: those that cost least.
 
     Cost is squared error after filling in. The tokens are chosen in ROUNDS equal parts. In each round every token is
     tried as erased together with those chosen before, in four passes: each tries one token of every 2x2 block, so that
-    the block's others help to fill it in, unless they were chosen before.
+    the block's others help to fill it in, unless they were chosen before. first: (B, h, w) bool, tokens that are
+    kept before all others.
     """
     whole = tokens(autoencoder.restore(latents, step))
     B, h, w, _ = whole.shape
@@ -98,6 +102,8 @@ def cheapest_to_erase(autoencoder: Restoring, latents: Subbands, step: Tensor, k
             tried[:, i::2, j::2] = True
             error = (tokens(autoencoder.restore(latents, step, chosen | tried)) - whole).square().sum(-1)
             errors = torch.where(tried & ~chosen, error, errors)
+        if first is not None:
+            errors = torch.where(first & ~chosen, errors.double() + DEAR, errors.double())
         more = round((1 - keep) * h * w * (k + 1) / ROUNDS) - round((1 - keep) * h * w * k / ROUNDS)
         chosen |= (errors.flatten(1).argsort(1).argsort(1) < more).view(B, h, w)
     return chosen

@@ -31,14 +31,16 @@ from ..search import pixel_error
 from ..search.filter_fit import FilterFit
 from ..search.measures import Target
 from ..search.model import SearchModel
+from ..search.rounds import Search
 from ..subbands import Subbands
-from ..tiles import SITE, Area, assemble, crop
+from ..tiles import SITE, Area, TileGrid, assemble, crop
 from ..tokens import Tokens, check_bands
 from .correction import correct
 
 BLOCK = 1024  # pixels along a side of what is analysed at once
-# tokens, their quality and a share to keep -> the tokens that cost least to erase, (1, h, w) bool
-Erase = Callable[[Subbands, int, float], np.ndarray]
+# tokens, their quality, a share to keep, and those to keep before others, (1, h, w) bool, or None -> the tokens that cost
+# least to erase, (1, h, w) bool
+Erase = Callable[[Subbands, int, float, np.ndarray | None], np.ndarray]
 _SEARCH_LEAVES = 0.6  # of the size of rounded tokens; on patterns 0.75 was seen, on photographs 0.85
 
 
@@ -80,42 +82,39 @@ class Encoder:
         if options.coding == "lossless":
             return lossless.pack(picture, options.tile)
         picture = _without_hidden(picture)
-        options, qualities = self._by_tile(picture, options)
-        if qualities is not None:
-            return self._encode_tokens(picture, options, qualities)
-        if options.coding == "tokens" or options.keep_tokens < 1:
-            return self._encode_tokens(picture, options)
+        options, plan = self._planned(picture, options)
+        if len(plan.qualities) > 1 or options.coding == "tokens" or options.keep_tokens < 1:
+            return self._encode_tokens(picture, options, plan)
         stored = None
         if options.effort > 1 and lossless.may_be_smaller(picture.rgb, picture.rgb.size // 24):
             # a screenshot or drawing, by one bit a pixel: perhaps the search need not be waited for
             stored = lossless.pack(picture, options.tile)
-            rounded = self._encode_tokens(picture, replace(options, effort=1))
+            rounded = self._encode_tokens(picture, replace(options, effort=1), plan)
             if stored.size < _SEARCH_LEAVES * rounded.size:
                 return stored
-        contents = self._encode_tokens(picture, options)
+        contents = self._encode_tokens(picture, options, plan)
         if stored is None and lossless.may_be_smaller(picture.rgb, contents.size):
             stored = lossless.pack(picture, options.tile)
         return stored if stored and stored.size <= contents.size else contents
 
-    def _encode_tokens(self, picture: Picture, options: EncodeOptions, qualities: np.ndarray | None = None) -> Contents:
-        """qualities: (tiles,), of every tile; None: options.quality everywhere."""
+    def _encode_tokens(self, picture: Picture, options: EncodeOptions, plan: regions.Plan) -> Contents:
         header, payloads = self.header(picture, options), dict[tuple[int, int], bytes]()
 
         def keep(tile: EncodedTile) -> None:
             payloads.update({(level, tile.index): data for level, data in tile.payloads.items()})
 
-        metadata = self._each_tile(picture, header, options, qualities, keep)
+        metadata = self._each_tile(picture, header, options, plan, keep)
         return Contents(header, metadata, payloads)
 
     def tokens(self, picture: Picture, options: EncodeOptions) -> Tokens:
         """The tokens that `encode` codes: what a decoder reads back. Raises UsageError, LimitError."""
-        options, qualities = self._by_tile(picture, options)
+        options, plan = self._planned(picture, options)
         picture, header, parts = _without_hidden(picture), self.header(picture, options), dict[int, Subbands]()
 
         def keep(tile: EncodedTile) -> None:
             parts[tile.index] = tile.tokens
 
-        metadata = self._each_tile(picture, header, options, qualities, keep)
+        metadata = self._each_tile(picture, header, options, plan, keep)
         return Tokens(assemble(parts, header.grid, header.grid.whole), header, metadata)
 
     def compress(self, tokens: Tokens) -> Contents:
@@ -135,40 +134,41 @@ class Encoder:
         payloads = {(level, index): data for index, tile in enumerate(coded) for level, data in tile.items()}
         return Contents(header, known.metadata, payloads)
 
-    def _by_tile(self, picture: Picture, options: EncodeOptions) -> tuple[EncodeOptions, np.ndarray | None]:
-        """Options without regions of interest, and the quality of every tile, (tiles,), or None for one of all.
+    def _planned(self, picture: Picture, options: EncodeOptions) -> tuple[EncodeOptions, regions.Plan]:
+        """The options with the quality and the tiles that the file has, and what is asked of each part of the picture.
 
         Raises UsageError, LimitError.
         """
         if not options.roi:
-            return options, None
-        tile = options.tile or TILE_SIDES[0]  # the regions are rounded to tiles
-        qualities = regions.tile_qualities(options, self.header(picture, replace(options, tile=tile)).grid)
-        plain = replace(options, roi=())
-        if (qualities == qualities[0]).all():
-            return replace(plain, quality=int(qualities[0])), None
+            return options, regions.plan(options, self.header(picture, options).grid)
+        by_tile = replace(options, tile=options.tile or TILE_SIDES[0])  # the regions are rounded to tiles
+        plan = regions.plan(by_tile, self.header(picture, by_tile).grid)
         # the file's own quality decides on the filter alone; that of the best tiles was seen to serve all best
-        return replace(plain, tile=tile, quality=int(qualities.max())), qualities
+        best = int(plan.qualities.max())
+        if (plan.qualities != best).any():
+            return replace(by_tile, quality=best), plan
+        plain = replace(options, quality=best)
+        return plain, replace(plan, grid=self.header(picture, plain).grid, qualities=plan.qualities[:1])
 
     def _each_tile(
         self,
         picture: Picture,
         header: Header,
         options: EncodeOptions,
-        qualities: np.ndarray | None,
+        plan: regions.Plan,
         keep: Callable[[EncodedTile], None],
     ) -> dict[str, bytes]:
         """Encode every tile, give it to `keep`, and return the file's metadata."""
         erased = np.zeros((header.grid.whole.h, header.grid.whole.w), bool)
         fit = self._filter_fit(header, options)
-        for tile in self.tiles(picture.rgb, header, options, qualities, fit):
+        for tile in self.tiles(picture.rgb, header, options, plan, fit):
             keep(tile)
             if tile.erased is not None:
                 y, x, h, w = header.grid.area(tile.index)
                 erased[y : y + h, x : x + w] = tile.erased[0]
         metadata = pack_metadata(picture, erased)
-        if qualities is not None:
-            metadata[QUALITY_OF_TILES] = qualities.astype(np.uint8).tobytes()
+        if len(plan.qualities) > 1:
+            metadata[QUALITY_OF_TILES] = plan.qualities.astype(np.uint8).tobytes()
         if fit and (changes := fit.solve()):
             metadata[FILTER] = adaptive_filter.pack(changes)
         return metadata
@@ -191,14 +191,14 @@ class Encoder:
         rgb: np.ndarray,
         header: Header,
         options: EncodeOptions,
-        qualities: np.ndarray | None = None,
+        plan: regions.Plan,
         fit: FilterFit | None = None,
     ) -> Iterator[EncodedTile]:
-        """(H, W, 3) uint8 -> every tile of the header's grid, encoded, block by block. fit: is told of every block."""
+        """(H, W, 3) uint8 -> every tile of the header's grid, encoded, part by part. fit: is told of every part."""
         grid = header.grid
-        # a block is at least one tile, and exactly one where tiles have qualities of their own
-        side = header.tile if qualities is not None else max(self.block // header.tile, 1) * header.tile
-        blocks, area = grid.whole.blocks(side // SITE), header.width * header.height
+        side = max(self.block // header.tile, 1) * header.tile
+        parts = [part for block in grid.whole.blocks(side // SITE) for part in plan.parts(block)]
+        area = header.width * header.height
         dead_zone = self._dead_zone(options)
         report(0, area)
         search = self.searches.search(options.effort, options.distortion_weight)
@@ -208,17 +208,20 @@ class Encoder:
             point, fit_scales = self.entropy.point(quality), search.config.fit_scales
             return EncodedTile(index, *self.entropy.encode(tokens, point, erased, fit_scales), erased)
 
-        def made(block: Area) -> list[EncodedTile]:
-            tiles, erased = grid.under(block), None
-            quality = options.quality if qualities is None else int(qualities[tiles[0]])
+        def made(part: regions.Part) -> list[EncodedTile]:
+            around, quality, erased = part.area, part.quality, None
             with self._analysing:
-                latents, original = self.analysis.with_coefficients(rgb, block, grid.whole, quality)
+                latents, original = self.analysis.with_coefficients(rgb, around, grid.whole, quality)
                 if self.erase and options.keep_tokens < 1:
-                    erased = self.erase(round_tokens(latents, dead_zone), quality, options.keep_tokens)
+                    first, share = plan.inside(around)[None], plan.kept(around, options.keep_tokens)
+                    erased = self.erase(round_tokens(latents, dead_zone), quality, share, first)
                     # a model that knows what is erased makes other latents of the rest
-                    latents, _ = self.analysis.with_coefficients(rgb, block, grid.whole, quality, erased)
-            target = Target(original, latents, quality, [grid.area(index).within(block) for index in tiles])
+                    latents, _ = self.analysis.with_coefficients(rgb, around, grid.whole, quality, erased)
+            tiles = [grid.area(index).overlap(around).within(around) for index in grid.under(around)]
+            target = Target(original, latents, quality, tiles, self._pixel_weights(search, plan, part))
             tokens = round_tokens(latents, dead_zone)
+            if target.pixel_weights is not None:
+                tokens = _coarsened(tokens, target, dead_zone)
             if erased is None:
                 tokens = correct(search.evaluate, target, tokens)
             found = search.find(target, tokens)
@@ -227,21 +230,33 @@ class Encoder:
                 error = found.pixels
                 if error is None:
                     error = pixel_error.in_pixels(search.evaluate.errors(target, tokens))
-                fit.add(original, error, search.evaluate.step(quality))
-            if search.config.rounds and len(blocks) > 1:
+                for own in _fitted(part, tiles, grid):
+                    fit.add(crop(original, own), crop_pixels(error, own), search.evaluate.step(quality))
+            if search.config.rounds and len(parts) > 1:
                 give_back()
-            areas = (grid.area(index).within(block) for index in tiles)
+            areas = (grid.area(index).within(around) for index in part.tiles)
             work = [
                 (index, quality, crop(tokens, area), None if erased is None else crop_mask(erased, area))
-                for index, area in zip(tiles, areas, strict=True)
+                for index, area in zip(part.tiles, areas, strict=True)
             ]
             return each(code, work, self.threads)
 
-        # rounded blocks are coded while the next is analysed; a search takes all threads itself, and much memory
+        # rounded parts are coded while the next is analysed; a search takes all threads itself, and much memory
         threads = 1 if search.config.rounds else self.threads
-        for done, found in enumerate(in_order(made, blocks, threads)):
+        for done, found in enumerate(in_order(made, parts, threads)):
             yield from found
-            report((done + 1) / len(blocks), area)
+            report((done + 1) / len(parts), area)
+
+    def _pixel_weights(self, search: Search, plan: regions.Plan, part: regions.Part) -> np.ndarray | None:
+        """What the search weighs the pixels of a part with: outside regions as the background's quality does.
+
+        None: all alike, as where a model is tuned for a distortion that pixels do not have.
+        """
+        if not plan.roi or self.config.tune != "psnr":
+            return None
+        outside = _bits_per_error(search, plan.background) / _bits_per_error(search, part.quality)
+        weights = plan.pixel_weights(part.area, min(outside, 1))
+        return weights if weights.min() < 1 else None
 
     def _filter_fit(self, header: Header, options: EncodeOptions) -> FilterFit | None:
         """What the adaptive filter is fitted with, where the decoder has one and the effort allows it."""
@@ -249,9 +264,7 @@ class Encoder:
         base = self.searches.transform.filter(options.quality)
         if base is None or not search.config.fit_scales or self.config.tune != "psnr":
             return None
-        evaluate = search.evaluate
-        bits_per_error = evaluate.weights(options.quality).error / evaluate.step(options.quality) ** 2
-        return FilterFit(base, bits_per_error, 1 if header.gray else 3)
+        return FilterFit(base, _bits_per_error(search, options.quality), 1 if header.gray else 3)
 
     def _dead_zone(self, options: EncodeOptions) -> float:
         """Of rounding: the model's, wider where distortion weighs less, so that effort 1 follows the weight too."""
@@ -261,6 +274,37 @@ class Encoder:
 def crop_mask(erased: np.ndarray, area: Area) -> np.ndarray:
     """The part of a mask of sites, (1, h, w), that belongs to an area."""
     return erased[:, area.y : area.y + area.h, area.x : area.x + area.w]
+
+
+def crop_pixels(planes: np.ndarray, area: Area) -> np.ndarray:
+    """The part of planes (3, H, W) that belongs to an area."""
+    return planes[:, SITE * area.y : SITE * (area.y + area.h), SITE * area.x : SITE * (area.x + area.w)]
+
+
+def _fitted(part: regions.Part, tiles: list[Area], grid: TileGrid) -> list[Area]:
+    """The areas of a part whose pixels come from it: all of it, or its tiles, counted from its corner."""
+    if len(tiles) == len(part.tiles):
+        return [Area(0, 0, part.area.h, part.area.w)]
+    return [grid.area(index).within(part.area) for index in part.tiles]
+
+
+def _bits_per_error(search: Search, quality: int) -> float:
+    """Bits that a squared error of one 8-bit level costs at a quality."""
+    return search.evaluate.weights(quality).error / search.evaluate.step(quality) ** 2
+
+
+def _coarsened(tokens: Subbands, target: Target, dead_zone: float) -> Subbands:
+    """Tokens without the details that would be 0 at the coarser step that pixels' weights stand for.
+
+    The search changes tokens by one in each round, and so would not come that far.
+    """
+    assert target.pixel_weights is not None
+    limits = pixel_error.means(target.pixel_weights).map(lambda weight: (0.5 + dead_zone) / np.sqrt(weight))
+
+    def coarse(q: np.ndarray, latents: np.ndarray, limit: np.ndarray) -> np.ndarray:
+        return np.where(np.abs(latents) < limit, 0, q).astype(np.int32)
+
+    return Subbands(tokens.low, tuple(map(coarse, tokens.details, target.latents.details, limits.details)), tokens.finest)
 
 
 def _without_hidden(picture: Picture) -> Picture:

@@ -90,9 +90,13 @@ class FloatTransform:
         bands = Subbands(tensors[0], tuple(tensors[1:5]))
         return [t.cpu().numpy() for t in (bands if network is None else network(bands, *tensors[5:]))]
 
-    def erase(self, tokens: Subbands, quality: int, keep: float) -> np.ndarray:
-        """The tokens that cost least to erase, (1, h, w) bool, so that a share `keep` of those of an area is left."""
-        found = cheapest_to_erase(self.autoencoder, self.tensors(tokens), self._steps(quality), keep)
+    def erase(self, tokens: Subbands, quality: int, keep: float, first: np.ndarray | None = None) -> np.ndarray:
+        """The tokens that cost least to erase, (1, h, w) bool, so that a share `keep` of those of an area is left.
+
+        first: (1, h, w) bool, tokens that are kept before all others.
+        """
+        before = None if first is None else self._tensor(first)
+        found = cheapest_to_erase(self.autoencoder, self.tensors(tokens), self._steps(quality), keep, before)
         return found.cpu().numpy()
 
     def tensors(self, bands: Subbands) -> Subbands:

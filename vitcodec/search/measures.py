@@ -17,13 +17,15 @@ class Target:
     """What is searched for: tokens of an area of a picture, at one quality.
 
     original, latents: float32 (1, h, w, C) in steps, the wavelet coefficients of the picture and what the analysis made
-    of them. tiles: the parts of the area that are coded by themselves, counted from its corner.
+    of them. tiles: the parts of the area that are coded by themselves, counted from its corner. pixel_weights: (16 h,
+    16 w) float32, up to 1, on the distortion of every pixel; None: 1 everywhere.
     """
 
     original: Subbands
     latents: Subbands
     quality: int
     tiles: Sequence[Area]
+    pixel_weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,24 @@ class Weights:
     slope: np.ndarray
     curvature: np.ndarray
 
+    def curvature_at(self, factor: float | Subbands) -> Sequence[np.ndarray]:
+        """`curvature` times what Felt says: of each level (9,), or (h, w, 9) where it differs by place."""
+        if isinstance(factor, Subbands):
+            return [own * part[0] for own, part in zip(self.curvature, factor, strict=True)]
+        return list(self.curvature * factor)
+
 
 @dataclass(frozen=True)
 class Felt:
     """error: float32 (1, h, w, C), in steps: what has lambda D's gradient over each coefficient, which is 2
     Weights.error times as much. distortion: lambda D in bits. curvature: of lambda D, as a multiple of that of the
-    squared error. squares: (h, w) float32, in squared steps, what each site adds to D, and pixels: (3, H, W) float16,
+    squared error, or, as Subbands (1, h, w, 1), where it differs by place. squares: (h, w) float32, in squared steps, what each site adds to D, and pixels: (3, H, W) float16,
     in steps, the error in the planes of the colour axes; None where only the whole has a distortion.
     """
 
     error: Subbands
     distortion: float
-    curvature: float = 1.0
+    curvature: float | Subbands = 1.0
     squares: np.ndarray | None = None
     pixels: np.ndarray | None = None
 
@@ -61,6 +69,12 @@ Measure = Callable[[Target, Subbands, Weights], Felt]
 def squared_error(target: Target, errors: Subbands, weights: Weights) -> Felt:
     """The squared error of the pixels."""
     planes = pixel_error.in_pixels(errors)
-    squares = pixel_error.of_sites(planes)
+    pixels, curvature = planes.astype(np.float16), 1.0
+    if target.pixel_weights is None:
+        squares, felt = pixel_error.of_sites(planes), pixel_error.gradient(planes)
+    else:
+        squares = pixel_error.of_sites(planes * np.sqrt(target.pixel_weights))
+        felt = pixel_error.gradient(planes * target.pixel_weights)
+        curvature = pixel_error.means(target.pixel_weights)
     distortion = weights.error * float(squares.sum(dtype=np.float64))
-    return Felt(pixel_error.gradient(planes), distortion, squares=squares, pixels=planes.astype(np.float16))
+    return Felt(felt, distortion, curvature, squares, pixels)

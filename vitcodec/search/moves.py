@@ -7,6 +7,8 @@ best is made: they would count the same gain twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..coding.groups import CHROMA, LUMA
@@ -26,7 +28,7 @@ LOW_PARTS = slice(0, 1), slice(1, 3)  # of the low band
 def update(
     state: State,
     slopes: Subbands,
-    curvature: np.ndarray,
+    curvature: Sequence[np.ndarray],
     flag_bits: np.ndarray,
     neighbourhood: tuple[int, float],
     crowding: float | None = 1.0,
@@ -34,8 +36,8 @@ def update(
 ) -> Subbands:
     """The tokens after one round of updates, int32.
 
-    slopes: float32, of each token, the bits that all but itself would add per change by one. curvature: (5, 9), as
-    Weights. flag_bits: as CodingTables. neighbourhood: as SearchTuning.neighbourhood gives it. crowding: the factor, 0
+    slopes: float32, of each token, the bits that all but itself would add per change by one. curvature: as
+    Weights.curvature_at. flag_bits: as CodingTables. neighbourhood: as SearchTuning.neighbourhood gives it. crowding: the factor, 0
     to 1, on the gains of neighbours that an update has to exceed; at 0 it has to be the best of its place alone; None:
     all updates are made.
     """
@@ -61,7 +63,7 @@ def _update_level(
     for k, channels in enumerate(LOW_PARTS if level == 0 else PARTS):
         if flags is None:
             place = (0, slice(None), slice(None), channels)
-            own, up = _changes(state.changes[level][place], slope[place], curvature[channels])
+            own, up = _changes(state.changes[level][place], slope[place], curvature[..., channels])
             limit = best_near(np.maximum(_best(own), 0), *near)
             out[place] += _steps(own, up, limit)
             continue
@@ -74,9 +76,10 @@ def _update_level(
         changes, slopes = (m.reshape(h, 2, w, 2, *m.shape[3:])[block] for m in (state.changes[level], slope))
         tokens = out.reshape(h, 2, w, 2, -1)
         q = tokens[block]
-        own, up = _changes(changes, slopes, curvature[channels])
+        bend = curvature[..., channels] if curvature.ndim == 1 else curvature.reshape(h, 2, w, 2, -1)[block]
+        own, up = _changes(changes, slopes, bend)
         gain = np.zeros((h, 2, w, 2), np.float32)
-        emptying = gains_of_emptying(q, slopes, changes[..., BITS], curvature[channels])
+        emptying = gains_of_emptying(q, slopes, changes[..., BITS], bend)
         emptying += _saved_by_flags(state, level, flag_bits)[y, x, k]
         emptying *= EMPTYING * (np.abs(q).reshape(len(q), -1).sum(1) > 1)  # a last 1 is an update like others
         gain[y, :, x] = np.maximum(np.maximum(_best(own), 0), emptying[:, None, None])

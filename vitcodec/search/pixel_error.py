@@ -48,6 +48,17 @@ def of_sites(planes: np.ndarray) -> np.ndarray:
     return squares.reshape(H // SITE, SITE, W // SITE, SITE).sum((1, 3))
 
 
+def means(weights: np.ndarray) -> Subbands:
+    """(16 h, 16 w) -> the mean over the pixels of each coefficient, (1, h, w, 1) of every level."""
+
+    def of(level: int) -> np.ndarray:
+        H, W = weights.shape
+        side = 1 << level
+        return weights.reshape(H // side, side, W // side, side).mean((1, 3))[None, ..., None]
+
+    return Subbands(of(LEVELS), tuple(of(level) for level in range(1, LEVELS + 1)))
+
+
 def _planes(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x[0].transpose(2, 0, 1))
 

@@ -67,7 +67,7 @@ class Search:
                 break
             slopes = self._source(k)(target, state, weights)
             crowding = config.crowding_in(k)
-            curvature = weights.curvature * state.curvature
+            curvature = weights.curvature_at(state.curvature)
             after = update(state, slopes, curvature, flag_bits, neighbourhood, crowding, threads)
             if (kept := config.kept(k)) < 1:
                 after = skip_at_random(after, tokens, kept, rng)

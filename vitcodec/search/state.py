@@ -25,7 +25,7 @@ from .tuning import ENERGY, LAGRANGIAN, SearchTuning
 @dataclass(frozen=True)
 class State:
     """tokens: int32. felt, squares, pixels: as Felt. changes, predicted, logits and flags: as CostCoder notes them, of
-    the whole area. curvature: that of the distortion, as a multiple of Weights.curvature.
+    the whole area. curvature: that of the distortion, as a multiple of Weights.curvature, as Felt.
 
     distortion, rate: bits.
     """
@@ -40,7 +40,7 @@ class State:
     flags: dict[int, np.ndarray]  # (h, w, 2)
     distortion: float
     rate: float
-    curvature: float = 1.0
+    curvature: float | Subbands = 1.0
 
     @property
     def cost(self) -> float:
