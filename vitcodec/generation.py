@@ -16,7 +16,7 @@ from .bitstream.header import MAX_TILE_PIXELS, TILE_UNIT, Header
 from .bitstream.metadata import ERASED, FILTER, QUALITY_OF_TILES, tile_qualities
 from .coding.sampling import Random, Sampler, SamplingTables
 from .errors import LimitError, UsageError
-from .options import QUALITIES, EncodeOptions
+from .options import QUALITIES, EncodeOptions, check_drawing
 from .parallel import each
 from .subbands import LEVELS, Subbands
 from .tiles import assemble, crop
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SIZE = 256, 256  # width and height, unless others are asked for
 KEEP_LEVELS = range(LEVELS)
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 5
 MAX_COUNT = 999
 _MAX_SIDE = 255 * TILE_UNIT  # of a tile, which a drawn picture is
 
@@ -113,10 +112,7 @@ def check_drawn(n: int, temperature: float, seed: int) -> None:
     """Raises UsageError."""
     if not 1 <= n <= MAX_COUNT:
         raise UsageError(f"{n} pictures cannot be drawn at once; give 1 to {MAX_COUNT}")
-    if not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
-        raise UsageError(f"temperature {temperature:g} is out of range; give {MIN_TEMPERATURE} to {MAX_TEMPERATURE}")
-    if seed < 0:
-        raise UsageError(f"seed {seed} is out of range; give 0 or more")
+    check_drawing(temperature, seed)
 
 
 def check_interpolated(n: int) -> None:

@@ -63,6 +63,8 @@ class LosslessCodec:
         """The picture of a lossless file; tiles that are not there are gray. Raises FormatError, UsageError."""
         options = decode_options(options, changes)
         contents = data if isinstance(data, Contents) else self.read(data, options)
+        if options.imagine and contents.erased:
+            raise UsageError("a lossless file has no model to imagine lost pixels with; decode it without imagining")
         header = contents.header
         region = (options.region or Region(0, 0, header.width, header.height)).clipped(header.width, header.height)
         shown = region.reduced(options.reduce)

@@ -18,6 +18,7 @@ from .tiles import Region
 QUALITIES = range(1, 101)
 EFFORTS = range(1, 10)
 _RANGE = f"{QUALITIES[0]} to {QUALITIES[-1]}"
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 5
 TILE_SIDES = (128, 256, 512, 1024)  # pixels
 # what a file holds: tokens; the pixels themselves, exactly; or whichever is smaller
 Coding = Literal["auto", "tokens", "lossless"]
@@ -84,6 +85,14 @@ def resolved_quality(value: int | str, quality: int) -> int:
     return min(max(quality + int(match[0]), QUALITIES[0]), QUALITIES[-1]) if match[1] else int(match[2])
 
 
+def check_drawing(temperature: float, seed: int) -> None:
+    """Of tokens that are drawn. Raises UsageError."""
+    if not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
+        raise UsageError(f"temperature {temperature:g} is out of range; give {MIN_TEMPERATURE} to {MAX_TEMPERATURE}")
+    if seed < 0:
+        raise UsageError(f"seed {seed} is out of range; give 0 or more")
+
+
 def is_offset(value: int | str) -> bool:
     """Whether a value of resolved_quality is added to another."""
     return str(value).strip()[:1] in ("+", "-")
@@ -91,14 +100,22 @@ def is_offset(value: int | str) -> bool:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """Which part of a file is decoded. Raises UsageError for values out of range."""
+    """Which part of a file is decoded, and what becomes of what a damaged one lacks.
+
+    Raises UsageError for values out of range.
+    """
 
     reduce: int = 0  # 0 to 4: how often the sides are halved; finer levels are not read
     region: Region | None = None  # in pixels of the whole picture; None: all of it
+    # whether details that a salvaged file lacks are drawn from the learned prior, and so invented, or left out
+    imagine: bool = False
+    seed: int = 0  # of what is drawn, 0 or more: the same gives the same tokens on every machine
+    temperature: float = 1.0  # 0.01 to 5: probabilities are taken to the power of 1 / temperature
 
     def __post_init__(self) -> None:
         if self.reduce not in range(LEVELS + 1):
             raise UsageError(f"reduce {self.reduce} is out of range; give 0 to {LEVELS}")
+        check_drawing(self.temperature, self.seed)
 
 
 class EncodeChanges(TypedDict, total=False):
@@ -120,6 +137,9 @@ class DecodeChanges(TypedDict, total=False):
 
     reduce: int
     region: Region | None
+    imagine: bool
+    seed: int
+    temperature: float
 
 
 def encode_options(options: EncodeOptions | None, changes: EncodeChanges) -> EncodeOptions:

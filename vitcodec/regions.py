@@ -16,6 +16,8 @@ from .errors import UsageError
 from .options import TILE_SIDES, EncodeOptions, resolved_quality
 from .tiles import SITE, Area, Region, TileGrid
 
+# at most so many tiles, unless the largest make more: smaller ones follow regions better, and take more bytes themselves
+MOST_TILES = 32
 FALL = 16  # pixels around a region over which weights fall to those of the background
 AROUND = 8  # sites around tiles of one quality that the search sees; a multiple of every attention window
 
@@ -66,6 +68,8 @@ class Plan:
 
     def kept(self, area: Area, share: float) -> float:
         """The share of an area's tokens to keep where the picture keeps `share` of all, those in regions first."""
+        if not self.roi:
+            return share
         inside, own = self.inside(self.grid.whole), self.inside(area)
         erased, outside = (1 - share) * inside.size, int((~inside).sum())
         first = min(erased / outside, 1) if outside else 0.0
@@ -86,6 +90,14 @@ class Plan:
             window = nearness[slices[0], slices[1]]
             np.maximum(window, 1 - np.hypot(distances[0][:, None], distances[1]) / FALL, out=window, casting="same_kind")
         return np.float32(outside) ** (1 - nearness)
+
+
+def tile_side(options: EncodeOptions, width: int, height: int) -> int:
+    """Pixels along a side of the tiles of a picture with regions of interest."""
+    if options.tile is not None:
+        return options.tile
+    few = (side for side in TILE_SIDES if TileGrid(width, height, side).count <= MOST_TILES)
+    return next(few, TILE_SIDES[-1])
 
 
 def plan(options: EncodeOptions, grid: TileGrid) -> Plan:
@@ -117,7 +129,7 @@ def tile_qualities(options: EncodeOptions, grid: TileGrid) -> np.ndarray:
 
 def touch_every_tile(options: EncodeOptions, width: int, height: int) -> bool:
     """Whether regions leave no tile of a picture for the background. Raises UsageError as tile_qualities does."""
-    grid = TileGrid(width, height, options.tile or TILE_SIDES[0])
+    grid = TileGrid(width, height, tile_side(options, width, height))
     return bool((tile_qualities(replace(options, roi_quality=2, background_quality=1), grid) == 2).all())
 
 
@@ -136,7 +148,7 @@ def of_box(x: float, y: float, width: float, height: float) -> Region:
 
 
 def of_mask(mask: np.ndarray, width: int, height: int) -> Sequence[Region]:
-    """(H, W) bool -> regions that touch the same tiles, whatever the tiles' side.
+    """(H, W) bool -> the sites where it is set somewhere, as rectangles.
 
     Raises UsageError where the mask has not the size of the picture.
     """
@@ -144,8 +156,17 @@ def of_mask(mask: np.ndarray, width: int, height: int) -> Sequence[Region]:
         raise UsageError(
             f"the mask has {mask.shape[1]}x{mask.shape[0]} pixels, the picture {width}x{height}; give one of its size"
         )
-    side = TILE_SIDES[0]
-    corners = [(x, y) for y in range(0, height, side) for x in range(0, width, side)]
-    return [
-        Region(x, y, side, side).clipped(width, height) for x, y in corners if mask[y : y + side, x : x + side].any()
-    ]
+    rows, columns = (-(-n // SITE) for n in (height, width))
+    padded = np.pad(mask, ((0, rows * SITE - height), (0, columns * SITE - width)))
+    sites = padded.reshape(rows, SITE, columns, SITE).any((1, 3))
+    found, open_runs = list[Region](), dict[tuple[int, int], int]()  # (first, end) of a run -> the row it began in
+    for row, line in enumerate([*sites, np.zeros(columns, bool)]):
+        edges = np.flatnonzero(np.diff(line, prepend=False, append=False)).reshape(-1, 2)
+        runs = {(int(a), int(b)) for a, b in edges}
+        for a, b in [run for run in open_runs if run not in runs]:
+            top = open_runs.pop((a, b))
+            whole = Region(a * SITE, top * SITE, (b - a) * SITE, (row - top) * SITE)
+            found.append(whole.clipped(width, height))
+        for run in sorted(runs - open_runs.keys()):
+            open_runs[run] = row
+    return found

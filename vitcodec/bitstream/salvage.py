@@ -34,19 +34,19 @@ class Salvaged:
 def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Salvaged:
     """Read what is intact of a .vitc file; parameters as for container.unpack.
 
-    Raises FormatError where the header or the mask is damaged or no tile's low band is intact, UnsupportedError,
-    LimitError.
+    Raises FormatError where the header, the mask or the qualities of tiles are damaged or no tile's low band is intact,
+    UnsupportedError, LimitError.
     """
     reader = Reader(source, name)
     header, more, _ = container.read_head(reader)
     found = Salvaged(Contents(header))
     search = ChunkSearch(reader.read(reader.remaining), name)
     start, sizes = _read_front(search, found)
-    if _damaged_chunk("MASK") in found.damage:
-        raise FormatError(
-            f"{name}: damaged: nothing can be salvaged, as the mask of erased tokens is; "
-            "get a complete and undamaged copy"
-        )
+    for type, what in (("MASK", "the mask of erased tokens is"), ("TILQ", "the qualities of its tiles are")):
+        if _damaged_chunk(type) in found.damage:
+            raise FormatError(
+                f"{name}: damaged: nothing can be salvaged, as {what}; get a complete and undamaged copy"
+            )
     order = list(container.payload_order(header))
     wanted = {(level, tile) for level, tile in order if level == 0 or level >= finest}
     intact, end = _by_index(search, start, order, sizes) if sizes else _by_search(search, start, order)

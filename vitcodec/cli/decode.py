@@ -15,7 +15,7 @@ from .. import files
 from ..bitstream import container, salvage
 from ..bitstream.header import Header
 from ..errors import LimitError, UsageError
-from ..options import DecodeOptions
+from ..options import DecodeChanges, DecodeOptions
 from ..subbands import LEVELS
 from ..tiles import Region
 from . import batch, codecs, options, outputs, places, values
@@ -87,6 +87,34 @@ Salvage = Annotated[
         "--salvage", rich_help_panel=CODING, help="Decode what is intact of damaged files, and say what is not."
     ),
 ]
+Imagine = Annotated[
+    bool,
+    typer.Option(
+        "--imagine",
+        rich_help_panel=CODING,
+        help="With --salvage: invent the details that the file lacks, out of what the model has learned.",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        show_default=False,
+        rich_help_panel=CODING,
+        help="Of --imagine: the same seed gives the same details on every machine. [default: 0]",
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        metavar="0.01..5",
+        show_default=False,
+        rich_help_panel=CODING,
+        help="Of --imagine: less draws what is probable and smooth. [default: 1]",
+    ),
+]
 DEFAULT_FORMAT = "png"
 
 
@@ -110,6 +138,9 @@ def decode_command(
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     salvage: Salvage = False,
+    imagine: Imagine = False,
+    seed: Seed = None,
+    temperature: Temperature = None,
     preserve: options.Preserve = False,
     strict: options.Strict = False,
     strip: options.Strip = False,
@@ -131,10 +162,12 @@ def decode_command(
     vitcodec decode photo.vitc --fit 320x240 -o thumbnail.png
     vitcodec decode photo.vitc --region 100,200,640,480 -o part.png
     vitcodec decode damaged.vitc --salvage
+    vitcodec decode damaged.vitc --salvage --imagine --seed 3
     """
     inputs, output = outputs.decoding(inputs, output, format)
     out = Output(json, quiet, verbose, to_stdout=options.is_stdout(inputs, output))
-    box, wanted = box_of(fit, reduce), DecodeOptions(reduce, _region(region))
+    box = box_of(fit, reduce)
+    wanted = replace(DecodeOptions(reduce, _region(region)), **_imagining(salvage, imagine, seed, temperature))
     found = places.here().find_inputs(inputs, {files.SUFFIX}, recursive)
     outputs.check_decoded_name(found, output, format)
     found = outputs.without_wrong_kinds(found, vitc=True)
@@ -185,6 +218,7 @@ def decode_command(
             fields |= {"reduce": loaded.options.reduce, "format": kind}
             if salvage:
                 fields["damage"] = loaded.damage
+                fields["imagine"] = {"seed": wanted.seed, "temperature": wanted.temperature} if imagine else None
             notes = [*loaded.damage, *picture.notes, *notes]
             return batch.Result(loaded.size, len(image), width, height, text, notes, fields)
 
@@ -205,6 +239,21 @@ def box_of(fit: str | None, reduce: int) -> tuple[int, int] | None:
     if not match:
         raise UsageError(f"--fit '{fit}' is not understood; write it as 1920x1080")
     return int(match[1]), int(match[2])
+
+
+def _imagining(salvage: bool, imagine: bool, seed: int | None, temperature: float | None) -> DecodeChanges:
+    """Raises UsageError."""
+    given = {"--seed": seed, "--temperature": temperature}
+    if idle := [name for name, value in given.items() if value is not None and not imagine]:
+        raise UsageError(f"{idle[0]} is about --imagine; give that too")
+    if imagine and not salvage:
+        raise UsageError("--imagine is about what --salvage finds missing; give that too")
+    changes = DecodeChanges(imagine=imagine)
+    if seed is not None:
+        changes["seed"] = seed
+    if temperature is not None:
+        changes["temperature"] = temperature
+    return changes
 
 
 def _region(text: str | None) -> Region | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..bitstream.container import Contents
 from ..bitstream.header import Header
 from ..bitstream.metadata import site_qualities, tile_qualities, unpack_erasures, unpack_filter, unpack_picture
 from ..coding.entropy import EntropyModel
+from ..coding.sampling import SamplingTables
 from ..errors import UsageError
 from ..options import DecodeOptions
 from ..parallel import each
@@ -26,6 +27,8 @@ from ..subbands import CODING_ORDER, LEVELS, Subbands
 from ..tiles import SITE, Area, Region, TileGrid, assemble, crop
 from ..tokens import Tokens, check_bands
 from ..transform import Transform
+from .filling import interpolated, low_units
+from .imagining import Imagination, incomplete_tiles, note
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,22 @@ class Plan:
 
 @dataclass
 class TileTokens:
-    """The tokens of a file, tile by tile, decoded when they are asked for and kept until `forget`."""
+    """The tokens of a file, tile by tile, decoded when they are asked for and kept until `forget`.
+
+    imagination: makes those that were not received; None: they are 0.
+    """
 
     contents: Contents
     entropy: EntropyModel
     finest: int
     threads: int
+    imagination: Imagination | None = None
     _tiles: dict[int, Subbands] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.erasures = unpack_erasures(self.contents)
+        if self.imagination:  # tiles that were not received are not empty
+            self.erasures = replace(self.erasures, to_fill=self.erasures.by_encoder)
         self.qualities = tile_qualities(self.contents)
 
     def prepare(self, areas: Iterable[Area]) -> None:
@@ -87,20 +96,25 @@ class TileTokens:
         area = self.contents.header.grid.area(tile)
         levels = [level for level in CODING_ORDER if level == 0 or level >= self.finest]
         # a level is predicted from the coarser ones: without one of them it cannot be read
+        point = self.entropy.point(int(self.qualities[tile % len(self.qualities)]))
         received = list(itertools.takewhile(lambda level: (level, tile) not in self.contents.erased, levels))
         if received:
             mask = self.erasures.by_encoder
             erased = None if mask is None else mask[None, area.y : area.y + area.h, area.x : area.x + area.w]
             read = self.entropy.decode(
                 {level: self.contents.payloads[level, tile] for level in received},
-                self.entropy.point(int(self.qualities[tile % len(self.qualities)])),
+                point,
                 area.h,
                 area.w,
                 received[-1] or LEVELS + 1,
                 erased,
             )
+        elif self.imagination:
+            read = self.imagination.from_nothing(area)
         else:
             read = Subbands(np.zeros((1, area.h, area.w, 3), np.int32), (), LEVELS + 1)
+        if self.imagination:
+            return self.imagination.complete(tile, read, point, self.finest)
         shifts = (LEVELS - level for level in range(self.finest, read.finest))
         zeros = [np.zeros((1, area.h << s, area.w << s, 9), np.int32) for s in shifts]
         return Subbands(read.low, (*zeros, *read.details), self.finest)
@@ -145,12 +159,27 @@ class Decoder:
         return Plan(grid, region, options.reduce, shown, self.transform.needed(shown, grid.whole, options.reduce))
 
     def decode(self, contents: Contents, options: DecodeOptions) -> Picture:
-        """The picture of a file's contents. Payloads that contents.erased lists are filled in.
+        """The picture of a file's contents. Payloads that contents.erased lists are filled in, or imagined.
 
         Raises FormatError, UsageError.
         """
         plan = self.plan(contents.header, options)
-        return self._picture(contents, TileTokens(contents, self.entropy, plan.finest, self.threads), plan)
+        imagined = incomplete_tiles(contents, plan.finest) & plan.tiles if options.imagine else None
+        imagination = self._imagination(contents, options) if imagined else None
+        tokens = TileTokens(contents, self.entropy, plan.finest, self.threads, imagination)
+        picture = self._picture(contents, tokens, plan)
+        if imagined:
+            picture.notes.append(note(len(imagined), plan.grid.count, options.seed))
+        return picture
+
+    def _imagination(self, contents: Contents, options: DecodeOptions) -> Imagination:
+        """Raises FormatError."""
+        erasures, low = unpack_erasures(contents), None
+        if any(level == 0 for level, _ in contents.erased) and erasures.to_fill is not None:
+            units = low_units(self.transform, site_qualities(contents))
+            low = interpolated(self.tokens(contents, LEVELS).low, erasures.to_fill, units)
+        tables = SamplingTables(self.entropy.tables, options.temperature)
+        return Imagination(self.entropy, tables, options.seed, low)
 
     def decode_tokens(self, tokens: Tokens, options: DecodeOptions) -> Picture:
         """The picture of tokens. Raises FormatError for damaged metadata, InputError, UsageError."""

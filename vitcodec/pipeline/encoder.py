@@ -22,7 +22,7 @@ from ..coding.entropy import EntropyModel
 from ..errors import UsageError
 from ..imageio.transparency import fill_hidden
 from ..memory import give_back
-from ..options import TILE_SIDES, EncodeOptions
+from ..options import EncodeOptions
 from ..parallel import each, in_order
 from ..picture import Picture
 from ..pretrained.config import PretrainedConfig
@@ -141,7 +141,8 @@ class Encoder:
         """
         if not options.roi:
             return options, regions.plan(options, self.header(picture, options).grid)
-        by_tile = replace(options, tile=options.tile or TILE_SIDES[0])  # the regions are rounded to tiles
+        height, width = picture.rgb.shape[:2]
+        by_tile = replace(options, tile=regions.tile_side(options, width, height))
         plan = regions.plan(by_tile, self.header(picture, by_tile).grid)
         # the file's own quality decides on the filter alone; that of the best tiles was seen to serve all best
         best = int(plan.qualities.max())
@@ -213,7 +214,8 @@ class Encoder:
             with self._analysing:
                 latents, original = self.analysis.with_coefficients(rgb, around, grid.whole, quality)
                 if self.erase and options.keep_tokens < 1:
-                    first, share = plan.inside(around)[None], plan.kept(around, options.keep_tokens)
+                    first = plan.inside(around)[None] if plan.roi else None
+                    share = plan.kept(around, options.keep_tokens)
                     erased = self.erase(round_tokens(latents, dead_zone), quality, share, first)
                     # a model that knows what is erased makes other latents of the rest
                     latents, _ = self.analysis.with_coefficients(rgb, around, grid.whole, quality, erased)

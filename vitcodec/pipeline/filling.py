@@ -9,26 +9,51 @@ import numpy as np
 
 from ..subbands import LEVELS, Subbands
 from ..tiles import Area
-from ..transform import Tokens
+from ..transform import Tokens, Transform
 
 
-def filled(tokens: Tokens, erased: np.ndarray | None) -> Tokens:
-    """Tokens of areas with the erased ones filled in. erased: (h, w) bool, of the whole picture; None: none."""
+def filled(tokens: Tokens, erased: np.ndarray | None, units: np.ndarray | None = None) -> Tokens:
+    """Tokens of areas with the erased ones filled in.
+
+    erased: (h, w) bool, of the whole picture; None: none. units: as low_units.
+    """
     if erased is None:
         return tokens
 
     def of(area: Area) -> Subbands:
-        bands, mask = tokens(area), erased[area.y : area.y + area.h, area.x : area.x + area.w]
-        return fill(bands, mask) if mask.any() else bands
+        place = slice(area.y, area.y + area.h), slice(area.x, area.x + area.w)
+        bands, mask = tokens(area), erased[place]
+        return fill(bands, mask, None if units is None else units[place]) if mask.any() else bands
 
     return of
 
 
-def fill(tokens: Subbands, erased: np.ndarray) -> Subbands:
-    """tokens: int32 (1, h, w, C); erased: (h, w) bool. Where nothing was received at all, the result is zero."""
-    low = tokens.low.copy()
-    low[0][erased] = np.rint(_pull_push(np.where(erased[..., None], 0.0, tokens.low[0]), ~erased))[erased]
-    details = []
+def low_units(transform: Transform, qualities: np.ndarray) -> np.ndarray | None:
+    """What one is of the low band's tokens in 8-bit levels, (h, w, 3), by the qualities of the sites, (h, w).
+
+    None where these share one quality, (1, 1), and so a unit.
+    """
+    if qualities.size == 1:
+        return None
+    found, place = np.unique(qualities, return_inverse=True)
+    units = [transform.step(int(q)) * transform.gains(int(q))[0, :3].astype(np.float64) for q in found]
+    return np.stack(units)[place.reshape(qualities.shape)]
+
+
+def interpolated(low: np.ndarray, erased: np.ndarray, units: np.ndarray | None = None) -> np.ndarray:
+    """A low band, int32 (1, h, w, 3), with its erased tokens, (h, w) bool, made of those around. units: as low_units.
+
+    Where nothing was received at all, the result is zero.
+    """
+    out, known = low.copy(), np.where(erased[..., None], 0.0, low[0])
+    made = _pull_push(known, ~erased) if units is None else _pull_push(known * units, ~erased) / units
+    out[0][erased] = np.rint(made)[erased]
+    return out
+
+
+def fill(tokens: Subbands, erased: np.ndarray, units: np.ndarray | None = None) -> Subbands:
+    """tokens: int32 (1, h, w, C); erased: (h, w) bool; units: as low_units."""
+    low, details = interpolated(tokens.low, erased, units), []
     for level, band in zip(tokens.levels, tokens.details, strict=True):
         scale = 1 << LEVELS - level
         details.append(band * ~erased.repeat(scale, 0).repeat(scale, 1)[None, ..., None])

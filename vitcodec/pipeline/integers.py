@@ -12,7 +12,7 @@ from ..reconstruction import GAIN_BITS, MARGIN, MIDDLE, STEP_BITS, STEP_FACTOR_B
 from ..subbands import Subbands
 from ..tiles import Area, crop
 from ..transform import Tokens
-from .filling import filled
+from .filling import filled, low_units
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class IntegerTransform:
         filter: AdaptiveFilter | None,
     ) -> Reconstruction:
         """As Transform."""
-        tokens = filled(tokens, erased)
+        if erased is not None:
+            tokens = filled(tokens, erased, low_units(self, qualities))
         return Reconstruction(
             self.engine, self.dequantiser, whole, qualities, tokens, self.threads, shown, self.reach, reduce, filter
         )
