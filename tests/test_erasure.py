@@ -104,6 +104,17 @@ def test_erasing_the_cheapest_tokens_costs_less_than_erasing_at_random(rgb):
     assert quality(model, rgb, latents, erased) > quality(model, rgb, latents, at_random) + 2
 
 
+def test_tokens_of_regions_are_kept_first(rgb):
+    model = untrained("beit")
+    latents = latents_of(model, rgb)
+    first = torch.zeros(1, 16, 16, dtype=torch.bool)
+    first[:, 3:9, 2:14] = True
+    erased = erasure.cheapest_to_erase(model, latents, STEP, 0.5, first)
+    assert erased.sum() == 128 and not erased[first].any()
+    most = erasure.cheapest_to_erase(model, latents, STEP, 0.2, first)
+    assert most.sum() == 205 and most[~first].all(), "only when no others are left"
+
+
 # ---- whole files
 
 
@@ -141,6 +152,16 @@ def test_erased_tokens_of_a_file_are_filled_in(filler, rgb, tile):
     assert psnr(filler.decode(whole, reduce=2).rgb, reduced) > 18
     part = filler.decode(half, region=Region(100, 60, 90, 100)).rgb
     assert np.abs(part.astype(int) - filler.decode(half).rgb[60:160, 100:190]).max() <= 1
+
+
+@pytest.mark.parametrize("offset", ["+0", "+20"])
+def test_with_regions_their_tokens_are_kept_first(filler, rgb, offset):
+    """Where the tiles have one quality, and where they have two."""
+    picture, box = Picture(rgb[:160, :160]), Region(20, 30, 60, 50)
+    data = filler.encode(picture, quality=60, effort=1, keep_tokens=0.6, roi=[box], roi_quality=offset, tile=128)
+    erased = unpack_erasures(container.unpack(data)).by_encoder
+    assert not erased[1:5, 1:5].any() and erased.mean() == pytest.approx(0.4, abs=0.04)
+    assert filler.decode(data).rgb.shape == picture.rgb.shape
 
 
 def test_received_tokens_are_read_back_as_written(filler, rgb):

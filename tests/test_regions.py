@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,14 @@ from vitcodec import regions
 from vitcodec.bitstream import container
 from vitcodec.bitstream.metadata import tile_qualities
 from vitcodec.cli import regions as cli_regions
-from vitcodec.coco import Coco
 from vitcodec.codec import Codec
-from vitcodec.errors import InputError, UsageError
+from vitcodec.errors import UsageError
 from vitcodec.options import EncodeOptions
 from vitcodec.picture import Picture
 from vitcodec.target import Target, encode
-from vitcodec.tiles import Region, TileGrid
+from vitcodec.tiles import Area, Region, TileGrid
 
 SIZE = 300, 140  # 3x2 tiles of 128 pixels
-BOX = {"bbox": [140.5, 10, 20, 30.2], "category_id": 1, "image_id": 7, "score": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +57,6 @@ def of(data: bytes) -> list[int]:
 
 def run(*args: Any) -> Any:
     return call("encode", "photos/a.png", "-o", "a.vitc", "--effort", 1, "--device", "cpu", "--overwrite", *args)
-
-
-def coco(data: Any, name: str = "boxes.json") -> str:
-    Path(name).write_text(data if isinstance(data, str) else json.dumps(data))
-    return name
 
 
 # ---- in Python
@@ -133,6 +125,58 @@ def test_a_target_moves_the_base_and_regions_keep_their_offset(codec: Codec) -> 
     assert len(found.data) <= size and of(found.data) == [found.quality + 30, found.quality]
 
 
+def test_tiles_grow_with_the_picture() -> None:
+    sides = [regions.tile_side(EncodeOptions(), *size) for size in ((9, 9), (512, 512), (1365, 2048), (9000, 9000))]
+    assert sides == [128, 128, 512, 1024] and regions.tile_side(EncodeOptions(tile=256), 9, 9) == 256
+
+
+def test_parts_are_tiles_of_one_quality_with_what_is_around_them() -> None:
+    grid = TileGrid(900, 500, 128)
+    plan = regions.plan(EncodeOptions(roi=[Region(300, 5, 1, 1)], tile=128), grid)
+    block = Area(0, 0, 32, 56)
+    outer, inner = plan.parts(block)
+    assert (outer.quality, inner.quality) == (50, 70) and inner.tiles == [2]
+    assert inner.area == Area(0, 8, 16, 24) and outer.area == block
+    assert sorted([*outer.tiles, *inner.tiles]) == grid.under(block)
+    even = regions.plan(EncodeOptions(), grid)
+    assert even.parts(block) == [regions.Part(block, 50, grid.under(block))] and even.kept(block, 0.7) == 0.7
+
+
+def test_pixels_outside_regions_weigh_less() -> None:
+    grid = TileGrid(*SIZE, 128)
+    plan = regions.plan(EncodeOptions(roi=[Region(40, 30, 20, 10), Region(290, 100, 10, 40)]), grid)
+    weights = plan.pixel_weights(Area(0, 0, 10, 20), 0.1)
+    assert weights.shape == (160, 320) and weights.dtype == np.float32
+    assert (weights[30:40, 40:60] == 1).all() and (weights[100:, 290:] == 1).all(), "padding goes with the last pixels"
+    assert weights[0, 0] == weights[80, 50] == np.float32(0.1)
+    fall = weights[35, 59:77]
+    assert (np.diff(fall) < 0)[:16].all() and fall[8] == pytest.approx(0.1**0.5)
+    assert np.array_equal(plan.pixel_weights(Area(2, 4, 4, 6), 0.1), weights[32:96, 64:160])
+
+
+def test_masks_become_rectangles() -> None:
+    mask = np.random.default_rng(0).random((140, 300)) < 0.002
+    found = np.zeros(mask.shape, int)
+    for x, y, width, height in regions.of_mask(mask, 300, 140):
+        found[y : y + height, x : x + width] += 1
+    for y in range(0, 140, 16):
+        for x in range(0, 300, 16):
+            assert (found[y : y + 16, x : x + 16] == mask[y : y + 16, x : x + 16].any()).all()
+    assert regions.of_mask(np.ones((140, 300), bool), 300, 140) == [Region(0, 0, 300, 140)]
+
+
+@pytest.mark.parametrize("effort", [1, 3])
+def test_what_is_outside_a_region_takes_few_bits_though_its_tile_is_better(codec: Codec, effort: int) -> None:
+    rgb, whole, small = make_rgb(160, 128), Region(0, 0, 128, 128), Region(20, 20, 50, 50)
+    options = EncodeOptions(quality=30, roi_quality=70, effort=effort)
+    both = [codec.encode(rgb, options, roi=[region]) for region in (whole, small)]
+    assert of(both[0]) == of(both[1]) and len(both[1]) < 0.93 * len(both[0])
+    errors = [(codec.decode(data).rgb.astype(float) - rgb) ** 2 for data in both]
+    inside, outside = np.s_[20:70, 20:70], np.s_[90:128, :128]
+    assert errors[1][inside].mean() < 1.2 * errors[0][inside].mean()
+    assert errors[1][outside].mean() > 1.3 * errors[0][outside].mean()
+
+
 # ---- on the command line
 
 
@@ -159,7 +203,7 @@ def test_masks(folder: Path) -> None:
     mask = np.zeros((140, 300), np.uint8)
     mask[139, 130] = 1
     Image.fromarray(mask).save("mask.png")
-    assert run("--roi-mask", "mask.png").exit_code == 0
+    assert "a mask of quality 70, all else 50" in run("--roi-mask", "mask.png").output
     assert of(Path("a.vitc").read_bytes()) == [50, 50, 50, 50, 70, 50]
     Image.fromarray(mask * 0).save("mask.png")
     result = run("--roi-mask", "mask.png")
@@ -169,66 +213,6 @@ def test_masks(folder: Path) -> None:
     one_line(run("--roi-mask", "mask.png"), 1, "photos/a.png", "the mask has 140x300 pixels, the picture 300x140")
     one_line(run("--roi-mask", "none.png"), 1, "none.png")
     assert not [name for name in made() if name.endswith(".vitc")]
-
-
-def test_detections_of_coco(folder: Path) -> None:
-    """A list that speaks of one picture, names, numbers, and a whole data set."""
-    image = {"id": 7, "file_name": "photos/a.png", "width": 300, "height": 140}
-    other = {"id": 8, "file_name": "b/a.png", "width": 1, "height": 1}
-
-    def boxes(data: Any, alone: bool = True) -> list[Any]:
-        return Coco.read(Path(coco(data))).boxes(Path("photos/a.png"), SIZE, alone, 0.5)
-
-    for data in (
-        [BOX],
-        [BOX | {"image_id": "a"}, BOX | {"image_id": "b", "bbox": [0, 0, 1, 1]}],
-        [{"bbox": BOX["bbox"]}],
-        [BOX, BOX | {"score": 0.2, "bbox": [0, 0, 1, 1]}],
-        {"images": [image, other], "annotations": [BOX, BOX | {"image_id": 8}], "categories": []},
-        {"images": [image | {"file_name": "a.png"}], "annotations": [BOX]},
-    ):
-        assert boxes(data) == [(140.5, 10, 20, 30.2)], data
-    for data in ([], [BOX, BOX | {"image_id": 8}], {"images": [other | {"file_name": "c.png"}], "annotations": [BOX]}):
-        assert not boxes(data), data
-    assert not boxes([BOX], alone=False)
-    Path("photos/000000000007.png").write_bytes(Path("photos/a.png").read_bytes())
-    many = call(
-        "encode", "photos", "-o", "out", "--effort", 1, "--device", "cpu", "--roi", coco([BOX, BOX | {"image_id": 8}])
-    )
-    assert many.exit_code == 0, many.output
-    assert of(Path("out/000000000007.vitc").read_bytes()) == [50, 70, 50, 50, 50, 50] and of(
-        Path("out/a.vitc").read_bytes()
-    ) == [50]
-
-
-@pytest.mark.parametrize(
-    ("data", "part"),
-    [
-        ("{", "is not JSON"),
-        ("[" * 100_000, "is not JSON"),
-        ("\x00", "is not JSON"),
-        (5, "not COCO's"),
-        ({"boxes": []}, "not COCO's"),
-        ([[1, 2, 3, 4]], "not COCO's"),
-        ([{}], "without bbox"),
-        ([{"bbox": [1, 2, 3]}], "without bbox"),
-        ([{"bbox": [1, 2, 3, "4"]}], "without bbox"),
-        ([{"bbox": [1, 2, 3, 4], "score": "high"}], "score is no number"),
-        ([{"bbox": [1, 2, 3, 4], "image_id": [7]}], "image_id"),
-        ([{"bbox": [1, 2, 0, 4]}], "no area"),
-        ([{"bbox": [1, 2, float("nan"), 4]}], "no area"),
-        ([{"bbox": [10**400, 2, 3, 4]}], "without bbox"),
-        ([{"bbox": [301, 2, 3, 4]}], "outside the picture"),
-        ({"images": [{"id": 7}], "annotations": []}, "without id or file_name"),
-        (
-            {"images": [{"id": 7, "file_name": "a.png", "width": 140, "height": 300}], "annotations": [BOX]},
-            "140x300 pixels, and this one has 300x140",
-        ),
-    ],
-)
-def test_files_that_are_no_coco(folder: Path, data: Any, part: str) -> None:
-    one_line(run("--roi", coco(data)), 1, part)
-    assert not Path("a.vitc").exists()
 
 
 @pytest.mark.parametrize(
@@ -322,8 +306,3 @@ def test_detr_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one_line(run("--roi-detect", "persn", "--roi-detector", "./detr"), 2, "did you mean person?")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     one_line(run("--roi-detect", "person", "--roi-detector", "./none"), 1, "detector './none' cannot be loaded")
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.json"):
-        Coco.read(tmp_path / "none.json")

@@ -35,7 +35,7 @@ from vitcodec.search import moves, pixel_error
 from vitcodec.search.costs import BITS, DOWN, MEAN, UP, CostCoder, StepCosts, signed_log
 from vitcodec.search.efforts import EFFORTS, SearchConfig
 from vitcodec.search.gradient import Gradient, RateCollector
-from vitcodec.search.measures import Target
+from vitcodec.search.measures import Target, squared_error
 from vitcodec.search.proposals import INPUTS, NETWORK, Proposals, by_level, by_stride, inputs, known_slopes
 from vitcodec.search.rounds import Search
 from vitcodec.search.sites import BestSites, site_costs
@@ -195,6 +195,36 @@ def test_every_update_changes_the_cost_as_predicted(plain, target, tokens):
                 assert predicted[UP] + curvature == pytest.approx(wanted[UP], abs=0.02), place
                 curved += 1
     assert curved > 2
+
+
+def test_with_pixel_weights_an_update_changes_the_distortion_as_predicted(plain, target, tokens):
+    heavy = np.ones((16 * AREA.h, 16 * AREA.w), np.float32)
+    heavy[:, 48:] = 0.1
+    target = replace(target, pixel_weights=heavy)
+    evaluate, state, found, weights = known(plain, target, tokens)
+    curvature, tried = weights.curvature_at(state.curvature), {True: 0, False: 0}
+    squares = (state.pixels.astype(float) ** 2).sum(0)
+    assert state.distortion == pytest.approx(weights.error * (heavy * squares).sum(), rel=1e-3)
+    for level, y, x, channel in [(1, 16, x, x % 9) for x in range(6, 42)] + [(2, 8, x, 4) for x in range(6, 18)]:
+        if abs((x << level) - 48) <= 6 << level:
+            continue  # there the curvature is in between
+        changed = tokens.map(np.copy)
+        changed[level][0, y, x, channel] += 1
+        wanted = squared_error(target, evaluate.errors(target, changed), weights).distortion - state.distortion
+        assert found[level][0, y, x, channel] + curvature[level][y, x, channel] == pytest.approx(wanted, abs=0.02)
+        tried[x << level < 48] += 1
+    assert min(tried.values()) > 8, tried
+
+
+def test_equal_pixel_weights_are_a_weight_of_all(rich, target, tokens):
+    even = replace(target, pixel_weights=np.full((16 * AREA.h, 16 * AREA.w), 0.25, np.float32))
+    search = Search(evaluator(rich), SearchConfig(2, 0, True), Proposals(None))
+    lighter = Search(evaluator(rich), SearchConfig(2, 0, True), Proposals(None))
+    lighter.evaluate.weight = 0.25
+    for a, b in search(even, tokens).zip(lighter(target, tokens)):
+        assert (a != b).mean() < 0.002  # floats are added in another order
+    one = replace(target, pixel_weights=np.ones((16 * AREA.h, 16 * AREA.w), np.float32))
+    assert all(np.array_equal(a, b) for a, b in search(one, tokens).zip(search(target, tokens)))
 
 
 def test_emptying_a_block_changes_the_cost_as_predicted(plain, target, tokens):
@@ -412,7 +442,7 @@ from vitcodec.analysis import forward, round_tokens
 from vitcodec.errors import UsageError
 from vitcodec.pipeline import loading
 from vitcodec.pretrained.config import PretrainedConfig
-from vitcodec.search.measures import Target
+from vitcodec.search.measures import Target, squared_error
 from vitcodec.tiles import Area
 
 sys.modules["torch"] = None

@@ -18,7 +18,7 @@ from .bitstream.container import PIXELS, Contents
 from .bitstream.header import LOSSLESS, Header, check_limits
 from .bitstream.metadata import pack_metadata, unpack_alpha, unpack_picture
 from .conversion import as_picture
-from .errors import FormatError
+from .errors import FormatError, UsageError
 from .imageio import transparency
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
 from .picture import Picture

@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import UsageError
 from .options import TILE_SIDES, EncodeOptions, resolved_quality
-from .tiles import SITE, Area, Region, TileGrid
+from .tiles import PAD, SITE, Area, Region, TileGrid
 
 # at most so many tiles, unless the largest make more: smaller ones follow regions better, and take more bytes themselves
 MOST_TILES = 32
@@ -77,19 +77,25 @@ class Plan:
         return 1 - float(np.where(own, then, first).mean())
 
     def pixel_weights(self, area: Area, outside: float) -> np.ndarray:
-        """(16 h, 16 w) float32: 1 in regions, `outside` far from them, and in between what falls from one to other."""
+        """(16 h, 16 w) float32: 1 in regions, `outside` from FALL pixels around them on, in between in between."""
         top, left, height, width = (SITE * n for n in area)
         nearness = np.zeros((height, width), np.float32)
         for region in self.roi:
-            spans = (region.y - top, region.height, height), (region.x - left, region.width, width)
-            slices = [slice(max(a - FALL, 0), max(min(a + n + FALL, end), 0)) for a, n, end in spans]
-            distances = [
-                np.maximum(np.maximum(a - (k := np.arange(s.start, s.stop)), k - (a + n - 1)), 0)
-                for s, (a, n, _) in zip(slices, spans, strict=True)
-            ]
-            window = nearness[slices[0], slices[1]]
-            np.maximum(window, 1 - np.hypot(distances[0][:, None], distances[1]) / FALL, out=window, casting="same_kind")
+            # what lies beyond the picture's end is padding, and goes with its last pixels
+            right, bottom = region.x + region.width, region.y + region.height
+            right, bottom = right + PAD * (right == self.grid.width), bottom + PAD * (bottom == self.grid.height)
+            y, rows = _distances(region.y - top, bottom - top, height)
+            x, columns = _distances(region.x - left, right - left, width)
+            window = nearness[y, x]
+            np.maximum(window, 1 - np.hypot(rows[:, None], columns) / FALL, out=window, casting="same_kind")
         return np.float32(outside) ** (1 - nearness)
+
+
+def _distances(start: int, end: int, length: int) -> tuple[slice, np.ndarray]:
+    """Of places 0 to length - 1 those within FALL of an interval, and how far each is from it."""
+    places = np.arange(max(start - FALL, 0), max(min(end + FALL, length), 0))
+    near = slice(places[0], places[-1] + 1) if len(places) else slice(0)
+    return near, np.maximum(np.maximum(start - places, places - (end - 1)), 0)
 
 
 def tile_side(options: EncodeOptions, width: int, height: int) -> int:

@@ -127,6 +127,8 @@ def encode_command(
     roi_detect: regions.RoiDetect = [],  # noqa: B006
     roi_detector: regions.RoiDetector = None,
     roi_score: regions.RoiScore = regions.SCORE,
+    roi_categories: regions.RoiCategories = [],  # noqa: B006
+    roi_annotations: regions.RoiAnnotations = None,
     recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
@@ -160,7 +162,17 @@ def encode_command(
     how = EncodeOptions(effort=effort, tile=tile, keep_tokens=keep_tokens, coding=coding)
     how = how if quality is None else replace(how, quality=quality)
     wanted = _target(quality, target_bpp, target_size, target_psnr, lossless, tokens)
-    interest = regions.asked(roi, roi_mask, roi_quality, background_quality, roi_detect, roi_detector, roi_score)
+    interest = regions.asked(
+        roi,
+        roi_mask,
+        roi_quality,
+        background_quality,
+        roi_detect,
+        roi_detector,
+        roi_score,
+        roi_categories,
+        roi_annotations,
+    )
     if interest:
         if lossless:
             raise UsageError("--lossless and regions of interest contradict each other; leave one out")

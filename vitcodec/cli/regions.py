@@ -13,7 +13,7 @@ import typer
 from ..coco import Coco
 from ..errors import UsageError
 from ..files import Source
-from ..options import TILE_SIDES, EncodeOptions, is_offset
+from ..options import EncodeOptions, is_offset
 from ..tiles import Region
 from .layout import REGIONS
 from .options import listed
@@ -83,6 +83,26 @@ RoiDetector = Annotated[
         help="An object detector of transformers: ORG/NAME or a folder. [default: facebook/detr-resnet-50]",
     ),
 ]
+RoiCategories = Annotated[
+    list[str],
+    typer.Option(
+        "--roi-categories",
+        metavar="NAME[,...]",
+        show_default=False,
+        rich_help_panel=REGIONS,
+        help="Of COCO's boxes take these categories alone, by name or id, such as person,dog. [default: all]",
+    ),
+]
+RoiAnnotations = Annotated[
+    Path | None,
+    typer.Option(
+        "--roi-annotations",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel=REGIONS,
+        help="The data set that a list of detections is about, which says what its images and categories are.",
+    ),
+]
 RoiScore = Annotated[
     float,
     typer.Option(
@@ -115,8 +135,8 @@ class Regions:
             return self
         return replace(self, detector=load_detector(self.classes, self.detector_name, device))
 
-    def of(self, source: Source, picture: Picture, alone: bool) -> list[Region]:
-        """The regions of a picture, which lie within it. alone: the command has one. Raises UsageError, InputError."""
+    def boxes_of(self, source: Source, picture: Picture, alone: bool) -> list[Region]:
+        """The boxes in a picture. alone: the command has one. Raises UsageError, InputError."""
         from .. import regions
 
         height, width = picture.rgb.shape[:2]
@@ -124,9 +144,14 @@ class Regions:
         if self.detector:
             boxes += self.detector.boxes(picture.rgb, self.score)
         found = [*self.fixed, *(regions.of_box(*box) for box in boxes)]
-        if self.mask is not None:
-            found += regions.of_mask(self.mask, width, height)
         return [region.clipped(width, height) for region in found]
+
+    def masked_in(self, picture: Picture) -> Sequence[Region]:
+        """Where the mask is set, as rectangles. Raises UsageError."""
+        from .. import regions
+
+        height, width = picture.rgb.shape[:2]
+        return [] if self.mask is None else regions.of_mask(self.mask, width, height)
 
 
 def asked(
@@ -137,6 +162,8 @@ def asked(
     detect: Sequence[str],
     detector: str | None,
     score: float,
+    categories: Sequence[str],
+    annotations: Path | None,
 ) -> Regions | None:
     """What the options ask for; None for nothing. Raises UsageError, and InputError for files that are not usable."""
     classes = tuple(filter(None, listed(list(detect))))
@@ -148,6 +175,8 @@ def asked(
             "--background-quality": background is not None,
             "--roi-detector": detector is not None,
             "--roi-score": score != SCORE,
+            "--roi-categories": bool(categories),
+            "--roi-annotations": annotations is not None,
         }
         if given := [name for name, value in changed.items() if value]:
             raise UsageError(f"{given[0]} needs regions; give --roi, --roi-mask or --roi-detect")
@@ -165,7 +194,23 @@ def asked(
                 f"--roi '{text}' is not understood; write it as X,Y,WIDTH,HEIGHT in pixels with an area, "
                 "or give a COCO file, .json"
             )
+    coco = _described(coco, categories, annotations)
     return Regions(tuple(boxes), tuple(coco), _mask(mask), classes, detector, score)
+
+
+def _described(found: list[Coco], categories: Sequence[str], annotations: Path | None) -> list[Coco]:
+    """Files of boxes with what the options say of them. Raises UsageError, InputError."""
+    for name, given in (("--roi-categories", categories), ("--roi-annotations", annotations)):
+        if given and not found:
+            raise UsageError(f"{name} is about COCO's boxes; give these too, --roi FILE.json")
+    if annotations is not None:
+        data_set = Coco.read(annotations)
+        found = [coco.described_by(data_set) for coco in found]
+    if not categories:
+        return found
+    if not (words := list(filter(None, listed(list(categories))))):
+        raise UsageError("--roi-categories names no category; give such as person,dog")
+    return [coco.only(words) for coco in found]
 
 
 def check_target(how: EncodeOptions) -> None:
@@ -190,6 +235,7 @@ class Applied:
 
     options: EncodeOptions
     notes: list[str]
+    boxes: int = 0  # how many of the regions are no parts of a mask
     everywhere: bool = False  # they leave no tile for the background
 
     def text(self, quality: int) -> str:
@@ -202,8 +248,9 @@ class Applied:
         inside, outside = regions.qualities(how)
         if self.everywhere:
             return f", quality {inside} everywhere"
-        count = "1 region" if len(how.roi) == 1 else f"{len(how.roi)} regions"
-        return f", {count} of quality {inside}, all else {outside}"
+        parts = [f"{self.boxes} region{'s' if self.boxes > 1 else ''}"] if self.boxes else []
+        parts += ["a mask"] if len(how.roi) > self.boxes else []
+        return f", {' and '.join(parts)} of quality {inside}, all else {outside}"
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -217,15 +264,15 @@ def apply(wanted: Regions | None, how: EncodeOptions, source: Source, picture: P
 
     if wanted is None:
         return Applied(how, [])
-    found = wanted.of(source, picture, alone)
-    if not found:  # it is encoded as any other picture
+    boxes, masked = wanted.boxes_of(source, picture, alone), wanted.masked_in(picture)
+    if not (boxes or masked):  # it is encoded as any other picture
         return Applied(replace(how, background_quality=None), ["no region was found in it: one quality everywhere"])
-    how = replace(how, roi=found)
+    how, notes = replace(how, roi=[*boxes, *masked]), list[str]()
     height, width = picture.rgb.shape[:2]
     if regions.touch_every_tile(how, width, height):
-        side = how.tile or TILE_SIDES[0]
-        return Applied(how, [f"its regions touch every tile of {side} pixels: one quality everywhere"], True)
-    return Applied(how, [])
+        side = regions.tile_side(how, width, height)
+        notes = [f"its regions touch every tile of {side} pixels: one quality everywhere, and pixels outside count less"]
+    return Applied(how, notes, len(boxes), bool(notes))
 
 
 def _mask(path: Path | None) -> np.ndarray | None:

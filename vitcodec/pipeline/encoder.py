@@ -31,11 +31,11 @@ from ..search import pixel_error
 from ..search.filter_fit import FilterFit
 from ..search.measures import Target
 from ..search.model import SearchModel
-from ..search.rounds import Search
 from ..subbands import Subbands
 from ..tiles import SITE, Area, TileGrid, assemble, crop
 from ..tokens import Tokens, check_bands
 from .correction import correct
+from .weighing import bits_per_error, coarsened, pixel_weights, weights_of_all
 
 BLOCK = 1024  # pixels along a side of what is analysed at once
 # tokens, their quality, a share to keep, and those to keep before others, (1, h, w) bool, or None -> the tokens that cost
@@ -220,10 +220,10 @@ class Encoder:
                     # a model that knows what is erased makes other latents of the rest
                     latents, _ = self.analysis.with_coefficients(rgb, around, grid.whole, quality, erased)
             tiles = [grid.area(index).overlap(around).within(around) for index in grid.under(around)]
-            target = Target(original, latents, quality, tiles, self._pixel_weights(search, plan, part))
-            tokens = round_tokens(latents, dead_zone)
-            if target.pixel_weights is not None:
-                tokens = _coarsened(tokens, target, dead_zone)
+            # other distortions than the squared error are not the pixels' own
+            weights = pixel_weights(search, plan, part) if self.config.tune == "psnr" else None
+            target = Target(original, latents, quality, tiles, weights)
+            tokens = coarsened(round_tokens(latents, dead_zone), target, dead_zone)
             if erased is None:
                 tokens = correct(search.evaluate, target, tokens)
             found = search.find(target, tokens)
@@ -232,8 +232,10 @@ class Encoder:
                 error = found.pixels
                 if error is None:
                     error = pixel_error.in_pixels(search.evaluate.errors(target, tokens))
+                weights = weights_of_all(search, plan, part, target.pixel_weights)
                 for own in _fitted(part, tiles, grid):
-                    fit.add(crop(original, own), crop_pixels(error, own), search.evaluate.step(quality))
+                    here = None if weights is None else crop_pixels(weights, own)
+                    fit.add(crop(original, own), crop_pixels(error, own), search.evaluate.step(quality), here)
             if search.config.rounds and len(parts) > 1:
                 give_back()
             areas = (grid.area(index).within(around) for index in part.tiles)
@@ -249,24 +251,13 @@ class Encoder:
             yield from found
             report((done + 1) / len(parts), area)
 
-    def _pixel_weights(self, search: Search, plan: regions.Plan, part: regions.Part) -> np.ndarray | None:
-        """What the search weighs the pixels of a part with: outside regions as the background's quality does.
-
-        None: all alike, as where a model is tuned for a distortion that pixels do not have.
-        """
-        if not plan.roi or self.config.tune != "psnr":
-            return None
-        outside = _bits_per_error(search, plan.background) / _bits_per_error(search, part.quality)
-        weights = plan.pixel_weights(part.area, min(outside, 1))
-        return weights if weights.min() < 1 else None
-
     def _filter_fit(self, header: Header, options: EncodeOptions) -> FilterFit | None:
         """What the adaptive filter is fitted with, where the decoder has one and the effort allows it."""
         search = self.searches.search(options.effort, options.distortion_weight)
         base = self.searches.transform.filter(options.quality)
         if base is None or not search.config.fit_scales or self.config.tune != "psnr":
             return None
-        return FilterFit(base, _bits_per_error(search, options.quality), 1 if header.gray else 3)
+        return FilterFit(base, bits_per_error(search, options.quality), 1 if header.gray else 3)
 
     def _dead_zone(self, options: EncodeOptions) -> float:
         """Of rounding: the model's, wider where distortion weighs less, so that effort 1 follows the weight too."""
@@ -279,8 +270,8 @@ def crop_mask(erased: np.ndarray, area: Area) -> np.ndarray:
 
 
 def crop_pixels(planes: np.ndarray, area: Area) -> np.ndarray:
-    """The part of planes (3, H, W) that belongs to an area."""
-    return planes[:, SITE * area.y : SITE * (area.y + area.h), SITE * area.x : SITE * (area.x + area.w)]
+    """The part of planes (..., H, W) that belongs to an area."""
+    return planes[..., SITE * area.y : SITE * (area.y + area.h), SITE * area.x : SITE * (area.x + area.w)]
 
 
 def _fitted(part: regions.Part, tiles: list[Area], grid: TileGrid) -> list[Area]:
@@ -288,25 +279,6 @@ def _fitted(part: regions.Part, tiles: list[Area], grid: TileGrid) -> list[Area]
     if len(tiles) == len(part.tiles):
         return [Area(0, 0, part.area.h, part.area.w)]
     return [grid.area(index).within(part.area) for index in part.tiles]
-
-
-def _bits_per_error(search: Search, quality: int) -> float:
-    """Bits that a squared error of one 8-bit level costs at a quality."""
-    return search.evaluate.weights(quality).error / search.evaluate.step(quality) ** 2
-
-
-def _coarsened(tokens: Subbands, target: Target, dead_zone: float) -> Subbands:
-    """Tokens without the details that would be 0 at the coarser step that pixels' weights stand for.
-
-    The search changes tokens by one in each round, and so would not come that far.
-    """
-    assert target.pixel_weights is not None
-    limits = pixel_error.means(target.pixel_weights).map(lambda weight: (0.5 + dead_zone) / np.sqrt(weight))
-
-    def coarse(q: np.ndarray, latents: np.ndarray, limit: np.ndarray) -> np.ndarray:
-        return np.where(np.abs(latents) < limit, 0, q).astype(np.int32)
-
-    return Subbands(tokens.low, tuple(map(coarse, tokens.details, target.latents.details, limits.details)), tokens.finest)
 
 
 def _without_hidden(picture: Picture) -> Picture:

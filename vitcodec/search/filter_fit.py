@@ -35,9 +35,9 @@ class FilterFit:
         self.targets = [np.zeros(n) for n in sizes]
         self.energy = [0.0] * planes  # of the error without a filter
 
-    def add(self, original: Subbands, error: np.ndarray, step: float) -> None:
+    def add(self, original: Subbands, error: np.ndarray, step: float, weights: np.ndarray | None = None) -> None:
         """A block: its wavelet coefficients, float32 (1, h, w, C), and the error of its pixels in the planes of the
-        colour axes, (3, H, W), both in steps.
+        colour axes, (3, H, W), both in steps. weights: (H, W), on the distortion of every pixel; None: 1 everywhere.
         """
         wanted = error * np.float32(-step)
         decoded = pixel_error.in_pixels(original)
@@ -48,12 +48,16 @@ class FilterFit:
         every = max(1, decoded[0].size // ENOUGH)
         share = height / sum(min(ROWS, height - a) for a in range(0, height, every * ROWS))
         for plane in range(self.planes):
-            self.energy[plane] += float(np.square(wanted[plane]).sum(dtype=np.float64))
+            squares = np.square(wanted[plane])
+            if weights is not None:
+                squares *= weights
+            self.energy[plane] += float(squares.sum(dtype=np.float64))
             around = np.pad(decoded[plane], REACH, mode="edge")
             for a in range(0, height, every * ROWS):
                 features = _features(around[a : a + ROWS + 2 * REACH], PAIRS[plane], limit)
-                self.products[plane] += share * (features @ features.T)
-                self.targets[plane] += share * (features @ wanted[plane, a : a + ROWS].ravel())
+                weighted = features if weights is None else features * weights[a : a + ROWS].ravel()
+                self.products[plane] += share * (weighted @ features.T)
+                self.targets[plane] += share * (weighted @ wanted[plane, a : a + ROWS].ravel())
 
     def solve(self) -> Weights | None:
         """The change of the weights that lowers the cost most, or None where none does."""
