@@ -135,7 +135,7 @@ def test_categories_that_are_not_known() -> None:
         ({"annotations": [BOX], "categories": FRUIT}, "helmet", "it knows apple, pear"),
         ([BOX | {"category_id": 0}], "person", "lists no categories, and its ids are not COCO's"),
     ):
-        with pytest.raises(UsageError, match="boxes.json: ") as caught:
+        with pytest.raises(UsageError, match=r"boxes\.json: ") as caught:
             read(data).only([word])
         assert part in str(caught.value)
     assert len(read([BOX | {"category_id": 0}]).only(["0"]).detections) == 1

@@ -69,9 +69,7 @@ class Coco:
         """
         if not (data_set.images or data_set.categories):
             raise InputError(f"{data_set.name}: lists neither images nor categories; give the data set's annotations")
-        return replace(
-            self, images=self.images or data_set.images, categories=self.categories or data_set.categories
-        )
+        return replace(self, images=self.images or data_set.images, categories=self.categories or data_set.categories)
 
     def only(self, categories: Sequence[str]) -> Coco:
         """The detections of some categories, by name or id. Raises UsageError for unknown ones, InputError."""
@@ -140,7 +138,9 @@ class Coco:
         if self.images:
             names = [str(image["file_name"]) for image in self.images.values()]
             return f"name the picture as there: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        return "its images are numbers: name the picture so, as 000000000139.jpg, or give --roi-annotations with the names"
+        return (
+            "its images are numbers: name the picture so, as 000000000139.jpg, or give --roi-annotations with the names"
+        )
 
     def _score(self, entry: dict[str, Any]) -> float:
         score = entry.get("score", 1)

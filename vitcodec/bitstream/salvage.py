@@ -44,9 +44,7 @@ def unpack(source: Source, finest: int = 1, name: str = "<bytes>") -> Salvaged:
     start, sizes = _read_front(search, found)
     for type, what in (("MASK", "the mask of erased tokens is"), ("TILQ", "the qualities of its tiles are")):
         if _damaged_chunk(type) in found.damage:
-            raise FormatError(
-                f"{name}: damaged: nothing can be salvaged, as {what}; get a complete and undamaged copy"
-            )
+            raise FormatError(f"{name}: damaged: nothing can be salvaged, as {what}; get a complete and undamaged copy")
     order = list(container.payload_order(header))
     wanted = {(level, tile) for level, tile in order if level == 0 or level >= finest}
     intact, end = _by_index(search, start, order, sizes) if sizes else _by_search(search, start, order)

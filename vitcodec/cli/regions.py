@@ -271,7 +271,9 @@ def apply(wanted: Regions | None, how: EncodeOptions, source: Source, picture: P
     height, width = picture.rgb.shape[:2]
     if regions.touch_every_tile(how, width, height):
         side = regions.tile_side(how, width, height)
-        notes = [f"its regions touch every tile of {side} pixels: one quality everywhere, and pixels outside count less"]
+        notes = [
+            f"its regions touch every tile of {side} pixels: one quality everywhere, and pixels outside count less"
+        ]
     return Applied(how, notes, len(boxes), bool(notes))
 
 

@@ -38,8 +38,8 @@ from .correction import correct
 from .weighing import bits_per_error, coarsened, pixel_weights, weights_of_all
 
 BLOCK = 1024  # pixels along a side of what is analysed at once
-# tokens, their quality, a share to keep, and those to keep before others, (1, h, w) bool, or None -> the tokens that cost
-# least to erase, (1, h, w) bool
+# tokens, their quality, a share to keep, and those to keep first, (1, h, w) bool, or None -> the tokens that cost least
+# to erase, (1, h, w) bool
 Erase = Callable[[Subbands, int, float, np.ndarray | None], np.ndarray]
 _SEARCH_LEAVES = 0.6  # of the size of rounded tokens; on patterns 0.75 was seen, on photographs 0.85
 
