@@ -91,6 +91,12 @@ def test_no_such_image(data: Any, part: str) -> None:
     assert boxes(data, alone=False) == []
 
 
+def test_categories_leave_the_images_that_a_list_is_about() -> None:
+    """Or a list of many would seem to be about one, and be taken for that of any picture."""
+    coco([BOX, DOG | {"image_id": 8}])
+    one_line(run("--roi", "boxes.json", "--roi-categories", "person"), 1, "has no image 'a.png'")
+
+
 def test_pictures_named_by_number() -> None:
     found = read([BOX, BOX | {"image_id": 8}])
     for name in ("000000000007.jpg", "COCO_val2014_000000000007.jpg", "7.png"):
