@@ -22,7 +22,9 @@ from vitcodec.bitstream import container
 from vitcodec.codec import Codec
 from vitcodec.options import EncodeOptions
 from vitcodec.picture import Picture
+from vitcodec.regions import Plan
 from vitcodec.subbands import CODING_ORDER, Subbands
+from vitcodec.tiles import TileGrid
 
 DATA = Path(__file__).parent / "data" / "golden"
 KNOWN = DATA / "golden.json"
@@ -70,7 +72,8 @@ def own_qualities() -> bytes:
         Codec.from_pretrained("swin", "cpu")._coder.encoder,
         EncodeOptions(quality=50, effort=1, tile=128),
     )
-    return container.pack(encoder._encode_tokens(test_picture(200, 140), options, np.array([10, 90, 60, 35])))
+    plan = Plan(TileGrid(200, 140, 128), np.array([10, 90, 60, 35]))
+    return container.pack(encoder._encode_tokens(test_picture(200, 140), options, plan))
 
 
 def filtered() -> bytes:

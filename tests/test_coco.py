@@ -91,6 +91,12 @@ def test_no_such_image(data: Any, part: str) -> None:
     assert boxes(data, alone=False) == []
 
 
+def test_categories_leave_the_images_that_a_list_is_about() -> None:
+    """Or a list of many would seem to be about one, and be taken for that of any picture."""
+    coco([BOX, DOG | {"image_id": 8}])
+    one_line(run("--roi", "boxes.json", "--roi-categories", "person"), 1, "has no image 'a.png'")
+
+
 def test_pictures_named_by_number() -> None:
     found = read([BOX, BOX | {"image_id": 8}])
     for name in ("000000000007.jpg", "COCO_val2014_000000000007.jpg", "7.png"):
@@ -135,7 +141,7 @@ def test_categories_that_are_not_known() -> None:
         ({"annotations": [BOX], "categories": FRUIT}, "helmet", "it knows apple, pear"),
         ([BOX | {"category_id": 0}], "person", "lists no categories, and its ids are not COCO's"),
     ):
-        with pytest.raises(UsageError, match="boxes.json: ") as caught:
+        with pytest.raises(UsageError, match=r"boxes\.json: ") as caught:
             read(data).only([word])
         assert part in str(caught.value)
     assert len(read([BOX | {"category_id": 0}]).only(["0"]).detections) == 1

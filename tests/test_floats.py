@@ -23,11 +23,12 @@ from vitcodec.picture import Picture
 from vitcodec.pretrained import loading
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.quality import lagrangian
+from vitcodec.regions import Plan
 from vitcodec.search.efforts import FLOAT_EFFORTS
 from vitcodec.search.measures import Target, squared_error
 from vitcodec.search.tuning import MS_SSIM
 from vitcodec.subbands import Subbands
-from vitcodec.tiles import Area, Region
+from vitcodec.tiles import Area, Region, TileGrid
 
 CNN = {"widths": (16, 16, 16), "blocks": (1, 1, 1)}
 BEIT = {"width": 32, "blocks": 1, "decoder_width": 32, "memory_blocks": 1, "decoder_blocks": 1, "window": 4}
@@ -106,7 +107,8 @@ def test_the_search_lowers_the_cost(cnn, target):
 def test_tiles_may_have_qualities_of_their_own(cnn, rgb):
     picture = Picture(np.tile(rgb[:128, :128], (1, 2, 1)))
     options = EncodeOptions(50, tile=128, effort=1, **TOKENS)
-    mixed = container.pack(cnn._coder.encoder._encode_tokens(picture, options, np.array([20, 90])))
+    plan = Plan(TileGrid(256, 128, 128), np.array([20, 90]))
+    mixed = container.pack(cnn._coder.encoder._encode_tokens(picture, options, plan))
     decoded = cnn.decode(mixed).rgb
     errors = [psnr(picture.rgb[:, part], decoded[:, part]) for part in (slice(0, 120), slice(136, 256))]
     assert errors[1] > errors[0] + 5

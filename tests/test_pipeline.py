@@ -19,7 +19,8 @@ from vitcodec.errors import FormatError, WeightsError
 from vitcodec.options import EncodeOptions
 from vitcodec.picture import Picture
 from vitcodec.pretrained import registry
-from vitcodec.tiles import Region
+from vitcodec.regions import Plan
+from vitcodec.tiles import Region, TileGrid
 
 TOKENS = {"coding": "tokens", "effort": 1}
 
@@ -97,7 +98,8 @@ def test_torch_and_onnxruntime_make_the_same_files_and_pixels(folder, small, dra
 
 def test_tiles_may_have_qualities_of_their_own(small):
     picture = Picture(make_rgb(256, 128))
-    contents = small._coder.encoder._encode_tokens(picture, EncodeOptions(50, tile=128, **TOKENS), np.array([30, 70]))
+    plan = Plan(TileGrid(256, 128, 128), np.array([30, 70]))
+    contents = small._coder.encoder._encode_tokens(picture, EncodeOptions(50, tile=128, **TOKENS), plan)
     data = container.pack(contents)
     rgb = small.decode(data).rgb.astype(int)
     error = np.abs(rgb - picture.rgb)

@@ -39,6 +39,7 @@ class Coco:
     images: dict[Any, dict[str, Any]]  # by id
     detections: Sequence[dict[str, Any]]
     categories: dict[int, str] = field(default_factory=dict)  # by id; empty: the file does not list them
+    image_ids: frozenset[Any] = frozenset()  # those of all detections in the file, also of other categories
 
     @classmethod
     def read(cls, path: Path) -> Coco:
@@ -60,7 +61,8 @@ class Coco:
         if any(type(entry.get("id")) is not int or not isinstance(entry.get("name"), str) for entry in categories):
             raise InputError(f"{path}: has a category without id or name; {_WHAT}")
         names = {entry["id"]: entry["name"] for entry in categories}
-        return cls(str(path), {entry["id"]: entry for entry in images}, found, names)
+        ids = frozenset(entry["image_id"] for entry in found if "image_id" in entry)
+        return cls(str(path), {entry["id"]: entry for entry in images}, found, names, ids)
 
     def described_by(self, data_set: Coco) -> Coco:
         """The same detections, with the images and categories of the data set that they are about.
@@ -124,13 +126,13 @@ class Coco:
             found = {key for key, known in named.items() if known[-parts:] == picture.parts[-min(parts, len(known)) :]}
             if found:
                 return found
-        known = set(self.images) | {entry["image_id"] for entry in self.detections if "image_id" in entry}
+        known = self.images.keys() | self.image_ids
         own = {picture.name, picture.stem, *_number(picture)} & known
         return known if alone and len(known) == 1 and not self.images else own
 
     def _tells(self, picture: PurePath) -> bool:
         """Whether a picture whose id is not found is certain to be none of those that the file is about."""
-        known = {entry["image_id"] for entry in self.detections if "image_id" in entry}
+        known = self.image_ids
         # a list leaves out images without a detection, so that a missing number may be one of these
         return bool(self.images) or (bool(known) and not _number(picture) and all(isinstance(n, int) for n in known))
 

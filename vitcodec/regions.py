@@ -16,7 +16,7 @@ from .errors import UsageError
 from .options import TILE_SIDES, EncodeOptions, resolved_quality
 from .tiles import PAD, SITE, Area, Region, TileGrid
 
-# at most so many tiles, unless the largest make more: smaller ones follow regions better, and take more bytes themselves
+# at most so many tiles, unless the largest make more: small ones follow regions better, and take more bytes themselves
 MOST_TILES = 32
 FALL = 16  # pixels around a region over which weights fall to those of the background
 AROUND = 8  # sites around tiles of one quality that the search sees; a multiple of every attention window
@@ -166,11 +166,11 @@ def of_mask(mask: np.ndarray, width: int, height: int) -> Sequence[Region]:
     padded = np.pad(mask, ((0, rows * SITE - height), (0, columns * SITE - width)))
     sites = padded.reshape(rows, SITE, columns, SITE).any((1, 3))
     found, open_runs = list[Region](), dict[tuple[int, int], int]()  # (first, end) of a run -> the row it began in
-    for row, line in enumerate([*sites, np.zeros(columns, bool)]):
+    for row, line in enumerate(np.pad(sites, ((0, 1), (0, 0)))):
         edges = np.flatnonzero(np.diff(line, prepend=False, append=False)).reshape(-1, 2)
         runs = {(int(a), int(b)) for a, b in edges}
-        for a, b in [run for run in open_runs if run not in runs]:
-            top = open_runs.pop((a, b))
+        for run in [run for run in open_runs if run not in runs]:
+            (a, b), top = run, open_runs.pop(run)
             whole = Region(a * SITE, top * SITE, (b - a) * SITE, (row - top) * SITE)
             found.append(whole.clipped(width, height))
         for run in sorted(runs - open_runs.keys()):

@@ -165,7 +165,10 @@ Crop = Annotated[int, typer.Option("--crop", metavar="PIXELS", min=32, help="Sid
 Tune = Annotated[
     str,
     typer.Option(
-        "--tune", metavar="NAME", autocompletion=values.tunings, help="The distortion to train for: psnr, ms-ssim or ssimulacra2."
+        "--tune",
+        metavar="NAME",
+        autocompletion=values.tunings,
+        help="The distortion to train for: psnr, ms-ssim or ssimulacra2.",
     ),
 ]
 Scales = Annotated[

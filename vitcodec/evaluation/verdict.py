@@ -68,7 +68,7 @@ class Verdict:
         return f"{text} (PSNR of {self.codec} at {self.bpp:.2g} bits per pixel).{self._to_the_eye()}"
 
     def _to_the_eye(self) -> str:
-        """" To the eye, by SSIMULACRA2: 71, AVIF 70."; empty where there is nothing to compare."""
+        """ " To the eye, by SSIMULACRA2: 71, AVIF 70."; empty where there is nothing to compare."""
         best: dict[str, float] = {}
         for standing in self.against:
             if standing.same_size and math.isfinite(standing.ssimulacra2):

@@ -38,8 +38,8 @@ from .correction import correct
 from .weighing import bits_per_error, coarsened, pixel_weights, weights_of_all
 
 BLOCK = 1024  # pixels along a side of what is analysed at once
-# tokens, their quality, a share to keep, and those to keep before others, (1, h, w) bool, or None -> the tokens that cost
-# least to erase, (1, h, w) bool
+# tokens, their quality, a share to keep, and those to keep first, (1, h, w) bool, or None -> the tokens that cost least
+# to erase, (1, h, w) bool
 Erase = Callable[[Subbands, int, float, np.ndarray | None], np.ndarray]
 _SEARCH_LEAVES = 0.6  # of the size of rounded tokens; on patterns 0.75 was seen, on photographs 0.85
 
@@ -220,8 +220,8 @@ class Encoder:
                     # a model that knows what is erased makes other latents of the rest
                     latents, _ = self.analysis.with_coefficients(rgb, around, grid.whole, quality, erased)
             tiles = [grid.area(index).overlap(around).within(around) for index in grid.under(around)]
-            # other distortions than the squared error are not the pixels' own
-            weights = pixel_weights(search, plan, part)
+            # the search for MS-SSIM knows a distortion of the whole alone
+            weights = None if self.config.tune == "ms-ssim" else pixel_weights(search, plan, part)
             target = Target(original, latents, quality, tiles, weights)
             tokens = coarsened(round_tokens(latents, dead_zone), target, dead_zone)
             if erased is None:

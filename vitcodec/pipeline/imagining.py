@@ -13,7 +13,6 @@ import numpy as np
 from ..bitstream.container import Contents
 from ..coding.entropy import CodingPoint, EntropyModel
 from ..coding.sampling import Random, Sampler, SamplingTables
-from ..options import DecodeOptions
 from ..subbands import LEVELS, Subbands
 from ..tiles import Area
 

@@ -49,13 +49,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Felt:
-    """What the error of the decoder's coefficients means.
-
-    error: float32 (1, h, w, C), in steps: what has lambda D's gradient over each coefficient, which is 2 Weights.error
-    times as much. distortion: lambda D in bits. curvature: of lambda D, as a multiple of that of the squared error, or,
-    as Subbands (1, h, w, 1), where it differs by place. squares: (h, w) float32, in squared steps, what each site adds
-    to D, and pixels: (3, H, W) float16, in steps, the error in the planes of the colour axes; None where only the whole
-    has a distortion.
+    """error: float32 (1, h, w, C), in steps: what has lambda D's gradient over each coefficient, which is 2
+    Weights.error times as much. distortion: lambda D in bits. curvature: of lambda D, as a multiple of that of the
+    squared error, or, as Subbands (1, h, w, 1), where it differs by place. squares: (h, w) float32, in squared steps,
+    what each site adds to D, and pixels: (3, H, W) float16, in steps, the error in the planes of the colour axes; None
+    where only the whole has a distortion.
     """
 
     error: Subbands
@@ -74,12 +72,16 @@ Weigh = Callable[[Target, Subbands, Weights], np.ndarray]
 def squared_error(target: Target, errors: Subbands, weights: Weights) -> Felt:
     """The squared error of the pixels."""
     planes = pixel_error.in_pixels(errors)
-    pixels, curvature = planes.astype(np.float16), 1.0
+    pixels, curvature = planes.astype(np.float16), _curvature(target)
     if target.pixel_weights is None:
         squares, felt = pixel_error.of_sites(planes), pixel_error.gradient(planes)
     else:
         squares = pixel_error.of_sites(planes * np.sqrt(target.pixel_weights))
         felt = pixel_error.gradient(planes * target.pixel_weights)
-        curvature = pixel_error.means(target.pixel_weights)
     distortion = weights.error * float(squares.sum(dtype=np.float64))
     return Felt(felt, distortion, curvature, squares, pixels)
+
+
+def _curvature(target: Target) -> float | Subbands:
+    """Of the weighted error, as Felt has it: a coefficient bends it as much as its pixels weigh."""
+    return 1.0 if target.pixel_weights is None else pixel_error.means(target.pixel_weights)

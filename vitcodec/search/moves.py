@@ -37,9 +37,9 @@ def update(
     """The tokens after one round of updates, int32.
 
     slopes: float32, of each token, the bits that all but itself would add per change by one. curvature: as
-    Weights.curvature_at. flag_bits: as CodingTables. neighbourhood: as SearchTuning.neighbourhood gives it. crowding: the factor, 0
-    to 1, on the gains of neighbours that an update has to exceed; at 0 it has to be the best of its place alone; None:
-    all updates are made.
+    Weights.curvature_at. flag_bits: as CodingTables. neighbourhood: as SearchTuning.neighbourhood gives it. crowding:
+    the factor, 0 to 1, on the gains of neighbours that an update has to exceed; at 0 it has to be the best of its place
+    alone; None: all updates are made.
     """
 
     def work(level: int) -> np.ndarray:
