@@ -158,6 +158,11 @@ export class FileReader {
     }
   }
 
+  /** Whether nothing of the file is left out, so that its end is known. */
+  get readsAll(): boolean {
+    return !this.skipped || this.contents!.header.more;
+  }
+
   private get order(): number {
     return levelsOf(this.contents!.header).length * this.count;
   }

@@ -35,7 +35,10 @@ export interface Before {
   parent: Address;
 }
 
-/** Reads a level's values. h, w: of its grid of blocks. received: of each block, whether its token is not erased. */
+/** Whether the token of a level's place, by row and column, is not erased. */
+export type Received = (row: number, column: number) => number;
+
+/** Reads a level's values. h, w: of its grid of blocks. received: null for all. */
 export class DetailPass {
   private readonly contrast: PaddedMap;
   private readonly parent: PaddedMap | undefined;
@@ -50,7 +53,7 @@ export class DetailPass {
     private readonly w: number,
     private readonly before: Before,
     private readonly reader: LevelReader,
-    private readonly received: Uint8Array | null,
+    private readonly received: Received | null,
     /** (2h, 2w, 9) int32, zeros. */
     private readonly out: Address,
   ) {
@@ -160,8 +163,8 @@ export class DetailPass {
       const inputs: Rows = { count, blocks: 0, gridWidth: columns, features: 0, featureBytes: 0, chosen: 0, sources };
       const { sums } = networks.run(`level${this.level}.flags.${k}`, inputs, { sums: true, hidden: false });
       const flags = scope.alloc(2 * count);
-      const block = (n: number) => (2 * Math.floor(n / columns) + i) * w + 2 * (n % columns) + j;
-      const coded = received ? scope.put(Uint8Array.from({ length: count }, (_, n) => received[block(n)]!)) : 0;
+      const of = (_: unknown, n: number) => received!(4 * Math.floor(n / columns) + 2 * i, 4 * (n % columns) + 2 * j);
+      const coded = received ? scope.put(Uint8Array.from({ length: count }, of)) : 0;
       this.reader.flags(count, sums, coded, flags);
       heap.release(sums);
       const found = heap.bytes(flags, 2 * count);
@@ -215,7 +218,7 @@ export class DetailPass {
       const map = decoded.phases[k]?.data ?? 0;
       const head = `level${this.level}.${part}.${k}`;
       networks.code(
-        head, { ...rows, sources }, this.reader, first, groups, 1, this.codedOf(rows, 1), 0, empty, overdue,
+        head, { ...rows, sources }, this.reader, first, groups, 1, this.codedOf(count, i, j), 0, empty, overdue,
         (values, channel, channels) => {
           const to = [values, count, 1, channels, channel, blocks, w, i, j, this.out];
           kernels.run("runScatter", count, to, LEAST);
@@ -228,14 +231,13 @@ export class DetailPass {
     });
   }
 
-  /** Which of the rows' values are coded, a byte for each site and place; 0 for all. */
-  private codedOf(rows: Rows, places: number): Address {
-    const { received } = this;
-    // blocks of erased tokens are not flagged, so that they are no rows
+  /** Which blocks' values of a phase are coded, a byte each; 0 for all. */
+  private codedOf(count: number, i: number, j: number): Address {
+    const { received, w } = this;
+    // blocks of erased tokens are not flagged, so that they are no rows where there are flags
     if (!received || this.flags) return 0;
-    const coded = new Uint8Array(rows.count * places);
-    for (let n = 0; n < rows.count; n++) coded.fill(received[n]!, n * places, (n + 1) * places);
-    return this.scope.put(coded);
+    const of = (_: unknown, n: number) => received(2 * Math.floor(n / w) + i, 2 * (n % w) + j);
+    return this.scope.put(Uint8Array.from({ length: count }, of));
   }
 
   /** All four positions of each block at once. */
@@ -247,7 +249,7 @@ export class DetailPass {
     const sources = [luma.around(3), ...this.flags3x3()];
     const head = `level${this.level}.chroma`;
     networks.code(
-      head, { ...rows, sources }, this.reader, CHROMA, this.groups(false), 4, this.codedOf(rows, 4), 0, 0, false,
+      head, { ...rows, sources }, this.reader, CHROMA, this.groups(false), 4, 0, 0, 0, false,
       (values, channel, channels) => {
         const to = [values, rows.count, 4, channels, channel, rows.blocks, w, 0, 0, this.out];
         kernels.run("runScatter", rows.count, to, LEAST);

@@ -23,6 +23,11 @@ export class Heap {
     this.end = start;
   }
 
+  /** Bytes that are in use. */
+  get inUse(): number {
+    return this.used;
+  }
+
   /** Room for so many bytes, not set to anything. */
   alloc(bytes: number): Address {
     const size = Math.ceil((bytes + SLACK) / UNIT) * UNIT;

@@ -73,23 +73,12 @@ export class TileTokens {
     this.bands.set(level, out);
     const { at: inherited, bytes: inheritedBytes } = this.inherited!;
     const before = { inherited, inheritedBytes, low: this.planes, parent };
-    const pass = new DetailPass(networks, level, h, w, before, reader, this.receivedBlocks(h, w), out);
+    const { received, area } = this;
+    const isReceived = received && ((y: number, x: number) => received[(y >> shift) * area.w + (x >> shift)]!);
+    const pass = new DetailPass(networks, level, h, w, before, reader, isReceived, out);
     const next = pass.run(!last);
     heap.release(inherited);
     this.inherited = next;
-  }
-
-  /** Of each block of a level, whether its token is not erased. */
-  private receivedBlocks(h: number, w: number): Uint8Array | null {
-    const { received, area } = this;
-    if (!received) return null;
-    const out = new Uint8Array(h * w);
-    for (let y = 0; y < h; y++) {
-      for (let x = 0; x < w; x++) {
-        out[y * w + x] = received[Math.floor((y * area.h) / h) * area.w + Math.floor((x * area.w) / w)]!;
-      }
-    }
-    return out;
   }
 
   /** Releases what only finer levels would need. */
