@@ -50,6 +50,7 @@ function showImage({ image, info }: DecodedImage | PreviewImage, name: string): 
 async function show(source: Source, name: string, salvage = false): Promise<void> {
   running?.abort();
   const own = (running = new AbortController());
+  if (last?.source !== source) find("picture").hidden = find("facts").hidden = true;
   last = { source, name };
   problem.hidden = rescue.hidden = true;
   document.title = `${name} – vitcodec viewer`;

@@ -3,7 +3,7 @@ import type { DecodedImage, FileInfo } from "../src/index.js";
 
 const PIXELS = 5;
 const UNITS = ["bytes", "KB", "MB"];
-const METADATA: Record<string, string> = { eXIF: "EXIF", xMPD: "XMP", dPIX: "resolution", ALPH: "alpha channel" };
+const METADATA: Record<string, string> = { eXIF: "EXIF", xMPD: "XMP", ALPH: "alpha channel" };
 
 export function sizeText(bytes: number): string {
   const unit = bytes < 1000 ? 0 : bytes < 1e6 ? 1 : 2;
@@ -26,6 +26,7 @@ export function rowsOf(info: FileInfo, decoded?: DecodedImage): [string, string]
   rows.push(["colours", info.colours.name]);
   rows.push(["tiles", info.tiles === 1 ? "1" : `${info.tiles} of up to ${info.tile}x${info.tile} pixels`]);
   if (info.metadata["FILT"]) rows.push(["filter", `adapted to the picture, ${info.metadata["FILT"]} bytes`]);
+  if (info.dpi) rows.push(["resolution", `${info.dpi.map((dots) => +dots.toFixed(3)).join(" x ")} dots per inch`]);
   for (const [type, what] of Object.entries(METADATA)) {
     if (info.metadata[type]) rows.push([what, `${info.metadata[type].toLocaleString("en")} bytes`]);
   }

@@ -45,6 +45,8 @@ export interface FileInfo {
   tiles: number;
   alpha: boolean;
   colours: Colours;
+  /** Dots per inch across and down, if they are stated. */
+  dpi: [number, number] | null;
   /** Bytes of the file. */
   bytes: number;
   levelBytes: LevelBytes[];
@@ -119,11 +121,18 @@ export function infoOf(contents: Contents, bytes: number): FileInfo {
     tileQualities: own?.length ? [Math.min(...own), Math.max(...own)] : null,
     alpha: metadata.has("ALPH"),
     colours: coloursOf(metadata),
+    dpi: dpiOf(metadata.get("dPIX")),
     bytes,
     levelBytes,
     metadata: Object.fromEntries([...metadata].map(([type, content]) => [type, content.length])),
     chunks,
   };
+}
+
+function dpiOf(packed: Uint8Array | undefined): [number, number] | null {
+  if (packed?.length !== 8) return null;
+  const view = new DataView(packed.buffer, packed.byteOffset);
+  return [view.getFloat32(0, true), view.getFloat32(4, true)];
 }
 
 /** Bytes that arrive one after another, in one growing array. */
@@ -190,6 +199,13 @@ class Session {
       return (this.loaded = model);
     });
     this.model.catch(() => undefined); // it is waited for later
+  }
+
+  /** Previews of what has arrived, when nothing more will. */
+  async showRest(contents: Contents, bytes: number): Promise<void> {
+    if (contents.header.lossless || !this.host.preview) return;
+    await this.model!;
+    await this.advance(contents, bytes, false);
   }
 
   /** Decodes what is there. whole: whether all is. */
@@ -274,7 +290,13 @@ async function read(source: AsyncIterable<Uint8Array>, session: Session, name: s
   if (file.isDone && reader.remaining && !file.contents!.cut && file.readsAll) {
     throw reader.damaged(`${reader.remaining} bytes too many at its end`);
   }
-  await file.advance(true);
+  try {
+    await file.advance(true);
+  } catch (error) {
+    // what has arrived is shown before it is said that the rest is missing
+    if (file.contents) await session.showRest(file.contents, arriving.length).catch(() => undefined);
+    throw error;
+  }
   const contents = file.contents!;
   await session.advance(contents, arriving.length, true);
   return session.finish(contents, arriving.length);
