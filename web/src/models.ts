@@ -6,6 +6,7 @@ import { type ModelConfig, checkWeights } from "./model.js";
 
 const CACHE = "vitcodec-models-1";
 const MAX_BYTES = 1 << 28;
+const LOCAL = /^(localhost|127\.0\.0\.1|\[::1\])$/;
 const GZIP = [0x1f, 0x8b];
 
 /** What models.json says of a model. */
@@ -85,7 +86,8 @@ async function forget(url: URL): Promise<void> {
   await (await open())?.delete(url).catch(() => undefined);
 }
 
-/** The cache, where there is one: not on pages from plain http. */
+/** The cache, where there is one: not on pages from plain http, and none for this machine's own servers, which come and go. */
 async function open(): Promise<Cache | undefined> {
+  if (LOCAL.test(location.hostname)) return undefined;
   return globalThis.caches?.open(CACHE).catch(() => undefined);
 }

@@ -71,6 +71,11 @@ await build({
   logLevel: "warning",
 });
 for (const name of readdirSync(join(web, "page"))) if (/\.(html|css|svg)$/.test(name)) cpSync(join(web, "page", name), join(dist, name));
+// what `vitcodec view --web` shows, and a wheel that is built afterwards holds
+const inside = join(web, "..", "vitcodec", "web");
+rmSync(inside, { recursive: true, force: true });
+mkdirSync(inside);
+for (const name of readdirSync(dist)) cpSync(join(dist, name), join(inside, name));
 const weights = process.env.VITCODEC_WEIGHTS ?? join(web, "..", "weights");
 if (existsSync(weights)) packModels(weights, MODELS);
 else console.warn(`${weights}: not there; dist/ has no models`);

@@ -7,6 +7,7 @@ A case is a file and ways to decode it. Pixels are hashed as RGBA, as a canvas h
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -26,7 +27,6 @@ from vitcodec.bitstream.container import Contents
 from vitcodec.errors import VitcodecError
 from vitcodec.lossless import LosslessCodec
 
-
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parents[1] / "test" / "cases"
 sys.path.insert(0, str(ROOT / "tests"))
@@ -43,6 +43,7 @@ class Case:
     ways: list[Way] = field(default_factory=lambda: [{}])
 
 
+@functools.cache
 def swin() -> Codec:
     return Codec.from_pretrained("swin", "cpu", 1)
 
@@ -170,7 +171,9 @@ CASES: dict[str, Case] = {
     "photo-high": Case(encoded(photo("coffee.png", (180, 120, 308, 216)), quality=90, effort=2)),
     "gray": Case(encoded(gray(70, 50), quality=40), [{}, {"reduce": 1}]),
     "gray-alpha": Case(encoded(gray(45, 61, alpha=True), quality=40), REDUCED),
-    "alpha": Case(encoded(drawn(90, 60, alpha=soft_alpha(90, 60)), quality=35), [*REDUCED, {"region": [20, 11, 37, 25]}]),
+    "alpha": Case(
+        encoded(drawn(90, 60, alpha=soft_alpha(90, 60)), quality=35), [*REDUCED, {"region": [20, 11, 37, 25]}]
+    ),
     "tiles": Case(tiles, [{}, {"reduce": 2}, {"region": [100, 90, 60, 77]}, {"region": [3, 5, 9, 8], "reduce": 1}]),
     "own-qualities": Case(own_qualities, [{}, {"reduce": 1}]),
     "wide": Case(  # more than a block of the synthesis' middle
@@ -190,7 +193,9 @@ CASES: dict[str, Case] = {
     "lossless-photo": Case(lambda: lossless(photo("chelsea.png", (100, 60, 164, 108)))),
     "cut-level-1": Case(lambda: cut(SMALL(), "TOKA"), [{}, {"reduce": 1}, *SALVAGE]),
     "cut-level-3": Case(lambda: cut(SMALL(), "TOKC"), [{}, {"reduce": 3}, *SALVAGE]),
-    "damaged-low-band": Case(lambda: without(tiles(), "TOKL", "TOKB", skip=1), [{}, *SALVAGE, {"salvage": True, "reduce": 2}]),
+    "damaged-low-band": Case(
+        lambda: without(tiles(), "TOKL", "TOKB", skip=1), [{}, *SALVAGE, {"salvage": True, "reduce": 2}]
+    ),
     "damaged-index": Case(lambda: without(tiles(), "INDX"), [{}, *SALVAGE]),
     "damaged-lossless": Case(lambda: without(lossless(gradient(300, 170), 128), "PIXL", skip=2), [{}, *SALVAGE]),
     "nothing-left": Case(lambda: without(SMALL(), "TOKL"), [{}, *SALVAGE]),
@@ -277,5 +282,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-
     main()
