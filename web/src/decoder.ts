@@ -3,6 +3,7 @@ import { type Chunk, Reader, joined } from "./bytes.js";
 import { type Contents, FileReader, PAYLOADS, levelsOf } from "./container.js";
 import { LimitError, UsageError } from "./errors.js";
 import { LEVELS, type Region, clipped } from "./geometry.js";
+import type { Address } from "./heap.js";
 import { type Header, gridOf } from "./header.js";
 import type { Kernels } from "./kernels.js";
 import { type Pixels, TokenDecoder, planOf } from "./lossy.js";
@@ -161,6 +162,7 @@ class Session {
   private loaded: Model | undefined;
   private shown = LEVELS + 1; // the finest reduction of which a preview was given
   private readonly start = now();
+  private readonly blocks = new Set<Address>(); // of the kernels' memory
   readonly times: Times = { weights: 0, tokens: 0, pixels: 0 };
 
   constructor(
@@ -218,16 +220,17 @@ class Session {
     const { reduce = 0 } = this.options;
     const { preview, pause, kernels } = this.host;
     const plan = planOf(contents.header, region, reduce, model.reach);
-    const decoder = (this.tokens ??= new TokenDecoder(kernels, model, contents, plan));
+    const run = <T>(work: () => T) => kernels.heap.within(this.blocks, work);
+    const decoder = (this.tokens ??= run(() => new TokenDecoder(kernels, model, contents, plan)));
     for (;;) {
       await pause?.();
       const start = now();
-      const more = decoder.advance();
+      const more = run(() => decoder.advance());
       this.times.tokens += now() - start;
       const { reached } = decoder;
       if (preview && reached < this.shown && reached > reduce && !contents.erased.size) {
         this.shown = reached;
-        const pixels = decoder.preview(reached);
+        const pixels = run(() => decoder.preview(reached));
         await addAlpha(contents, pixels, region, reached);
         preview({ pixels, reduce: reached, info: infoOf(contents, bytes) });
       }
@@ -241,7 +244,10 @@ class Session {
     const region = this.check(header);
     await this.host.pause?.();
     const start = now();
-    const pixels = header.lossless ? await losslessPixels(contents, region, reduce) : this.tokens!.pixels();
+    const { heap } = this.host.kernels;
+    const pixels = header.lossless
+      ? await losslessPixels(contents, region, reduce)
+      : heap.within(this.blocks, () => this.tokens!.pixels());
     await addAlpha(contents, pixels, region, reduce);
     this.times.pixels = now() - start;
     const info = infoOf(contents, bytes);
@@ -252,7 +258,7 @@ class Session {
   }
 
   release(): void {
-    this.tokens?.release();
+    this.host.kernels.heap.release(...this.blocks);
   }
 }
 

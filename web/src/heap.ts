@@ -15,6 +15,7 @@ export class Heap {
   /** The most bytes that were in use at a time. */
   peak = 0;
   private used = 0;
+  private owner: Set<Address> | undefined;
 
   constructor(
     readonly memory: WebAssembly.Memory,
@@ -56,7 +57,19 @@ export class Heap {
       }
     }
     this.sizes.set(at, size);
+    this.owner?.add(at);
     return at;
+  }
+
+  /** What `work` allocates and does not release is noted, so that it can be released if something was thrown. */
+  within<T>(owner: Set<Address>, work: () => T): T {
+    const before = this.owner;
+    this.owner = owner;
+    try {
+      return work();
+    } finally {
+      this.owner = before;
+    }
   }
 
   zeros(bytes: number): Address {
@@ -70,6 +83,7 @@ export class Heap {
       const size = this.sizes.get(at);
       if (size === undefined) continue;
       this.sizes.delete(at);
+      this.owner?.delete(at);
       this.used -= size;
       let k = this.free.findIndex((block) => block.at > at);
       if (k < 0) k = this.free.length;
@@ -104,7 +118,7 @@ export class Heap {
     return at;
   }
 
-  /** What `work` allocated with its own `alloc` is released at its end, but for what it says to keep. */
+  /** Blocks to be released together. */
   scope(): Scope {
     return new Scope(this);
   }

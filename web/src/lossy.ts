@@ -111,11 +111,6 @@ export class TokenDecoder {
     return this.paint(this.plan.reduce, false);
   }
 
-  release(): void {
-    for (const tile of this.tiles.values()) tile.release();
-    this.kernels.heap.release(this.qualities);
-  }
-
   private paint(reduce: number, isPreview: boolean): Pixels {
     const { kernels, model, contents, plan } = this;
     const { header } = contents;

@@ -87,12 +87,6 @@ export class TileTokens {
     this.planes = 0;
     this.inherited = null;
   }
-
-  release(): void {
-    this.finish();
-    this.networks.kernels.heap.release(...this.bands.values());
-    this.bands.clear();
-  }
 }
 
 /** The tokens of an area at a level out of those of the tiles under it, the caller's; zero where there are none. */

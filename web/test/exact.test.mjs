@@ -43,6 +43,7 @@ test("nothing of a picture stays in memory", async () => {
   const used = [];
   for (let k = 0; k < 3; k++) {
     await decode(parts(fileOf("tiles")), {}, host);
+    await assert.rejects(decode(parts(fileOf("wrong-token-data")), {}, host), { name: "FormatError" });
     used.push(host.kernels.heap.inUse);
   }
   assert.equal(used[2], used[0]);

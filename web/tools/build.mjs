@@ -61,6 +61,8 @@ await build({
   chunkNames: "chunk-[hash]",
   logLevel: "warning",
 });
+const compiler = join(web, "node_modules", "typescript", "bin", "tsc");
+execFileSync(process.execPath, [compiler, "-p", "tsconfig.types.json"], { cwd: web, stdio: "inherit" });
 await build({
   absWorkingDir: web,
   entryPoints: ["src/core.ts"],
@@ -71,11 +73,21 @@ await build({
   logLevel: "warning",
 });
 for (const name of readdirSync(join(web, "page"))) if (/\.(html|css|svg)$/.test(name)) cpSync(join(web, "page", name), join(dist, name));
+/** gallery/: the page of docs/gallery, with the library's place beside it. */
+function copyGallery(source) {
+  cpSync(source, join(dist, "gallery"), { recursive: true });
+  const page = join(dist, "gallery", "index.html");
+  writeFileSync(page, readFileSync(page, "utf8").replace("../../web/dist/", "../"));
+}
+
 // what `vitcodec view --web` shows, and a wheel that is built afterwards holds
 const inside = join(web, "..", "vitcodec", "web");
 rmSync(inside, { recursive: true, force: true });
 mkdirSync(inside);
-for (const name of readdirSync(dist)) cpSync(join(dist, name), join(inside, name));
+for (const name of readdirSync(dist)) {
+  if (/\.(html|css|svg|js|wasm)$/.test(name)) cpSync(join(dist, name), join(inside, name));
+}
 const weights = process.env.VITCODEC_WEIGHTS ?? join(web, "..", "weights");
 if (existsSync(weights)) packModels(weights, MODELS);
 else console.warn(`${weights}: not there; dist/ has no models`);
+copyGallery(join(web, "..", "docs", "gallery"));
