@@ -1,4 +1,4 @@
-"""The layer tables in docs/layers, from what `vitcodec models show` knows: a page for every preset, in two languages.
+"""The layer tables in docs/layers, from what `vitcodec models show` knows: a page for every model, in two languages.
 
 Layers of a block are one row, and so are blocks that are alike. `make docs` calls render().
 """
@@ -13,32 +13,37 @@ from itertools import groupby
 from pathlib import Path
 
 from vitcodec.context.config import CURRENT
-from vitcodec.models.summary import Row, table_of, totals
+from vitcodec.models.summary import Row, layer_table, table_of, totals
+from vitcodec.pretrained import registry
 from vitcodec.pretrained.presets import PRESETS
 from vitcodec.subbands import LEVELS
 
+from .language import ENGLISH, SPANISH, Language
+
 FOLDER = Path(__file__).parent.parent / "docs" / "layers"
 SIZE = 768, 512  # pixels: width and height of the picture that the figures are for
+# presets, with what ships of them, then other models that ship
+MODELS = tuple(dict.fromkeys([*PRESETS, *(config.name for config in registry.available())]))
 
 
 @dataclass(frozen=True)
-class Language:
+class Texts:
     """What a page says around its table."""
 
     folder: Path
     words: dict[str, str]  # English words of the tables -> this language's; phrases are replaced before their parts
     title: str
-    page: str  # of a preset
+    page: str  # of a model
     index: str
-    models: dict[str, str]  # preset -> what it is
-    thousands: str = ","  # between groups of three digits
+    models: dict[str, str]  # what each is
+    language: Language = ENGLISH
 
     def number(self, value: float) -> str:
         """A count, or a figure with two decimals."""
-        return (f"{value:,}" if isinstance(value, int) else f"{value:,.2f}").replace(",", self.thousands)
+        return self.language.number(value)
 
 
-ENGLISH = Language(
+IN_ENGLISH = Texts(
     folder=FOLDER,
     words={},
     title="Layers of `{name}`",
@@ -57,14 +62,15 @@ Every layer in the order of the data, for a picture of {width}x{height} pixels. 
     index="""# Layers of every model
 
 These pages are generated (`make docs`). Figures are for a picture of {width}x{height} pixels, context model included;
-kMAC are thousands of multiplications. They are those of models as they are trained today: shipped weights may be of
-an earlier size, and `vitcodec models show NAME` prints them as they are.
+kMAC are thousands of multiplications. They are those of the weights that ship, or of presets that have none yet, as
+`vitcodec models show NAME` prints them.
 
 [How it works](../architecture.md) explains the parts. [En español](es/README.md).
 """,
     models={
         "swin": "The default: a U-Net over the wavelet subbands with shifted-window attention at stride 16. In the "
         "decoder, which integers carry, wide convolutions take its place.",
+        "swin-ms-ssim": "Made from an earlier `swin` and tuned for MS-SSIM: window attention in the decoder too.",
         "vit": "A plain vision transformer: global attention within areas of 256x256 pixels.",
         "beit": "A transformer with mask tokens and a cross-attention decoder, made for erased tokens.",
         "cnn": "The U-Net of `swin` with convolutions in place of attention.",
@@ -75,7 +81,7 @@ an earlier size, and `vitcodec models show NAME` prints them as they are.
         "swin-b": "`swin` with timm's `swin_base_patch4_window7_224` as its encoder.",
     },
 )
-SPANISH = Language(
+IN_SPANISH = Texts(
     folder=FOLDER / "es",
     words={
         "layer": "capa",
@@ -89,7 +95,7 @@ SPANISH = Language(
         "window attention": "atención por ventanas",
         "attention": "atención",
         "depthwise conv": "convolución por canal",
-        "gated MLP": "MLP con compuerta",
+        "gated MLP": "MLP con compuertas",
         "dense": "densa",
         "layer norm": "normalización por capa",
         "RMS norm": "normalización RMS",
@@ -121,15 +127,17 @@ parámetros; {encode} mil multiplicaciones (kMAC) por píxel para codificar y {d
     index="""# Las capas de todos los modelos
 
 Estas páginas se generan (`make docs`). Las cifras son para una imagen de {width}x{height} píxeles, con el modelo de
-contexto incluido; kMAC son miles de multiplicaciones. Son las de los modelos tal como se entrenan hoy: los pesos que se
-distribuyen pueden ser de un tamaño anterior, y `vitcodec models show NOMBRE` los muestra tal como son.
+contexto incluido; kMAC son miles de multiplicaciones. Son las de los pesos que se distribuyen o, si aún no los hay, las
+de la configuración prevista, como las muestra `vitcodec models show NAME`.
 
 [Cómo funciona](../../arquitectura.md) explica las partes. [In English](../README.md).
 """,
     models={
-        "swin": "El modelo por defecto: una U-Net sobre las subbandas de la wavelet, con atención por ventanas "
+        "swin": "El modelo por defecto: una U-Net sobre las subbandas de la ondícula, con atención por ventanas "
         "desplazadas a 1/16 de la resolución. En el decodificador, que calcula con enteros, hay convoluciones "
         "anchas en su lugar.",
+        "swin-ms-ssim": "Hecho a partir de un `swin` anterior y ajustado para MS-SSIM, con atención por ventanas "
+        "también en el decodificador.",
         "vit": "Un transformador de visión sencillo: atención global dentro de zonas de 256x256 píxeles.",
         "beit": "Un transformador con tokens de máscara y un decodificador de atención cruzada, hecho para tokens "
         "borrados.",
@@ -140,7 +148,7 @@ distribuyen pueden ser de un tamaño anterior, y `vitcodec models show NOMBRE` l
         "swin-s": "`swin` con `swin_small_patch4_window7_224` de timm como codificador.",
         "swin-b": "`swin` con `swin_base_patch4_window7_224` de timm como codificador.",
     },
-    thousands=" ",
+    language=SPANISH,
 )
 
 
@@ -171,62 +179,67 @@ def render(check: bool = False) -> list[Path]:
 
 def figures(name: str) -> tuple[int, float]:
     """Parameters and kMAC a pixel of decoding: what presets.py is to state of a preset."""
-    sums = totals(_rows(name))
+    preset = PRESETS[name]
+    sums = totals(table_of(preset.family, preset.config, CURRENT, *SIZE))
     return sums["parameters"], sums["decode_kmac_per_pixel"]
 
 
 def _pages() -> dict[Path, str]:
     found = {}
-    for language in (ENGLISH, SPANISH):
-        found[language.folder / "README.md"] = _index(language)
-        for name in PRESETS:
-            found[language.folder / f"{name}.md"] = _page(name, language)
+    for texts in (IN_ENGLISH, IN_SPANISH):
+        found[texts.folder / "README.md"] = _index(texts)
+        for name in MODELS:
+            found[texts.folder / f"{name}.md"] = _page(name, texts)
     return found
 
 
-def _page(name: str, language: Language) -> str:
-    sums = totals(_rows(name))
-    text = language.page.format(
+def _page(name: str, texts: Texts) -> str:
+    sums = totals(rows_of(name))
+    text = texts.page.format(
         name=name,
-        model=language.models[name],
+        model=texts.models[name],
         width=SIZE[0],
         height=SIZE[1],
-        parameters=language.number(sums["parameters"]),
-        encode=language.number(sums["encode_kmac_per_pixel"]),
-        decode=language.number(sums["decode_kmac_per_pixel"]),
+        parameters=texts.number(sums["parameters"]),
+        encode=texts.number(sums["encode_kmac_per_pixel"]),
+        decode=texts.number(sums["decode_kmac_per_pixel"]),
     )
-    return f"# {language.title.format(name=name)}\n\n{text}\n{_table(name, language)}\n"
+    return f"# {texts.title.format(name=name)}\n\n{text}\n{_table(name, texts)}\n"
 
 
-def _index(language: Language) -> str:
+def _index(texts: Texts) -> str:
     head = "| model | family | parameters | encode kMAC/pixel | decode kMAC/pixel |"
-    rows = [_translated(head, language.words), "|---|---|---:|---:|---:|"]
-    for name, preset in PRESETS.items():
-        sums = totals(_rows(name))
+    rows = [_translated(head, texts.words), "|---|---|---:|---:|---:|"]
+    for name in MODELS:
+        sums = totals(rows_of(name))
         keys = "parameters", "encode_kmac_per_pixel", "decode_kmac_per_pixel"
-        costs = " | ".join(language.number(sums[key]) for key in keys)
-        rows.append(f"| [{name}]({name}.md) | {preset.family} | {costs} |")
-    text = language.index.format(width=SIZE[0], height=SIZE[1])
+        costs = " | ".join(texts.number(sums[key]) for key in keys)
+        rows.append(f"| [{name}]({name}.md) | {_family(name)} | {costs} |")
+    text = texts.index.format(width=SIZE[0], height=SIZE[1])
     return text + "\n" + "\n".join(rows) + "\n"
 
 
-def _table(name: str, language: Language) -> str:
-    words = language.words
+def _table(name: str, texts: Texts) -> str:
+    words = texts.words
     rows = [
         _translated("| layer | kind | output | heads | parameters | kMAC/pixel |", words),
         "|---|---|---|---:|---:|---:|",
     ]
-    for line in _merged(_rows(name)):
+    for line in _merged(rows_of(name)):
         label, kind = line.name.replace("alike", words.get("alike", "alike")), _translated(line.kind, words)
-        costs = f"{language.number(line.parameters)} | {language.number(line.kmac)}"
+        costs = f"{texts.number(line.parameters)} | {texts.number(line.kmac)}"
         rows.append(f"| `{label}` | {kind} | {line.output} | {line.heads} | {costs} |")
     return "\n".join(rows)
 
 
 @cache
-def _rows(name: str) -> list[Row]:
-    preset = PRESETS[name]
-    return table_of(preset.family, preset.config, CURRENT, *SIZE)
+def rows_of(name: str) -> list[Row]:
+    """Every layer of the weights that ship, or of a preset that has none."""
+    return layer_table(name, SIZE)
+
+
+def _family(name: str) -> str:
+    return PRESETS[name].family if registry.is_preset(name) else registry.find(name).family
 
 
 def _block(layer: str) -> str:

@@ -19,14 +19,25 @@ from vitcodec.evaluation.results import Report, Row
 
 WIDE = (0.1, 2.5)  # bits per pixel within which curves are compared
 NARROW = (29.4, 37.2)  # dB: the range over which papers usually give BD-rates on Kodak
+SCORES = (30, 85)  # of SSIMULACRA2: from low to excellent quality, in the words of its author
 
-Point = dict[str, Any]  # of an image: image, setting, bytes, bpp, psnr, ms_ssim; of a curve: quality, bpp, psnr
+METRICS = ("psnr", "ms-ssim")  # what is measured unless a suite says otherwise
+
+# of an image: image, setting, bytes, bpp, psnr, and ms_ssim, ssimulacra2 if measured;
+# of a curve: quality, bpp, psnr, and ssimulacra2 if measured
+Point = dict[str, Any]
 
 
-def rows_of(codec: Any, files: Sequence[Path], qualities: Sequence[float], reps: int = 1, name: str = "") -> Report:
+def rows_of(
+    codec: Any,
+    files: Sequence[Path],
+    qualities: Sequence[float],
+    reps: int = 1,
+    name: str = "",
+    metrics: Sequence[str] = METRICS,
+) -> Report:
     """evaluation.engine.evaluate, where a failure ends the measurement. Raises VitcodecError."""
-    report = evaluate(codec, files, qualities, reps, name=name or None)
-    return _complete(report)
+    return _complete(evaluate(codec, files, qualities, reps, name=name or None, metrics=metrics))
 
 
 def _complete(report: Report) -> Report:
@@ -52,12 +63,12 @@ def through_command_line(files: Sequence[Path], quality: int, effort: int, optio
         targets = [encoded / f"{f.stem}.vitc" for f in files]
         vitcodec("decode", *map(str, targets), "-o", f"{decoded}/", *options)
         pairs = [(f, decoded / f"{f.stem}.png") for f in files]
-        report = _complete(evaluate_decoded("vitcodec", pairs))
+        report = _complete(evaluate_decoded("vitcodec", pairs, metrics=METRICS))
         return [point(r, quality, t.stat().st_size) for r, t in zip(report.rows, targets, strict=True)]
 
 
 def point(row: Row, setting: float, size: int) -> Point:
-    """An image's measures as results hold them. MS-SSIM is left out where the image is too small for it."""
+    """An image's measures as results hold them, without those that it is too small for."""
     found = {
         "image": Path(row.file).name,
         "setting": setting,
@@ -65,8 +76,9 @@ def point(row: Row, setting: float, size: int) -> Point:
         "bpp": round(8 * size / (row.width * row.height), 6),
         "psnr": round(row.psnr, 5),
     }
-    similarity = row.values["ms_ssim"]
-    return found if math.isnan(similarity) else {**found, "ms_ssim": round(similarity, 6)}
+    others = {"ms_ssim": 6, "ssimulacra2": 4}  # digits
+    values = {key: (row.values.get(key, math.nan), digits) for key, digits in others.items()}
+    return found | {key: round(value, digits) for key, (value, digits) in values.items() if not math.isnan(value)}
 
 
 def mean_points(points: Sequence[Point]) -> list[Point]:
@@ -78,13 +90,18 @@ def mean_points(points: Sequence[Point]) -> list[Point]:
             "quality": s,
             "bpp": round(statistics.fmean(p["bpp"] for p in group), 6),
             "psnr": round(statistics.fmean(p["psnr"] for p in group), 5),
+            **({"ssimulacra2": round(statistics.fmean(p["ssimulacra2"] for p in group), 4)} if _scored(group) else {}),
         }
         for s, group in groups.items()
     ]
 
 
-def curve_of(points: Iterable[Point]) -> list[tuple[float, float]]:
-    return [(p["bpp"], p["psnr"]) for p in points]
+def _scored(points: Sequence[Point]) -> bool:
+    return all("ssimulacra2" in p for p in points)
+
+
+def curve_of(points: Iterable[Point], measure: str = "psnr") -> list[tuple[float, float]]:
+    return [(p["bpp"], p[measure]) for p in points]
 
 
 def compare(test: Curve, anchors: Mapping[str, Curve]) -> list[dict[str, Any]]:

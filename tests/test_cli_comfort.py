@@ -18,6 +18,7 @@ from storing import StoringCodec, call, lines, one_line
 import vitcodec
 from vitcodec.cli import COMMANDS, app, completion, man, values
 from vitcodec.cli.environment import ENVIRONMENT, EXIT_STATUS
+from vitcodec.evaluation import measures
 from vitcodec.pretrained import registry
 
 ROOT = Path(__file__).parent.parent
@@ -146,6 +147,8 @@ def test_values_are_completed():
     assert completed("encode", "--tune", "m") == ["ms-ssim"]
     assert completed("completion", "") == ["bash", "zsh", "fish"]
     assert completed("eval", "--baselines", "jpeg,we") == ["jpeg,webp"]
+    assert completed("compare", "--metrics", "ssim,ss") == ["ssim,ssimulacra2"]
+    assert measures.NAMES == values.METRICS
     assert "vit-b16" in completed("train", "-m", "") and "wavelet" in completed("train", "--init", "")
 
 

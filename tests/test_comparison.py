@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -188,8 +189,22 @@ def test_small_images_count_for_psnr_alone():
     assert (comparison.curves("psnr")["a"][0].bpp, comparison.curves("ms_ssim")["a"][0].bpp) == (2, 1)
 
 
+def test_scores_are_interpolated_as_they_are():
+    """SSIMULACRA2 may be negative, and its own scale is that of BD-rates."""
+
+    def scored(name, curve):
+        points = [(bpp, row("a.png", i, bpp, 30.0)) for i, (bpp, _) in enumerate(curve)]
+        rows = [replace(r, values={**r.values, "ssimulacra2": s}) for (_, r), (_, s) in zip(points, curve, strict=True)]
+        return Report(name, "cpu", range(len(rows)), 1, rows)
+
+    curve = [(0.1, -40.0), (0.2, 10.0), (0.5, 50.0), (1.0, 75.0)]
+    half = [(bpp / 2, score) for bpp, score in curve]
+    (rate,) = Comparison([scored("a", half), scored("b", curve)], {}).bd_rates("ssimulacra2")
+    assert (rate.percent, rate.low, rate.high) == (pytest.approx(-50, abs=1e-3), -40, 75)
+
+
 def test_published_curves_in_two_forms(tmp_path):
-    points = [{"bpp": 0.2, "psnr_rgb": 30.0, "ms_ssim": 0.97}, {"bpp": 0.4, "psnr_rgb": 33.0}]
+    points = [{"bpp": 0.2, "psnr_rgb": 30.0, "ms_ssim": 0.97, "ssimulacra2": -3.5}, {"bpp": 0.4, "psnr_rgb": 33.0}]
     (tmp_path / "curves.json").write_text(json.dumps({"curves": [{"id": "x", "name": "Codec X", "points": points}]}))
     columns = {
         "name": "y",
@@ -197,8 +212,9 @@ def test_published_curves_in_two_forms(tmp_path):
     }
     (tmp_path / "results.json").write_text(json.dumps(columns))
     x, y = read_published([tmp_path / "curves.json", tmp_path / "results.json"])
-    assert x == Published("x", "Codec X", {"psnr": ((0.2, 30.0), (0.4, 33.0)), "ms_ssim": ((0.2, 0.97),)})
-    assert y == Published("y", "y", {"psnr": ((0.1, 29.0), (0.3, 31.0)), "ms_ssim": ((0.1, 0.9), (0.3, 0.95))})
+    of_x = {"psnr": ((0.2, 30.0), (0.4, 33.0)), "ms_ssim": ((0.2, 0.97),), "ssimulacra2": ((0.2, -3.5),)}
+    of_y = {"psnr": ((0.1, 29.0), (0.3, 31.0)), "ms_ssim": ((0.1, 0.9), (0.3, 0.95)), "ssimulacra2": ()}
+    assert (x, y) == (Published("x", "Codec X", of_x), Published("y", "y", of_y))
 
 
 @pytest.mark.parametrize(

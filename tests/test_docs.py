@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from argparse import Namespace
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ import pytest
 import torch
 
 from benchmarks import harness, rendering
+from benchmarks.language import SPANISH
 from benchmarks.measure import NARROW, WIDE, curve_of, falls, mean_points
 from benchmarks.rendering.library import Library, source
-from benchmarks.rendering.spanish import translated
 from benchmarks.store import RESULTS, SCHEMA_VERSION, Store, dumps
 from vitcodec.evaluation.bdrate import bd_rate
 from vitcodec.pretrained import registry
@@ -134,6 +136,43 @@ def test_a_suite_runs(tmp_path: Path) -> None:
     assert "PyTorch" in rendering.BLOCKS["install-size"](Library(tmp_path))
 
 
+def test_other_codecs_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.suites import perceptual
+
+    monkeypatch.setattr(perceptual, "ANCHORS", (perceptual.WEBP,))
+    command = ["perceptual", "--quick", "--anchors", "--results", str(tmp_path)]
+    assert harness.main(command) == 0
+    kept = Store(tmp_path, "perceptual", "", [None]).previous()
+    (curve,) = kept["anchors"].values()
+    assert len(curve) == 3 and all(a["ssimulacra2"] < b["ssimulacra2"] for a, b in pairwise(curve))
+    gone = replace(perceptual.WEBP, format="NONE")  # neither there nor needed
+    monkeypatch.setattr(perceptual, "ANCHORS", (gone,))
+    assert harness.main(command) == 0
+    assert Store(tmp_path, "perceptual", "", [None]).previous() == kept
+    assert "Not measured yet" in rendering.BLOCKS["perceptual"](Library(tmp_path))
+
+
+def test_tunings_are_compared_in_both_measures(tmp_path: Path) -> None:
+    from benchmarks.suites.perceptual import _rates
+
+    def curve(share: float) -> list[dict[str, float]]:
+        points = ((0.1, 25.0, -10.0), (0.3, 30.0, 40.0), (1.0, 36.0, 75.0), (2.4, 42.0, 92.0))
+        return [{"bpp": share * b, "psnr": p, "ssimulacra2": s} for b, p, s in points]
+
+    store = Store(tmp_path, "perceptual", "python -m benchmarks perceptual", ["swin"])
+    model = {"tune": "psnr", "bd_rate": _rates("A", curve(1), curve(0.8)), "provenance": store.provenance("swin")}
+    assert [(r["measure"], r["range"], r["percent"]) for r in model["bd_rate"]] == [
+        ("ssimulacra2", "wide", -20.0),
+        ("ssimulacra2", "scores", -20.0),
+        ("psnr", "wide", -20.0),
+    ]
+    interrupted = {"points": [], "provenance": store.provenance("swin")}
+    store.save({"anchors": {"A": curve(1)}, "models": {"swin": model, "other": interrupted}})
+    lines = rendering.BLOCKS["perceptual"](Library(tmp_path)).splitlines()
+    assert lines[2].startswith("| `swin` | PSNR | A | -20.0 |") and "| -20.0 | -20.0 |" in lines[2]
+    assert "Not measured yet with the weights that ship: `other`." in lines
+
+
 def test_efforts_join_those_that_were_measured_before() -> None:
     from benchmarks.suites.effort import joined
 
@@ -168,6 +207,7 @@ def test_a_table_names_command_machine_and_dates() -> None:
 def test_the_spanish_page_has_spanish_tables(tmp_path: Path) -> None:
     measured(tmp_path)
     page = "<!-- generated: kodak-rates -->\n<!-- end -->\n"
-    text = rendering.filled(page, Library(tmp_path), translated)
-    assert "BD-rate frente a" in text and "0.1 a 2.5 bits por píxel" in text
+    text = rendering.filled(page, Library(tmp_path), SPANISH)
+    assert "BD-rate frente a" in text and "0,1 a 2,5 bits por píxel" in text
     assert "tune=psnr" in text and text.startswith("<!-- generated: kodak-rates -->\n")
+    assert "media de 24 imágenes" in str(rendering.PLOTS["kodak-es"](Library(tmp_path)))

@@ -12,9 +12,10 @@ from conftest import Rounding, picture_of, smooth
 from PIL import Image
 
 from vitcodec import metrics
+from vitcodec.errors import UsageError
 from vitcodec.evaluation import memory
 from vitcodec.evaluation.engine import Entrant, evaluate, evaluate_decoded
-from vitcodec.evaluation.measures import MEASURES
+from vitcodec.evaluation.measures import MEASURES, choose
 from vitcodec.evaluation.results import Failure
 from vitcodec.options import EncodeOptions
 
@@ -220,6 +221,24 @@ def test_vitcodecs_own_codec_is_measured_under_fixed_options(photos):
     assert [r.psnr for r in report.rows] == [r.psnr for r in evaluate(Rounding(), photos[:1], [20, 90]).rows]
     assert report.description == "effort 7, tile 256"
     assert Entrant(Recording()).description == f"effort {EncodeOptions.effort}"
+
+
+def test_measures_are_chosen_by_name_and_psnr_is_always_there(photos):
+    for names, keys in (
+        (["psnr"], ["psnr"]),
+        (["ssimulacra2", "ms-ssim"], ["psnr", "ms_ssim", "ssimulacra2"]),
+        (["ms_ssim"], ["psnr", "ms_ssim"]),
+        (["all"], list(MEASURES)),
+        (["ssim", "all"], list(MEASURES)),
+    ):
+        assert choose(names) == keys
+        report = evaluate(Rounding(), photos, [60], metrics=names)
+        assert [list(row.values) for row in report.rows] == [keys, keys]
+        assert [list(mean.values) for mean in report.means()] == [keys]
+        report = evaluate_decoded("other", [(photos[0], photos[0])], metrics=names)
+        assert list(report.rows[0].values) == keys
+    with pytest.raises(UsageError, match="unknown metric 'vmaf'"):
+        evaluate(Rounding(), photos, [60], metrics=["vmaf"])
 
 
 def test_every_measure_is_in_rows_and_means(photos):

@@ -78,6 +78,20 @@ def test_every_measure_is_everywhere(photos):
     assert all(f" {measure.title}  " in headings for measure in MEASURES.values())
 
 
+def test_measures_that_were_not_taken_are_nowhere(photos):
+    reports = [evaluate(codec, photos, [30, 60, 90], metrics=["ssimulacra2"]) for codec in (Rounding(), JPEG)]
+    comparison = Comparison(reports, ORIGIN)
+    assert comparison.measured == comparison.plotted == ["psnr", "ssimulacra2"]
+    total = summary(comparison)
+    assert total["curves"].keys() == {"psnr", "ssimulacra2"} == {r["measure"] for r in total["bd_rates"]}
+    record = row_record(reports[0].rows[0], "rounding")
+    assert MEASURES.keys() & record.keys() == {"psnr", "ssimulacra2"}
+    (row, *_) = csv.DictReader(io.StringIO(to_csv(comparison)))  # the columns are the same as with all
+    assert (row["ssim"], row["ms_ssim"]) == ("", "") and float(row["ssimulacra2"]) < 100
+    for text in (to_table(comparison), to_markdown(comparison), to_html(comparison, [])):
+        assert "SSIMULACRA2" in text and not re.search(r"\bSSIM\b", text)
+
+
 def test_table_shows_images_means_and_what_there_is_not(photos):
     text = to_table(alone(photos, [50, 100]))
     lines = text.splitlines()
@@ -414,7 +428,8 @@ def test_eval_against_published_curves(run, photos, tmp_path):
     curves = ["--against", tmp_path / "curves.json"]
     result = run("eval", *photos, "-q", "40,60,80,90", "--baselines", "jpeg,webp", *curves, "--anchor", "x,JPEG")
     assert result.exit_code == 0
-    rates = re.findall(r"^(vitcodec rounding|JPEG|WebP)  +(Codec X|JPEG|WebP) +[+-]", result.stdout, re.MULTILINE)
+    table = result.stdout.partition("BD-rate for PSNR")[2].partition("BD-rate for SSIMULACRA2")
+    rates = re.findall(r"^(vitcodec rounding|JPEG|WebP)  +(Codec X|JPEG|WebP) +[+-]", table[0], re.MULTILINE)
     assert rates == [
         ("vitcodec rounding", "Codec X"),
         ("vitcodec rounding", "JPEG"),
@@ -422,9 +437,28 @@ def test_eval_against_published_curves(run, photos, tmp_path):
         ("WebP", "Codec X"),
         ("WebP", "JPEG"),
     ]
+    assert "JPEG" in table[2] and "Codec X" not in table[2].partition("BD-rate:")[0]  # which has no such curve
     assert "Published, not measured here" in result.stdout
     result = run("eval", *photos, *curves, "--anchor", "nonsense")
     assert result.exit_code == 2 and "there are x" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["eval", "compare"])
+def test_metrics_can_be_chosen(run, photos, tmp_path, command):
+    page = () if command == "eval" else ("-o", tmp_path / "page.html")
+    options = ("-q", "50", "--baselines", "", "--json", "--overwrite", *page)
+    result = run(command, photos[0], *options, "--metrics", "ms-ssim,ssimulacra2")
+    assert result.exit_code == 0
+    record, total = map(json.loads, result.stdout.splitlines())
+    assert record.keys() & MEASURES.keys() == {"psnr", "ms_ssim", "ssimulacra2"}
+    assert total["codecs"][0]["means"][0].keys() & MEASURES.keys() == {"psnr", "ms_ssim", "ssimulacra2"}
+    for wrong, message in (
+        ("ssimulacra", "unknown metric 'ssimulacra'; did you mean ssimulacra2?"),
+        ("psnr,vmaf", "unknown metric 'vmaf'; give psnr, ssim, ms-ssim, ssimulacra2 or all"),
+        ("", "no metric is named; give psnr, ssim, ms-ssim, ssimulacra2 or all"),
+    ):
+        result = run(command, photos[0], *options, "--metrics", wrong)
+        assert result.exit_code == 2 and result.stderr == f"error: {message}\n"
 
 
 def test_eval_of_two_folders(run, photos, tmp_path):

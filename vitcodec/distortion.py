@@ -17,6 +17,7 @@ from .metrics import MS_SSIM_SIDE, ms_ssim, ms_ssim_decibels, ms_ssim_tensor, ps
 from .quality import LAGRANGIAN, lagrangian, step_of
 from .search import pixel_error
 from .search.measures import Felt, Target, Weights
+from .ssimulacra2 import SIDE, ssimulacra2, ssimulacra2_tensor
 from .subbands import Subbands
 from .tiles import SITE
 
@@ -25,6 +26,12 @@ ERASED_STEP = 64.0
 # mean squared 8-bit levels that equal 1 - MS-SSIM: the ratio of CompressAI's two series of Lagrangians (J. Begaint et
 # al., 2020)
 MS_SSIM_UNIT = 1300.0
+# bits a pixel that a point of SSIMULACRA2 is worth at a step of 26 8-bit levels, and the power of the step by which it
+# falls: the slopes of `swin` along its qualities, on 24 crops, times what its squared error is worth there
+POINT, POINT_POWER = 0.043, 4 / 3
+MIDDLE_STEP = 26.0  # 8-bit levels
+# of the squared error, beside SSIMULACRA2: it keeps in place what that does not see, such as fine changes of hue
+ANCHOR = 0.1
 
 
 class Distortion(ABC):
@@ -33,7 +40,8 @@ class Distortion(ABC):
     name: str  # as --tune takes it
     title: str  # as reports call the measure
     smallest_side: int = 1  # of a picture that has it, in pixels
-    compared: tuple[float, float]  # dB between which BD-rates of validation are taken, whatever a run's curve covers
+    # dB, or points, between which BD-rates of validation are taken, whatever the curve of a run covers
+    compared: tuple[float, float]
 
     @abstractmethod
     def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
@@ -55,7 +63,7 @@ class Distortion(ABC):
 
     @abstractmethod
     def decibels(self, original: np.ndarray, decoded: np.ndarray) -> float:
-        """The measure in dB, higher is better, of two (H, W, 3) uint8 arrays."""
+        """The measure in dB, or in points of its own, higher is better, of two (H, W, 3) uint8 arrays."""
 
 
 class SquaredError(Distortion):
@@ -101,8 +109,7 @@ class MultiScaleSSIM(Distortion):
         return (self._loss(image, decoded) * (weight * self._lagrangian(step) * image[0, ..., 0].numel())).sum()
 
     def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
-        squared = (image - decoded).square().sum() * (weight * lagrangian(step))
-        return (bits / squared.clamp_min(1e-6)).item()
+        return curvature_of_another(image, decoded, step, weight, bits)
 
     def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
         return self._lagrangian(step) * self._loss(image, decoded)
@@ -111,7 +118,36 @@ class MultiScaleSSIM(Distortion):
         return ms_ssim_decibels(ms_ssim(original, decoded))
 
 
-TUNINGS: dict[str, Distortion] = {d.name: d for d in (SquaredError(), MultiScaleSSIM())}
+class Perceptual(Distortion):
+    """100 - SSIMULACRA2, and a tenth of the squared error; SSIMULACRA2 in reports."""
+
+    name, title = "ssimulacra2", "SSIMULACRA2"
+    smallest_side = SIDE
+    compared = 10.0, 90.0
+
+    def bits(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float) -> Tensor:
+        return (self.bits_per_pixel(image, decoded, step) * (weight * image[0, ..., 0].numel())).sum()
+
+    def curvature(self, image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
+        return curvature_of_another(image, decoded, step, weight, bits)
+
+    def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
+        worth = POINT * (step / MIDDLE_STEP) ** -POINT_POWER
+        points = 100 - ssimulacra2_tensor(image.permute(0, 3, 1, 2), decoded.clamp(0, 255).permute(0, 3, 1, 2))
+        return worth * points + ANCHOR * _SQUARED_ERROR.bits_per_pixel(image, decoded, step, erased)
+
+    def decibels(self, original: np.ndarray, decoded: np.ndarray) -> float:
+        return ssimulacra2(original, decoded)
+
+
+def curvature_of_another(image: Tensor, decoded: Tensor, step: Tensor, weight: float, bits: Tensor) -> float:
+    """Distortion.curvature of a measure that is about in proportion to the squared error."""
+    squared = (image - decoded).square().sum() * (weight * lagrangian(step))
+    return (bits / squared.clamp_min(1e-6)).item()
+
+
+_SQUARED_ERROR = SquaredError()
+TUNINGS: dict[str, Distortion] = {d.name: d for d in (_SQUARED_ERROR, MultiScaleSSIM(), Perceptual())}
 
 
 class PixelMeasure:

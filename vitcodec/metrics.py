@@ -37,7 +37,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     One mean squared error over all pixels and the three colours. Raises ValueError unless a and b are uint8 (H, W, 3)
     of one shape.
     """
-    _check(a, b)
+    check_pictures(a, b)
     # in rows, so that a large picture needs no second copy of itself in wider integers
     error = sum(int(np.square(x.astype(np.int32) - y).sum(dtype=np.int64)) for x, y in zip(a, b, strict=True))
     return math.inf if error == 0 else 10 * math.log10(PEAK**2 * a.size / error)
@@ -54,7 +54,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """
     import torch
 
-    _check(a, b)
+    check_pictures(a, b)
     if min(a.shape[:2]) < SSIM_SIDE:
         return math.nan
     margin = ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0))
@@ -74,7 +74,7 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     """
     import torch
 
-    _check(a, b)
+    check_pictures(a, b)
     if min(a.shape[:2]) < MS_SSIM_SIDE:
         return math.nan
     with torch.inference_mode():
@@ -118,7 +118,7 @@ def ms_ssim_decibels(value: float) -> float:
     return math.inf if value >= 1 else -10 * math.log10(1 - value)
 
 
-def _check(a: np.ndarray, b: np.ndarray) -> None:
+def check_pictures(a: np.ndarray, b: np.ndarray) -> None:
     if a.shape != b.shape or a.ndim != 3 or a.shape[2] != 3 or a.dtype != np.uint8 or b.dtype != np.uint8:
         got = f"{a.dtype} {a.shape} and {b.dtype} {b.shape}"
         raise ValueError(f"two uint8 arrays (H, W, 3) of one shape are needed, not {got}")

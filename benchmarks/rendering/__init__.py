@@ -1,46 +1,59 @@
 """The generated parts of the documents: `python -m benchmarks docs`, with --check to only list what would change.
 
-A page has its tables between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is one of BLOCKS. README.md and all
-pages in docs/ may have them. docs/results.md is made from results.md beside this file, and the plots are files of
-their own.
+A page has its tables between `<!-- generated: NAME -->` and `<!-- end -->`; NAME is one of BLOCKS, or of SPOKEN, which
+are written in two languages. README.md, README.es.md and all pages in docs/ may have them. Pages that lie beside this
+file are made whole, and may name figures of the default model in {{...}} (anatomy.py). Plots are files of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from ..language import ENGLISH, SPANISH, Language
 from ..store import RESULTS
-from . import cost, fidelity, rates, search
+from . import anatomy, cost, diagram, fidelity, inside, rates, search
 from .library import Library
-from .spanish import translated
+from .spanish import translated, translated_plot
 
 ROOT = Path(__file__).parent.parent.parent
-TEMPLATE = Path(__file__).parent / "results.md"
+TEMPLATES = Path(__file__).parent
 BLOCKS = rates.BLOCKS | cost.BLOCKS | search.BLOCKS | fidelity.BLOCKS
+SPOKEN = anatomy.BLOCKS | inside.BLOCKS
+PLOTS = rates.PLOTS | diagram.PLOTS | {"kodak-es": lambda results: translated_plot(rates.kodak_svg(results) or "")}
+IN_SPANISH = "README.es.md", "arquitectura.md"
 MARKED = re.compile(r"(?<=<!-- generated: )([\w-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def filled(text: str, results: Library, translate: Callable[[str], str] = str) -> str:
-    """A page with its blocks made anew. Raises KeyError for a name that is none of BLOCKS."""
-    return MARKED.sub(lambda m: f"{m[1]}{m[2]}{translate(BLOCKS[m[1]](results))}\n", text)
+def filled(text: str, results: Library, language: Language = ENGLISH) -> str:
+    """A page with its blocks made anew. Raises KeyError for a name that is none of BLOCKS or SPOKEN."""
+
+    def block(name: str) -> str:
+        if name in SPOKEN:
+            return "\n".join(SPOKEN[name](results, language))
+        return translated(BLOCKS[name](results)) if language.spanish else BLOCKS[name](results)
+
+    return MARKED.sub(lambda m: f"{m[1]}{m[2]}{block(m[1])}\n", text)
 
 
 def pages(results: Library) -> dict[Path, str]:
     """What every generated file should hold, plots included."""
     found = {p: p.read_text("utf-8") for p in (*ROOT.glob("README*.md"), *sorted((ROOT / "docs").glob("*.md")))}
-    found = {p: filled(t, results, _language(p)) for p, t in found.items() if MARKED.search(t)}
-    found[ROOT / "docs" / "results.md"] = filled(TEMPLATE.read_text("utf-8"), results)
-    for name, plot in rates.PLOTS.items():
+    found = {p: t for p, t in found.items() if MARKED.search(t)}
+    for template in sorted(TEMPLATES.glob("*.md")):
+        page = ROOT / "docs" / template.name
+        found[page] = anatomy.with_figures(template.read_text("utf-8"), _language(page))
+    found = {p: filled(t, results, _language(p)) for p, t in found.items()}
+    for name, plot in PLOTS.items():
         if drawn := plot(results):
             found[ROOT / "docs" / f"{name}.svg"] = drawn
     return found
 
 
-def _language(page: Path) -> Callable[[str], str]:
-    return translated if page.suffixes[:-1] == [".es"] else str
+def _language(page: Path) -> Language:
+    return SPANISH if page.name in IN_SPANISH else ENGLISH
 
 
 def stale(results: Library) -> list[Path]:

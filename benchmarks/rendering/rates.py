@@ -8,7 +8,7 @@ from itertools import pairwise
 from vitcodec.evaluation.baselines import BASELINES
 from vitcodec.evaluation.plot import rate_distortion_svg
 
-from ..measure import NARROW, WIDE, Point, curve_of
+from ..measure import NARROW, SCORES, WIDE, Point, curve_of
 from .library import Block, Library, Lines, Results, block, source, table
 
 # the anchors that the README names, and how
@@ -196,6 +196,36 @@ def tune(results: Library, document: Results) -> Lines:
     ]
 
 
+@block("perceptual", any_weights=True)
+def perceptual(results: Library, document: Results) -> Lines | None:
+    """Each model against each of the other codecs, in both measures."""
+    found = {n: m for n, m in results.current(document["results"]["models"]).items() if m.get("bd_rate")}
+    rows = [_perceptual_row(name, m, anchor) for name, m in found.items() for anchor in document["results"]["anchors"]]
+    if not rows:
+        return None
+    low, high = SCORES
+    headings = ("model", "tuned for", "against", f"SSIMULACRA2, {RANGES[0]} (%)", "over scores")
+    headings += (f"SSIMULACRA2, scores of {low} to {high} (%)", f"PSNR, {RANGES[0]} (%)", "over PSNR (dB)")
+    left = [f"`{name}`" for name in document["results"]["models"] if name not in found]
+    note = ["", f"Not measured yet with the weights that ship: {', '.join(left)}."] if left else []
+    return [*table(headings, rows, 3), *note, *source(*(m["provenance"] for m in found.values()))]
+
+
+def _perceptual_row(name: str, model: Results, anchor: str) -> tuple[str, ...]:
+    rates = {(r["measure"], r["range"]): r for r in model["bd_rate"] if r["anchor"] == anchor}
+
+    def cells(key: tuple[str, str], digits: int) -> tuple[str, str]:
+        if not (rate := rates.get(key)):
+            return "-", "-"
+        return f"{rate['percent']:+.1f}", f"{rate['from']:.{digits}f} to {rate['to']:.{digits}f}"
+
+    scores, psnr = cells(("ssimulacra2", "wide"), 0), cells(("psnr", "wide"), 1)
+    within = cells(("ssimulacra2", "scores"), 0)
+    whole = f"{SCORES[0]} to {SCORES[1]}"
+    part = within[0] if within[1] in ("-", whole) else f"{within[0]} ({within[1]})"
+    return f"`{name}`", model["tune"].upper(), anchor, *scores, part, *psnr
+
+
 @block("export")
 def export(results: Library, document: Results) -> Lines:
     found = document["results"]["rows"]
@@ -219,6 +249,7 @@ BLOCKS: dict[str, Block] = {
     "erasure": erasure,
     "start": start,
     "tune": tune,
+    "perceptual": perceptual,
     "export": export,
 }
 PLOTS: dict[str, Callable[[Library], str | None]] = {"kodak": kodak_svg, "families": families_svg}

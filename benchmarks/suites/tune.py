@@ -13,7 +13,6 @@ from vitcodec.codec import Codec
 from vitcodec.errors import UsageError
 from vitcodec.evaluation.comparison import Comparison
 from vitcodec.evaluation.engine import Entrant
-from vitcodec.evaluation.measures import PLOTTED
 from vitcodec.evaluation.results import Report
 from vitcodec.options import EncodeOptions
 from vitcodec.pretrained.registry import TUNED
@@ -38,7 +37,8 @@ def run(arguments: argparse.Namespace) -> Results:
             codec = Codec.from_pretrained(name, arguments.device, arguments.threads)
             reports.append(rows_of(Entrant(codec, EncodeOptions(effort=effort)), files, qualities, name=name))
             print(*_means(reports[-1]), sep="\n", flush=True)
-    rates = {m: Comparison(reports, {}, anchors=[reports[0].codec]).bd_rates(m) for m in PLOTTED}
+    comparison = Comparison(reports, {}, anchors=[reports[0].codec])
+    rates = {measure: comparison.bd_rates(measure) for measure in comparison.plotted}
     return {
         "images": len(files),
         "effort": effort,

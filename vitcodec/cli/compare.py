@@ -68,6 +68,7 @@ def compare_command(
     output: Html = None,
     overwrite: Overwrite = False,
     effort: options.Effort = EncodeOptions.effort,
+    metrics: reporting.Metrics = "all",
     reps: reporting.Reps = 1,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -96,7 +97,9 @@ def compare_command(
     targets.check([image])
 
     from ..evaluation import baselines as others
+    from ..evaluation import measures
 
+    keys = measures.choose(options.listed([metrics]))
     chosen = others.choose(options.listed([baselines]))
     read = reporting.reader(out, max_pixels)
     picture = read(image)
@@ -129,7 +132,17 @@ def compare_command(
                 reports.append(Report(name, "cpu", (), reps, failures=[failure]))
             else:
                 reports.append(
-                    evaluate(codec, [image], [setting], reps, lambda _: picture, reporting.describe, advance, name)
+                    evaluate(
+                        codec,
+                        [image],
+                        [setting],
+                        reps,
+                        lambda _: picture,
+                        reporting.describe,
+                        advance,
+                        name,
+                        metrics=keys,
+                    )
                 )
                 renders[name] = reporting.renderer(codec)
             progress.advance(pixels / 1e6)

@@ -105,6 +105,7 @@ def eval_command(
     anchor: Anchor = None,
     recursive: options.Recursive = False,
     effort: options.Effort = EncodeOptions.effort,
+    metrics: reporting.Metrics = "all",
     reps: reporting.Reps = 1,
     csv: Csv = None,
     markdown: Markdown = None,
@@ -131,11 +132,14 @@ def eval_command(
     vitcodec eval photos/ --effort 9 --csv effort-9.csv
     vitcodec eval photos/ decoded-by-another-codec/
     """
+    from ..evaluation import measures
+
     out = Output(json=json, quiet=quiet, verbose=verbose)
     qualities = parse_qualities(quality)
     if STDIO in inputs:
         raise UsageError("eval measures files; name files, folders or globs")
     targets = reporting.Targets(csv, markdown, html, overwrite)
+    keys = measures.choose(options.listed([metrics]))
     if len(inputs) == 2 and all(Path(i).is_dir() and not is_url(i) for i in inputs):
         if baselines or against or anchor:
             raise UsageError(
@@ -143,7 +147,7 @@ def eval_command(
                 "leave --baselines, --against and --anchor out"
             )
         rest = reporting.Rest(find_inputs(inputs, image_suffixes(), recursive).left_out, strict)
-        return _pairs(out, Path(inputs[0]), Path(inputs[1]), recursive, targets, pictures, max_pixels, rest)
+        return _pairs(out, Path(inputs[0]), Path(inputs[1]), recursive, keys, targets, pictures, max_pixels, rest)
     found = outputs.without_wrong_kinds(places.here().find_inputs(inputs, image_suffixes(), recursive), vitc=False)
     rest = reporting.Rest(found.left_out, strict)
     for source in found.sources:
@@ -187,7 +191,7 @@ def eval_command(
             whole = steps.get(name, len(qualities))
             progress.advance(getattr(result, "megapixels", 0.0), whole if _is_unreadable(result) else 1)
 
-        measuring = places.Measuring(start, reps, read, reporting.describe, advance)
+        measuring = places.Measuring(start, reps, read, reporting.describe, advance, keys)
         measured = places.here().measure(files, measuring)
     comparison = Comparison(measured.reports, measured.provenance, published, anchors, unreadable)
     entrants = measured.entrants() if html is not None else []
@@ -217,6 +221,7 @@ def _pairs(
     originals: Path,
     decoded: Path,
     recursive: bool,
+    keys: list[str],
     targets: reporting.Targets,
     pictures: int,
     max_pixels: int | None,
@@ -238,7 +243,7 @@ def _pairs(
             reporting.record(out, result, name)
             progress.advance(getattr(result, "megapixels", 0.0))
 
-        report = evaluate_decoded(name, matched, read, reporting.describe, advance)
+        report = evaluate_decoded(name, matched, read, reporting.describe, advance, keys)
     unreadable = [Failure(p.name, None, explain(p.error, p.name).line) for p in problems]
     partners = {str(a): b for a, b in matched}
 

@@ -150,6 +150,7 @@ def _made(work: batch.Work, job: Job) -> pool.Item:
 
 def _measurer(measuring: places.Measuring, command: str) -> Callable[[], pool.Do]:
     start, reps, read, describe = measuring.start, measuring.reps, measuring.read, measuring.describe
+    metrics = measuring.metrics
 
     def begin() -> pool.Do:
         from ..evaluation.engine import evaluate
@@ -171,6 +172,7 @@ def _measurer(measuring: places.Measuring, command: str) -> Callable[[], pool.Do
                     lambda error, file: describe(error, _name(path)),
                     name=name,
                     warm=name in warm,
+                    metrics=metrics,
                 )
                 warm.update([name] if report.rows else [])
                 report.notes = [note.removeprefix(f"{path}: ") for note in report.notes]

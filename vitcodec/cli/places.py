@@ -35,6 +35,7 @@ class Measuring:
     read: Callable[[Path], Picture]
     describe: Callable[[Exception, str], str]
     advance: Callable[[Row | Failure, str], None]  # told of every result, with the codec's name
+    metrics: Sequence[str]  # names or keys of evaluation.measures
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Place:
                 measuring.describe,
                 lambda result, name=name: measuring.advance(result, name),  # type: ignore[misc]
                 name,
+                metrics=measuring.metrics,
             )
             for name, codec, settings in entrants
         ]

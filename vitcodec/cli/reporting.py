@@ -32,6 +32,15 @@ Baselines = Annotated[
         help="Measure these too: jpeg, webp, jpeg2000, avif, jxl, or all.",
     ),
 ]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        metavar="NAME[,...]",
+        autocompletion=values.metrics,
+        help="Measure these beside PSNR: ssim, ms-ssim, ssimulacra2, or all.",
+    ),
+]
 Reps = Annotated[
     int, typer.Option("--reps", min=1, metavar="N", help="Run everything N times; the median time counts.")
 ]

@@ -22,6 +22,7 @@ Words = list[str | tuple[str, str]]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FORMATS = tuple(s[1:] for s in WRITE_FORMATS if s not in (".jpeg", ".tiff"))  # one name for each
 BASELINES = ("jpeg", "webp", "jpeg2000", "avif", "jxl", "all")
+METRICS = ("psnr", "ssim", "ms-ssim", "ssimulacra2", "all")
 INITS = ("wavelet", "timm")
 
 
@@ -51,6 +52,7 @@ tiles = one_of(*TILE_SIDES)
 formats = one_of(*FORMATS)
 tunings = one_of(*registry.TUNED)
 baselines = list_of(*BASELINES)
+metrics = list_of(*METRICS)
 
 
 def models(incomplete: str) -> Words:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .measures import MEASURES, Measure
+from .measures import MEASURES
 from .results import Mean, Row
 
 
@@ -34,15 +34,17 @@ def _megabytes(count: float) -> str:
     return f"{count / 1e6:.{1 if count < 9.95e6 else 0}f}"
 
 
-def _of_measure(measure: Measure) -> Column:
-    return Column(measure.title, lambda r: r.values[measure.key], measure.number, needs_file=False)
+def _of_measure(key: str) -> Column:
+    measure = MEASURES[key]
+    return Column(measure.title, lambda r: r.values[key], measure.number, needs_file=False)
 
 
-COLUMNS = (
+_RATE = (
     Column("quality", lambda r: r.quality, quality_text),
     Column("bytes", lambda r: r.bytes, "{:,}".format),
     Column("bpp", lambda r: r.bpp, "{:.4f}".format),
-    *(_of_measure(measure) for measure in MEASURES.values()),
+)
+_COST = (
     Column("enc MP/s", lambda r: r.encode_mps, "{:.2f}".format),
     Column("dec MP/s", lambda r: r.decode_mps, "{:.2f}".format),
     Column("enc MB", lambda r: r.encode_memory, _megabytes),
@@ -50,6 +52,6 @@ COLUMNS = (
 )
 
 
-def columns(with_files: bool) -> list[Column]:
-    """All columns, or those alone that pictures without files have."""
-    return [c for c in COLUMNS if with_files or not c.needs_file]
+def columns(measured: Iterable[str], with_files: bool) -> list[Column]:
+    """Those for the measures of these keys, and all others, or those alone that pictures without files have."""
+    return [c for c in (*_RATE, *map(_of_measure, measured), *_COST) if with_files or not c.needs_file]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from .bdrate import bd_rate, overlap
 from .measures import PLOTTED
 from .published import Published
-from .results import Failure, Report, Row
+from .results import Failure, Report, Row, measured
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,16 @@ class Comparison:
     title: str = ""  # for a page
     at_equal_size: bool = False  # one image, of which every codec was to make a file as large as the first codec's
 
+    @property
+    def measured(self) -> list[str]:
+        """The keys of the measures that were taken, in the order of their table."""
+        return measured(r for report in self.reports for r in report.rows)
+
+    @property
+    def plotted(self) -> list[str]:
+        """Those of them that have curves and BD-rates."""
+        return [key for key in self.measured if key in PLOTTED]
+
     def failures(self) -> list[Failure]:
         """Each once: a file that cannot be read fails for every codec alike."""
         found = [*self.unreadable, *(f for r in self.reports for f in r.failures)]
@@ -95,7 +105,7 @@ class Comparison:
         files -= {r.file for report in self.reports for r in report.rows if math.isnan(r.values[measure])}
         curves = {name: _points([r for r in found if r.file in files], measure) for name, found in rows.items()}
         for entry in self.published:
-            points = [_point(bpp, value, measure) for bpp, value in entry.curves[measure]]
+            points = [_point(bpp, value, measure) for bpp, value in entry.curves.get(measure, ())]
             curves.setdefault(entry.name, _sorted(points))
         return {name: points for name, points in curves.items() if points}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -89,6 +89,7 @@ def evaluate(
     advance: Callable[[Row | Failure], None] = lambda result: None,
     name: str | None = None,
     warm: bool = False,
+    metrics: Sequence[str] = (measures.ALL,),
 ) -> Report:
     """Encode every file at every quality into a temporary file, decode it from there, and measure.
 
@@ -99,8 +100,10 @@ def evaluate(
     codec: vitcodec's own as Entrant(codec, options). qualities: on the codec's own scale. reps: how often encode and
     decode run, for the median of their times. read: from a path to a picture. describe: from an error and the file to
     the failure's message. advance: called with every result. name: what the report calls the codec, if not codec.name.
-    warm: the codec has run before, and needs no warm-up.
+    warm: the codec has run before, and needs no warm-up. metrics: what is measured beside PSNR, of measures.NAMES:
+    "ssim", "ms-ssim", "ssimulacra2" or "all". Raises UsageError for others.
     """
+    keys = measures.choose(metrics)
     description = getattr(codec, "description", "")
     device = str(getattr(codec, "device", "cpu"))
     report = Report(name or codec.name, device, tuple(qualities), reps, description=description)
@@ -123,7 +126,7 @@ def evaluate(
                     if not warm:
                         codec.decode(codec.encode(picture, quality))
                         warm = True
-                    row = measure(codec, file, picture, quality, Path(folder), reps)
+                    row = measure(codec, file, picture, quality, Path(folder), reps, keys)
                 except Exception as error:
                     fail(file, quality, error)
                 else:
@@ -137,8 +140,19 @@ def colours_of(picture: Picture) -> Picture:
     return Picture(picture.rgb, None, picture.gray, None, None, None, [])
 
 
-def measure(codec: ImageCodec, file: Path, picture: Picture, quality: float, folder: Path, reps: int = 1) -> Row:
-    """One image at one quality, through a file in `folder`, which is removed again. Raises what the codec raises."""
+def measure(
+    codec: ImageCodec,
+    file: Path,
+    picture: Picture,
+    quality: float,
+    folder: Path,
+    reps: int = 1,
+    keys: Iterable[str] = tuple(measures.MEASURES),
+) -> Row:
+    """One image at one quality, through a file in `folder`, which is removed again. Raises what the codec raises.
+
+    keys: of the measures.
+    """
     target = folder / f"{file.stem}{getattr(codec, 'suffix', '.vitc')}"
     try:
         data, encode_seconds, encode_memory = _repeated(codec, lambda: codec.encode(picture, quality), reps)
@@ -153,7 +167,7 @@ def measure(codec: ImageCodec, file: Path, picture: Picture, quality: float, fol
         width=picture.rgb.shape[1],
         height=picture.rgb.shape[0],
         bytes=size,
-        values=measures.compute(picture.rgb, decoded.rgb),
+        values=measures.compute(picture.rgb, decoded.rgb, keys),
         encode_seconds=encode_seconds,
         decode_seconds=decode_seconds,
         encode_memory=encode_memory,
@@ -167,12 +181,14 @@ def evaluate_decoded(
     read: Callable[[Path], Picture] = read_image,
     describe: Callable[[Exception, str], str] = describe,
     advance: Callable[[Row | Failure], None] = lambda result: None,
+    metrics: Sequence[str] = (measures.ALL,),
 ) -> Report:
     """Measure pictures that were decoded elsewhere, by whatever codec.
 
     name: what the report calls that codec. pairs: (original, decoded), as pairs.match finds them. The others are as in
     evaluate.
     """
+    keys = measures.choose(metrics)
     report = Report(name, "", (None,), 0)
     for original, decoded in pairs:
         result: Row | Failure
@@ -183,7 +199,7 @@ def evaluate_decoded(
                 raise InputError(
                     f"{decoded}: is {' and its original '.join(sizes)} pixels; give pictures of the original's size"
                 )
-            result = Row(str(original), None, a.shape[1], a.shape[0], None, measures.compute(a, b))
+            result = Row(str(original), None, a.shape[1], a.shape[0], None, measures.compute(a, b, keys))
             report.rows.append(result)
         except Exception as error:
             result = Failure(str(decoded), None, describe(error, str(decoded)), name)

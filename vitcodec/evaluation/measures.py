@@ -1,18 +1,21 @@
 """The measures of a decoded picture against its original: the table that every part of a report is made from.
 
-A new measure is a new entry of MEASURES. Rows and means, tables, CSV, JSON, curves, BD-rates and the page take it from
-there; docs/reports.md says it to the reader. All measures are of 8-bit RGB, and higher is better.
+A new measure is a new entry of MEASURES. Rows and means, tables, CSV, JSON, curves, BD-rates, the page and --metrics
+take it from there; docs/reports.md says it to the reader. All measures are of 8-bit RGB, and higher is better. PSNR is
+always measured, as it tells which pictures are identical; the others may be left out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .. import metrics
+from .. import metrics, ssimulacra2
+from ..errors import UsageError
+from ..suggestions import advice
 
 LOSSLESS = "lossless"
 
@@ -40,6 +43,11 @@ class Measure:
     smallest_side: int = 1  # pixels; smaller images have no value
     axis: Axis | None = None  # None: tables only, no curve and no BD-rate
     aliases: tuple[str, ...] = ()  # other names in files of published curves
+
+    @property
+    def name(self) -> str:
+        """As users type it: "ms-ssim"."""
+        return self.key.replace("_", "-")
 
     def number(self, value: float) -> str:
         """In a table: "-" where there is no value, "lossless" for the infinite PSNR of identical pictures."""
@@ -74,11 +82,33 @@ _TABLE = (
         axis=Axis("MS-SSIM in dB", "dB", metrics.ms_ssim_decibels, "MS-SSIM as -10 log10(1 - MS-SSIM)"),
         aliases=("ms-ssim", "ms-ssim-rgb"),
     ),
+    Measure(
+        "ssimulacra2",
+        "SSIMULACRA2",
+        ssimulacra2.ssimulacra2,
+        digits=2,
+        smallest_side=ssimulacra2.SIDE,
+        axis=Axis("SSIMULACRA2"),
+    ),
 )
 MEASURES = {m.key: m for m in _TABLE}
 PLOTTED: dict[str, tuple[Measure, Axis]] = {m.key: (m, m.axis) for m in _TABLE if m.axis}
 
 
-def compute(original: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
-    """Every measure by its key, of two arrays (H, W, 3) uint8. Raises ValueError for arrays of different shapes."""
-    return {key: measure.compute(original, decoded) for key, measure in MEASURES.items()}
+ALL = "all"
+NAMES = (*(m.name for m in _TABLE), ALL)
+
+
+def choose(names: Sequence[str]) -> list[str]:
+    """The keys of these names, or keys, in the order of the table, with PSNR. Raises UsageError for an unknown name."""
+    if not names:
+        raise UsageError(f"no metric is named; give {', '.join(NAMES[:-1])} or {ALL}")
+    for name in names:
+        if name.replace("_", "-") not in NAMES:
+            raise UsageError(f"unknown metric '{name}'; {advice(name, NAMES)}")
+    return [key for key, m in MEASURES.items() if key == "psnr" or {key, m.name, ALL} & set(names)]
+
+
+def compute(original: np.ndarray, decoded: np.ndarray, keys: Iterable[str]) -> dict[str, float]:
+    """Measures by their keys, of two arrays (H, W, 3) uint8. Raises ValueError for arrays of different shapes."""
+    return {key: MEASURES[key].compute(original, decoded) for key in keys}

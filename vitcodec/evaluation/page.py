@@ -30,7 +30,7 @@ def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None =
     environment.globals["include_raw"] = lambda name: (
         environment.loader.get_source(environment, name)[0] if environment.loader else ""
     )
-    shown = columns(report.has_files(comparison))
+    shown = columns(comparison.measured, report.has_files(comparison))
     return environment.get_template("report.html").render(
         title=title or report.title_of(comparison),
         comparison=comparison,
@@ -39,9 +39,9 @@ def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None =
         same_size=round(100 * math.expm1(SAME_SIZE)),
         verdicts=verdicts(comparison),
         not_in_curves=report.not_in_curves(comparison),
-        plots=[p for measure in PLOTTED if (p := _plot(comparison, measure))],
+        plots=[p for measure in comparison.plotted if (p := _plot(comparison, measure))],
         legend=_legend(comparison),
-        matrices=[m for measure in PLOTTED if (m := _matrix(comparison, measure))],
+        matrices=[m for measure in comparison.plotted if (m := _matrix(comparison, measure))],
         one_image=len({row.file for r in comparison.reports for row in r.rows}) == 1,
         has_files=report.has_files(comparison),
         headings=[c.heading for c in shown],
@@ -144,5 +144,5 @@ def _script_number(value: float | None) -> str:
 def _numbers(row: Row) -> str:
     """Beside a picture."""
     rate = "" if row.bytes is None else f"{row.bytes:,} bytes, {row.bpp:.3g} bpp, "
-    shown = [(m, row.values[key]) for key, (m, _) in PLOTTED.items() if not math.isnan(row.values[key])]
-    return rate + ", ".join(m.text(value) for m, value in shown)
+    shown = [(PLOTTED[key][0], value) for key, value in row.values.items() if key in PLOTTED]
+    return rate + ", ".join(m.text(value) for m, value in shown if not math.isnan(value))

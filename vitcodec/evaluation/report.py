@@ -16,6 +16,7 @@ from .measures import LOSSLESS, MEASURES, PLOTTED
 from .results import Mean, Report, Row
 from .verdict import verdict
 
+# the same columns whatever was measured, so that tables of several runs can be put together
 _FIELDS = (
     *("codec", "file", "quality", "width", "height", "bytes", "bpp", *MEASURES),
     *("encode_seconds", "decode_seconds", "encode_mps", "decode_mps", "encode_memory", "decode_memory"),
@@ -39,7 +40,7 @@ def has_files(comparison: Comparison) -> bool:
 
 def sections(comparison: Comparison) -> list[Section]:
     """The images of the first codec, the means of all, and the BD-rates, as far as they have rows."""
-    first, shown = comparison.reports[0], columns(has_files(comparison))
+    first, shown = comparison.reports[0], columns(comparison.measured, has_files(comparison))
     headings = [c.heading for c in shown]
     names = shortened([r.file for r in first.rows])
     images = [(name, *(c.text(r) for c in shown)) for name, r in zip(names, first.rows, strict=True)]
@@ -49,7 +50,7 @@ def sections(comparison: Comparison) -> list[Section]:
     found = [
         *([Section(f"Images, {first.codec}", ("image", *headings), images)] if several else []),
         Section(title, ("codec", "images", *headings), means),
-        *(_bd_section(measure, comparison.bd_rates(measure)) for measure in PLOTTED),
+        *(_bd_section(measure, comparison.bd_rates(measure)) for measure in comparison.plotted),
     ]
     return [s for s in found if s.rows]
 
@@ -144,7 +145,7 @@ def remarks(comparison: Comparison) -> list[str]:
                 f"none for {small} images, and the mean is without them."
             )
     lines += not_in_curves(comparison)
-    if any(comparison.bd_rates(measure) for measure in PLOTTED):
+    if any(comparison.bd_rates(measure) for measure in comparison.plotted):
         lines += _of_comparison(comparison)
     return lines + [f"{r.codec}: {r.description}." for r in comparison.reports if r.description]
 
@@ -191,7 +192,8 @@ def not_in_curves(comparison: Comparison) -> list[str]:
 
 
 def _of_comparison(comparison: Comparison) -> list[str]:
-    scales = "".join(f" {axis.scale_text}." for _, axis in PLOTTED.values() if axis.scale_text)
+    axes = [PLOTTED[key][1] for key in comparison.plotted]
+    scales = "".join(f" {axis.scale_text}." for axis in axes if axis.scale_text)
     lines = [
         "BD-rate: how many more or fewer bits a codec needs at equal quality, by PCHIP on log rate, "
         f"over the range of quality that both mean curves cover; negative is better.{scales}"
@@ -209,7 +211,10 @@ def _of_comparison(comparison: Comparison) -> list[str]:
 
 
 def row_record(row: Row, codec: str) -> dict[str, Any]:
-    """One image at one quality as a JSON object: PSNR is inf where `identical`, a measure NaN where it has no value."""
+    """One image at one quality as a JSON object: PSNR is inf where `identical`, a measure NaN where it has no value.
+
+    Measures that were not taken are left out.
+    """
     return {**_row(row, codec), "identical": row.identical}
 
 
@@ -222,9 +227,9 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         "codecs": [_codec(r) for r in comparison.reports],
         "curves": {
             measure: {name: [_point(p) for p in points] for name, points in comparison.curves(measure).items()}
-            for measure in PLOTTED
+            for measure in comparison.plotted
         },
-        "bd_rates": [vars(rate) for measure in PLOTTED for rate in comparison.bd_rates(measure)],
+        "bd_rates": [vars(rate) for measure in comparison.plotted for rate in comparison.bd_rates(measure)],
         "remarks": remarks(comparison),
     }
 
@@ -268,7 +273,8 @@ def to_csv(comparison: Comparison) -> str:
 
 def _row(row: Row, codec: str) -> dict[str, Any]:
     found = {"codec": codec, **row.values}
-    return {name: found[name] if name in found else getattr(row, name) for name in _FIELDS}
+    fields = [name for name in _FIELDS if name in row.values or name not in MEASURES]
+    return {name: found[name] if name in found else getattr(row, name) for name in fields}
 
 
 def shortened(files: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ class Row:
     width: int  # of the original, in pixels
     height: int
     bytes: int | None  # size of the encoded file on disk, which holds colours only: no metadata, no alpha
-    values: Mapping[str, float]  # by key of MEASURES; NaN where the image is too small for a measure
+    values: Mapping[str, float]  # by key of those MEASURES that were taken; NaN where the image is too small for one
     encode_seconds: float = math.nan  # the median over the repetitions
     decode_seconds: float = math.nan
     encode_memory: int | None = None  # most bytes held at once, above what was held before; None: unknown
@@ -72,7 +72,7 @@ class Mean:
     without: Mapping[str, int]  # images that are too small, by key of the measures that need a smallest side
     bytes: int | None  # of all files together
     bpp: float
-    values: Mapping[str, float]  # by key of MEASURES; PSNR is inf if every image is identical
+    values: Mapping[str, float]  # by key, as those of rows; PSNR is inf if every image is identical
     encode_mps: float  # megapixels per second
     decode_mps: float
     encode_memory: int | None  # bytes
@@ -112,10 +112,17 @@ class Report:
         return [_mean(q, rows) for q, rows in groups if rows]
 
 
+def measured(rows: Iterable[Row]) -> list[str]:
+    """The keys of MEASURES that any of these rows has, in the order of the table."""
+    found = {key for row in rows for key in row.values}
+    return [key for key in MEASURES if key in found]
+
+
 def _mean(quality: float | None, rows: list[Row]) -> Mean:
     pixels = sum(r.megapixels for r in rows)
     sizes = [r.bytes for r in rows if r.bytes is not None]
-    small = [key for key, measure in MEASURES.items() if measure.smallest_side > 1]
+    keys = measured(rows)
+    small = [key for key in keys if MEASURES[key].smallest_side > 1]
     return Mean(
         quality=quality,
         images=len(rows),
@@ -123,7 +130,7 @@ def _mean(quality: float | None, rows: list[Row]) -> Mean:
         without={key: sum(math.isnan(r.values[key]) for r in rows) for key in small},
         bytes=sum(sizes) if sizes else None,
         bpp=statistics.fmean(r.bpp for r in rows),
-        values={key: _finite_mean(r.values[key] for r in rows) for key in MEASURES},
+        values={key: _finite_mean(r.values[key] for r in rows) for key in keys},
         encode_mps=pixels / sum(r.encode_seconds for r in rows),
         decode_mps=pixels / sum(r.decode_seconds for r in rows),
         encode_memory=max((r.encode_memory for r in rows if r.encode_memory is not None), default=None),

@@ -21,8 +21,8 @@ from ..parallel import cores
 from ..pretrained import integer_model
 from ..pretrained.config import PretrainedConfig
 from ..pretrained.integer_model import ContextNumbers, IntegerModel
-from ..pretrained.registry import TUNED, verify
-from ..search.tuning import MS_SSIM
+from ..pretrained.registry import verify
+from ..search.tuning import TUNINGS as SEARCHES
 from .decoder import Decoder
 from .integers import IntegerTransform
 
@@ -56,7 +56,7 @@ class Coder:
 def load(config: PretrainedConfig, device: str = "cpu", threads: int | None = None) -> Coder:
     """device: "cpu" or what torch takes. Raises WeightsError."""
     verify(config)
-    if config.tune not in TUNED:
+    if config.tune not in SEARCHES:
         raise WeightsError(
             f"{config.folder}: tuned for {config.tune!a}, which this vitcodec does not know; upgrade vitcodec"
         )
@@ -133,7 +133,7 @@ def _tuned(config: PretrainedConfig) -> dict[str, Any]:
 
         return PixelMeasure(TUNINGS[config.tune])
 
-    return {"tuning": MS_SSIM, "measure": measure}
+    return {"tuning": SEARCHES[config.tune], "measure": measure}
 
 
 def entropy_model(model: ContextNumbers, engine: Engine) -> EntropyModel:

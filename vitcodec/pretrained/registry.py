@@ -16,7 +16,7 @@ from .presets import PRESETS
 
 DEFAULT_MODEL = "swin"
 # what a model can be trained for -> the shipped model that was
-TUNED = {"psnr": DEFAULT_MODEL, "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim"}
+TUNED = {"psnr": DEFAULT_MODEL, **{t: f"{DEFAULT_MODEL}-{t}" for t in ("ms-ssim", "ssimulacra2")}}
 LOCAL = "local-dir:"
 _INSTALLED = Path(__file__).parent.parent / "weights"  # in a wheel
 _CHECKOUT = Path(__file__).parent.parent.parent / "weights"  # in a source tree

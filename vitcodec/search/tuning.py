@@ -66,3 +66,16 @@ MS_SSIM = SearchTuning(
     corner_steps=None,
     smallest_side=160,  # five scales
 )
+PERCEPTUAL = SearchTuning(
+    weight=1.0,
+    power=0.0,
+    check_threshold=math.inf,
+    wide_step=math.inf,
+    corner_steps=None,
+    smallest_side=8,
+)
+TUNINGS = {
+    "psnr": SQUARED_ERROR,
+    "ms-ssim": MS_SSIM,
+    "ssimulacra2": PERCEPTUAL,
+}  # what a model is trained for -> its own

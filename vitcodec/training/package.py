@@ -48,7 +48,8 @@ COUNTED_BATCHES, COUNTED_EFFORT = 50, 2
 QUICK = 4, 10, 1  # the same three where it must be quick
 BATCH, CROP = 4, 256  # crops in each of them, and their side in pixels
 MEASURED = 12  # images that `measure` codes
-CURVE_KEYS = {"psnr": "psnr", "ms-ssim": "ms_ssim_db"}  # tuning -> what config.json calls its decibels
+# tuning -> what config.json calls its values
+CURVE_KEYS = {"psnr": "psnr", "ms-ssim": "ms_ssim_db", "ssimulacra2": "ssimulacra2"}
 
 
 def new_model(name: str) -> TrainingModel:
