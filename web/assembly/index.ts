@@ -1,4 +1,5 @@
 export { useScratch } from "./memory";
+export { isRelaxed } from "./products";
 export {
   runAdd,
   runChannelwise,

@@ -2,151 +2,20 @@
 //
 // Sums are below 2^24 and shifts are powers of two, so that rounding in float32 is exact.
 import { copyBytes, scratchAt, word } from "./memory";
+import {
+  BIASES,
+  FREE,
+  SCALES,
+  SIDE,
+  WEIGHTS,
+  inputsOf,
+  outputsOf,
+  product,
+  rowBytes,
+  storeOutputs,
+} from "./products";
 
-// The words of a layer's descriptor. Weights of a product are packed as [outputs / 8][inputs / 2][8][2], padded with
-// zeros; those of a convolution of every channel by itself as [place][channel].
-const INPUTS: i32 = 0;
-const OUTPUTS: i32 = 1;
-const WEIGHTS: i32 = 2; // address, int8
-const BIASES: i32 = 3; // address, int32
-const SCALES: i32 = 4; // address, float32: 2^-shift
-const SIGNED_INPUT: i32 = 5;
-const OUTPUT_KIND: i32 = 6; // 0 unsigned bytes, 1 signed bytes, 2 sums
-const SIDE: i32 = 7; // of the kernel
-
-export const SUMS: i32 = 2;
 const GATE_BITS: i32 = 8;
-
-// The thread's scratch memory: four rows of int16, a row of outputs that are not stored as they are, maps of a few rows
-const WIDE_ROWS: i32 = 0;
-const WIDE_ROW: i32 = 1 << 14;
-const LAST_OUTPUTS: i32 = 4 * WIDE_ROW;
-export const FREE: i32 = LAST_OUTPUTS + 256;
-
-// @ts-ignore: decorator
-@inline
-export function inputsOf(layer: usize): i32 {
-  return word(layer, INPUTS);
-}
-
-// @ts-ignore: decorator
-@inline
-export function outputsOf(layer: usize): i32 {
-  return word(layer, OUTPUTS);
-}
-
-/** Bytes of a row of outputs: sums are padded to multiples of eight. */
-// @ts-ignore: decorator
-@inline
-export function rowBytes(layer: usize): i32 {
-  const outputs = outputsOf(layer);
-  return word(layer, OUTPUT_KIND) == SUMS ? ((outputs + 7) & ~7) << 2 : outputs;
-}
-
-// @ts-ignore: decorator
-@inline
-function rounded(sum: v128, scale: v128): v128 {
-  return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(f32x4.convert_i32x4_s(sum), scale)));
-}
-
-// @ts-ignore: decorator
-@inline
-function asBytes(low: v128, high: v128, signed: bool): v128 {
-  const both = i16x8.narrow_i32x4_s(low, high);
-  return signed ? i8x16.narrow_i16x8_s(both, both) : i8x16.narrow_i16x8_u(both, both);
-}
-
-/** A row of bytes to int16; up to 15 of what follows it are taken along. */
-// @ts-ignore: decorator
-@inline
-function widen(to: usize, from: usize, n: i32, signed: bool): void {
-  for (let i = 0; i < n; i += 8) {
-    v128.store(to + (i << 1), signed ? v128.load8x8_s(from + i) : v128.load8x8_u(from + i));
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function storeOutputs(to: usize, low: v128, high: v128, scaleLow: v128, scaleHigh: v128, kind: i32, valid: i32): void {
-  const a = rounded(low, scaleLow);
-  const b = rounded(high, scaleHigh);
-  if (kind == SUMS) {
-    v128.store(to, a);
-    v128.store(to, b, 16);
-  } else {
-    const bytes = asBytes(a, b, kind == 1);
-    if (valid >= 8) {
-      v128.store64_lane(to, bytes, 0);
-    } else {
-      const last = scratchAt(LAST_OUTPUTS);
-      v128.store(last, bytes);
-      copyBytes(to, last, valid);
-    }
-  }
-}
-
-/** A matrix product of `rows` rows of bytes, one after another. */
-export function product(x: usize, rows: i32, layer: usize, out: usize): void {
-  const inputs = inputsOf(layer);
-  const outputs = outputsOf(layer);
-  const kind = word(layer, OUTPUT_KIND);
-  const signed = word(layer, SIGNED_INPUT) != 0;
-  const pairs = (inputs + 1) >> 1;
-  const stride = rowBytes(layer);
-  const shift = kind == SUMS ? 2 : 0;
-  const biases = <usize>word(layer, BIASES);
-  const scales = <usize>word(layer, SCALES);
-  const x0 = scratchAt(WIDE_ROWS);
-  const x1 = x0 + WIDE_ROW;
-  const x2 = x1 + WIDE_ROW;
-  const x3 = x2 + WIDE_ROW;
-  for (let row = 0; row < rows; row += 4) {
-    const last = rows - 1;
-    widen(x0, x + row * inputs, inputs, signed);
-    widen(x1, x + min(row + 1, last) * inputs, inputs, signed);
-    widen(x2, x + min(row + 2, last) * inputs, inputs, signed);
-    widen(x3, x + min(row + 3, last) * inputs, inputs, signed);
-    let w = <usize>word(layer, WEIGHTS);
-    for (let o = 0; o < outputs; o += 8) {
-      const biasLow = v128.load(biases + (o << 2));
-      const biasHigh = v128.load(biases + (o << 2), 16);
-      let a0 = biasLow;
-      let b0 = biasHigh;
-      let a1 = biasLow;
-      let b1 = biasHigh;
-      let a2 = biasLow;
-      let b2 = biasHigh;
-      let a3 = biasLow;
-      let b3 = biasHigh;
-      const end = pairs << 2;
-      for (let k = 0; k < end; k += 4) {
-        const low = v128.load8x8_s(w);
-        const high = v128.load8x8_s(w, 8);
-        w += 16;
-        let v = v128.load32_splat(x0 + k);
-        a0 = i32x4.add(a0, i32x4.dot_i16x8_s(low, v));
-        b0 = i32x4.add(b0, i32x4.dot_i16x8_s(high, v));
-        v = v128.load32_splat(x1 + k);
-        a1 = i32x4.add(a1, i32x4.dot_i16x8_s(low, v));
-        b1 = i32x4.add(b1, i32x4.dot_i16x8_s(high, v));
-        v = v128.load32_splat(x2 + k);
-        a2 = i32x4.add(a2, i32x4.dot_i16x8_s(low, v));
-        b2 = i32x4.add(b2, i32x4.dot_i16x8_s(high, v));
-        v = v128.load32_splat(x3 + k);
-        a3 = i32x4.add(a3, i32x4.dot_i16x8_s(low, v));
-        b3 = i32x4.add(b3, i32x4.dot_i16x8_s(high, v));
-      }
-      const scaleLow = v128.load(scales + (o << 2));
-      const scaleHigh = v128.load(scales + (o << 2), 16);
-      const valid = outputs - o;
-      let to = out + row * stride + (o << shift);
-      storeOutputs(to, a0, b0, scaleLow, scaleHigh, kind, valid);
-      if (row + 1 < rows) storeOutputs(to + stride, a1, b1, scaleLow, scaleHigh, kind, valid);
-      if (row + 2 < rows) storeOutputs(to + 2 * stride, a2, b2, scaleLow, scaleHigh, kind, valid);
-      if (row + 3 < rows) storeOutputs(to + 3 * stride, a3, b3, scaleLow, scaleHigh, kind, valid);
-    }
-  }
-}
 
 /**
  * A convolution of every channel by itself, of signed bytes: rows `start` to `end` of the output. Channels: a multiple

@@ -1,6 +1,7 @@
 // The context model's networks, on rows that are gathered from maps of bytes (docs/format.md, "Networks").
-import { FREE, addToUnsigned, inputsOf, outputsOf, product, rowBytes } from "./layers";
+import { addToUnsigned } from "./layers";
 import { copyBytes, scratchAt, word } from "./memory";
+import { FREE, outputsOf, product, rowBytes } from "./products";
 
 const PART: i32 = 64; // rows that are worked on at a time
 

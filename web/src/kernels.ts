@@ -35,6 +35,7 @@ type Kernel =
 /** What assembly/index.ts exports. */
 type Exports = Record<Kernel, (start: number, end: number, descriptor: Address) => void> & {
   useScratch(at: Address): void;
+  isRelaxed(): number;
   startDecoder(decoder: Address, data: Address, end: Address): void;
   isFinished(decoder: Address): number;
   makeTable(frequencies: Address, count: number, table: Address): void;

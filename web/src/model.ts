@@ -2,6 +2,7 @@ import { WeightsError } from "./errors.js";
 import type { Address } from "./heap.js";
 import { hex } from "./header.js";
 import type { Kernels } from "./kernels.js";
+import { SUMS, putLayer } from "./packing.js";
 import { sha256 } from "./sha256.js";
 
 /** What config.json says of a model, as far as a decoder needs it. */
@@ -36,8 +37,6 @@ export interface RowNetwork {
 
 const [WEIGHT_LIMIT, SHIFT_LIMIT, SUM_LIMIT] = [64, 24, 2 ** 24];
 const [MAX_INPUTS, MAX_OUTPUTS] = [4096, 2048];
-const SUMS = 2;
-const LAYER_WORDS = 8;
 const [SHAPES, MEANS, NARROW_SCALES, SCALES] = [3, 24, 20, 64];
 const TABLE_BYTES = 4 + 4 * 65;
 const FLAG_TABLE_BYTES = 4 + 4 * 3;
@@ -228,7 +227,6 @@ export class Model {
   }
 
   private makeLayer(name: string, sums: boolean): Layer {
-    const { heap } = this.kernels;
     const part = (what: string) => {
       const found = this.tensors.get(`${name}.${what}`);
       if (!found) throw new WeightsError(`layer ${name}: a part is missing; the weights are damaged`);
@@ -247,16 +245,9 @@ export class Model {
       biases.length === outputs && shifts.length === outputs && outputs <= MAX_OUTPUTS! && inputs <= MAX_INPUTS! &&
       (!separate || (outputs % 8 === 0 && signedInput && signedOutput));
     if (!fits) throw new WeightsError(`layer ${name}: of a kind that this decoder does not know; use a newer one`);
-    const padded = Math.ceil(outputs / 8) * 8;
-    const [allBiases, scales] = [new Int32Array(padded), new Float32Array(padded)];
-    allBiases.set(biases);
-    shifts.forEach((shift, k) => (scales[k] = 2 ** -shift));
-    const packed = separate ? byPlace(weights, outputs, side * side) : byPairs(weights, outputs, inputs);
     const kind = sums ? SUMS : signedOutput;
-    const words = [separate ? outputs : inputs, outputs, heap.put(packed), heap.put(allBiases), heap.put(scales)];
-    const descriptor = new Int32Array(LAYER_WORDS);
-    descriptor.set([...words, signedInput, kind, side]);
-    return { at: heap.put(descriptor), inputs: separate ? outputs : inputs, outputs, side };
+    const numbers = { weights, biases, shifts, inputs: separate ? outputs : inputs, outputs, side, signedInput, kind };
+    return { at: putLayer(this.kernels, numbers), inputs: numbers.inputs, outputs, side };
   }
 }
 
@@ -274,22 +265,6 @@ function checkLayer(name: string, weights: Int8Array, biases: Int32Array, shifts
     fine &&= largest * sum + Math.abs(biases[output]!) < SUM_LIMIT!;
   }
   if (!fine) throw new WeightsError(`layer ${name}: not an exact integer layer; the weights are damaged`);
-}
-
-/** (outputs, inputs) -> [outputs / 8][inputs / 2][8][2], as the kernels take it. */
-function byPairs(weights: Int8Array, outputs: number, inputs: number): Int8Array {
-  const pairs = (inputs + 1) >> 1;
-  const packed = new Int8Array(Math.ceil(outputs / 8) * pairs * 16);
-  for (let o = 0; o < outputs; o++) {
-    const to = (o >> 3) * pairs * 16 + (o & 7) * 2;
-    for (let k = 0; k < inputs; k++) packed[to + (k >> 1) * 16 + (k & 1)] = weights[o * inputs + k]!;
-  }
-  return packed;
-}
-
-/** (channels, places) -> [place][channel]. */
-function byPlace(weights: Int8Array, channels: number, places: number): Int8Array {
-  return weights.map((_, k) => weights[(k % channels) * places + Math.floor(k / channels)]!);
 }
 
 /** Pairs of bytes: how many thresholds are at most a number in such a unit, and at most its negative. */

@@ -1,27 +1,38 @@
 import { DecodeError } from "./errors.js";
+import type { Address } from "./heap.js";
 import type { Kernels } from "./kernels.js";
+import { putLayer } from "./packing.js";
 
 const [INPUTS, OUTPUTS, ROWS] = [96, 64, 1024];
 const SIGNED = 1;
 
 /** A small product of matrices with the largest numbers: throws where its result is not what plain arithmetic says. */
 export function selfTest(kernels: Kernels): void {
+  const blocks = new Set<Address>();
+  kernels.heap.within(blocks, () => check(kernels));
+  kernels.heap.release(...blocks);
+}
+
+function check(kernels: Kernels): void {
   const { heap } = kernels;
-  const scope = heap.scope();
   const noise = (k: number) => (Math.imul(k + 1, 0x9e3779b1) >>> 24) & 255;
   const x = Uint8Array.from({ length: ROWS! * INPUTS! }, (_, k) => (k < INPUTS! ? 255 : noise(k)));
   const weights = Int8Array.from({ length: OUTPUTS! * INPUTS! }, (_, k) => (k < INPUTS! ? 64 : (noise(k) >> 1) - 64));
-  const packed = new Int8Array(weights.length);
-  weights.forEach((weight, k) => {
-    const [o, i] = [Math.floor(k / INPUTS!), k % INPUTS!];
-    packed[(o >> 3) * INPUTS! * 8 + (i >> 1) * 16 + (o & 7) * 2 + (i & 1)] = weight;
-  });
+  weights[INPUTS! + 1] = 64; // and the smallest in one row
+  weights[INPUTS! + 2] = -64;
   const shift = 9;
-  const words = [INPUTS!, OUTPUTS!, scope.put(packed), scope.zeros(4 * OUTPUTS!)];
-  words.push(scope.put(new Float32Array(OUTPUTS!).fill(2 ** -shift)), 0, SIGNED, 1);
-  const layer = scope.put(Int32Array.from(words));
-  const out = scope.alloc(ROWS! * OUTPUTS!);
-  kernels.run("runProduct", ROWS!, [scope.put(x), layer, out], 64);
+  const layer = putLayer(kernels, {
+    weights,
+    biases: new Int32Array(OUTPUTS!),
+    shifts: new Uint8Array(OUTPUTS!).fill(shift),
+    inputs: INPUTS!,
+    outputs: OUTPUTS!,
+    side: 1,
+    signedInput: 0,
+    kind: SIGNED,
+  });
+  const out = heap.alloc(ROWS! * OUTPUTS!);
+  kernels.run("runProduct", ROWS!, [heap.put(x), layer, out], 64);
   const found = new Int8Array(heap.memory.buffer, out, ROWS! * OUTPUTS!);
   for (let row = 0; row < ROWS!; row += 41) {
     for (let o = 0; o < OUTPUTS!; o++) {
@@ -36,5 +47,4 @@ export function selfTest(kernels: Kernels): void {
       }
     }
   }
-  scope.release();
 }

@@ -10,6 +10,10 @@ import { startWorker } from "./start_worker.js";
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
 const MOST_THREADS = 8;
+// a module with an instruction of relaxed SIMD: browsers without it refuse it
+const RELAXED = Uint8Array.from(
+  [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2, 11],
+);
 
 /** Parts of a file that the page sends. */
 class Parts implements AsyncIterable<Uint8Array> {
@@ -64,19 +68,27 @@ function threadsOf(wanted: number): number {
 
 async function start(models: string, wanted: number): Promise<Engine> {
   const threads = threadsOf(wanted);
-  const file = threads > 1 ? "kernels-threads.wasm" : "kernels.wasm";
+  let kernels: Kernels | undefined;
+  if (WebAssembly.validate(RELAXED)) kernels = await kernelsOf("-relaxed", threads).catch(() => undefined);
+  kernels ??= await kernelsOf("", threads);
+  return { kernels, models: new ModelSource(new URL(models, import.meta.url)), loaded: new Map() };
+}
+
+/** Kernels of a kind, checked. */
+async function kernelsOf(kind: string, threads: number): Promise<Kernels> {
+  const file = `kernels${kind}${threads > 1 ? "-threads" : ""}.wasm`;
   const response = await fetch(new URL(file, import.meta.url));
   if (!response.ok) throw new InputError(`${file}: cannot be fetched (${response.status})`);
   const module = await WebAssembly.compile(await response.arrayBuffer());
   const memory = Kernels.memory(threads > 1);
   const kernels = new Kernels(module, memory, threads);
+  selfTest(kernels);
   for (let thread = 1; thread < threads; thread++) {
     const helper = startWorker(new URL(import.meta.url), `vitcodec ${thread}`);
     const request: Request = { kind: "help", start: { module, memory, thread } };
     helper.postMessage(request);
   }
-  selfTest(kernels);
-  return { kernels, models: new ModelSource(new URL(models, import.meta.url)), loaded: new Map() };
+  return kernels;
 }
 
 async function* partsOf(source: string | Blob | ArrayBuffer, name: string): AsyncGenerator<Uint8Array> {

@@ -25,8 +25,8 @@ export function sha256(data) {
   return createHash("sha256").update(data).digest("hex");
 }
 
-export async function newKernels() {
-  const module = await WebAssembly.compile(readFileSync(join(WEB, "dist/kernels.wasm")));
+export async function newKernels(file = process.env.KERNELS ?? "kernels.wasm") {
+  const module = await WebAssembly.compile(readFileSync(join(WEB, "dist", file)));
   return new Kernels(module, Kernels.memory(false), 1);
 }
 

@@ -42,8 +42,12 @@ function packModels(weights, models) {
 
 rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist, { recursive: true });
+const threads = ["--enable", "threads", "--sharedMemory", "--initialMemory", "1", "--maximumMemory", "65536"];
+const relaxed = ["--enable", "relaxed-simd"];
 assemble("dist/kernels.wasm");
-assemble("dist/kernels-threads.wasm", "--enable", "threads", "--sharedMemory", "--initialMemory", "1", "--maximumMemory", "65536");
+assemble("dist/kernels-threads.wasm", ...threads);
+assemble("dist/kernels-relaxed.wasm", ...relaxed);
+assemble("dist/kernels-relaxed-threads.wasm", ...relaxed, ...threads);
 await build({
   absWorkingDir: web,
   entryPoints: {
