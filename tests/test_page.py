@@ -15,7 +15,9 @@ import pytest
 from conftest import Rounding, make_rgb, picture_of
 from PIL import Image
 
+from vitcodec.attention import AttentionMap
 from vitcodec.cli.reporting import renderer
+from vitcodec.evaluation.attention import AttentionView, ModelAttention
 from vitcodec.evaluation.baselines import JPEG, WEBP
 from vitcodec.evaluation.comparison import Comparison
 from vitcodec.evaluation.engine import evaluate
@@ -24,6 +26,7 @@ from vitcodec.evaluation.page import to_html
 from vitcodec.evaluation.pictures import Scene, Shot, data_uri, scenes
 from vitcodec.evaluation.results import Report, Row
 from vitcodec.images import read_image
+from vitcodec.tiles import Region
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed; pip install '.[dev]'")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
@@ -279,6 +282,17 @@ def test_bd_rates_on_a_phone_need_no_scrolling(page):
     )
 
 
+def looked_at(rgb):
+    """What two models attend to: one in two blocks of two heads, the second on padding too; one has no attention."""
+    weights = np.zeros((2, 8, 8), np.float32)
+    weights[0, 2, 3], weights[1, 7, 0] = 1, 1
+    token = Region(304, 208, 16, 16)
+    first = AttentionMap("a", "attention", token, Region(256, 192, 128, 128), weights, np.zeros(2), weights)
+    second = AttentionMap("b", "attention", token, Region(256, 128, 128, 128), weights / 2, np.full(2, 0.5), weights)
+    models = [ModelAttention("vitcodec", 0, 50, [first, second]), ModelAttention("AVIF", 1, 50, (), "It has none.")]
+    return AttentionView(rgb, 310, 215, True, models)
+
+
 @pytest.fixture
 def compared(browser, tmp_path):
     """A page of `compare`: red everywhere, one codec blue in a place, the other equal to the original."""
@@ -295,8 +309,9 @@ def compared(browser, tmp_path):
         lambda path: picture_of(red),
         1,
     )
-    (tmp_path / "page.html").write_text(to_html(comparison, shown), "utf-8")
+    (tmp_path / "page.html").write_text(to_html(comparison, shown, attention=looked_at(red)), "utf-8")
     resize(browser, 1280, 900)
+    prefer(browser, "light")
     browser.get((tmp_path / "page.html").as_uri())
     yield browser
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
@@ -333,6 +348,33 @@ def test_compare_opens_where_codecs_differ(compared, phone):
     assert not is_blue(middle())  # the whole
     compared.execute_script("document.querySelector(arguments[0]).click()", place)
     assert is_blue(middle())
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_attention_is_drawn_where_it_is_and_by_head(compared, width):
+    resize(compared, width, 900, mobile=width < 1000)
+    compared.refresh()
+    assert compared.execute_script("return document.documentElement.scrollWidth") <= width
+    first, second = compared.find_elements(By.CSS_SELECTOR, "#attention .maps svg")
+    assert "It has none." in find(compared, "#attention").text
+    # the map shows pixels from 240, 112 to 400, 336, and 8x8 tokens of the first block from 256, 192 on
+    part, frame = [160, 224], [256 - 240, 192 - 112]
+
+    def brightness(row, column):
+        place = [(f + 16 * n + 8) / side for f, n, side in zip(frame, (column, row), part, strict=True)]
+        return colour_at(compared, "#attention .maps svg", *place).sum()
+
+    select = find(compared, "#attention select")
+    compared.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", first)
+    assert brightness(2, 3) > 500 and brightness(7, 0) > 500 > 200 > brightness(0, 0)
+    text = find(compared, "#attention .figures")
+    assert "largest share 50 %" in text.text
+    select.send_keys(Keys.ARROW_DOWN)  # head 1, without a pointer; the pictures' keys do not take it
+    assert brightness(2, 3) > 500 > 200 > brightness(7, 0) and "largest share 100 %" in text.text
+    select.send_keys(Keys.ARROW_DOWN)
+    assert brightness(7, 0) > 500 > 200 > brightness(2, 3)
+    assert "50 % outside the picture" in compared.find_elements(By.CSS_SELECTOR, "#attention .figures")[1].text
+    assert first.rect["width"] <= width / 2 and second.rect["width"] == pytest.approx(first.rect["width"], abs=1)
 
 
 def test_enlarged_pictures_are_dragged(compared):

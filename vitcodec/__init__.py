@@ -39,6 +39,7 @@ _SOURCES = {
     "IterableTokenDataset": "data",
     "register_opener": "pillow_plugin",
     "Encoded": "codec",
+    "AttentionMap": "attention",
     "read_image": "images",
     "write_image": "images",
     "Subbands": "subbands",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from .api import decode as decode
     from .api import encode as encode
+    from .attention import AttentionMap as AttentionMap
     from .bitstream.chunks import Chunk as Chunk
     from .bitstream.container import Contents as Contents
     from .bitstream.container import Layout as Layout

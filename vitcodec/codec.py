@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from .attention import AttentionMap
     from .conversion import PictureLike
     from .models.autoencoder import Autoencoder
 
@@ -220,6 +221,18 @@ class Codec(Generating):
         encode_latents does.
         """
         return self._latents().decode(latents, quality)
+
+    def attention_maps(
+        self, picture: PictureLike, token: tuple[int, int] | None = None, quality: int = EncodeOptions.quality
+    ) -> list[AttentionMap]:
+        """What a token of a picture attends to in the analysis: a map of each block with attention, in order.
+
+        token: one of its pixels, (x, y); None: the token whose pixels vary most. Needs what encode_latents needs.
+        Raises UsageError for a pixel outside, InputError for a picture smaller than a token, WeightsError.
+        """
+        from . import attention, conversion
+
+        return attention.attention_maps(self._latents(), conversion.as_picture(picture).rgb, token, quality)
 
     def read(self, source: Encoded, options: DecodeOptions | None = None, name: str | None = None) -> Contents:
         """The parts of a .vitc file that `decode` needs for the same options, and no others.

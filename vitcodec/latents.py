@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from . import wavelet
 from .errors import InputError, UsageError, WeightsError
+from .models.autoencoder import Autoencoder
 from .options import QUALITIES
 from .pretrained import integer_model
 from .pretrained.config import FLOAT_TRANSFORM, PretrainedConfig
@@ -23,9 +24,12 @@ from .tokens import GRID_CHANNELS, from_grid, to_grid
 
 @dataclass(frozen=True)
 class Latents:
-    """analysis: images (B, H, W, 3) in 8-bit levels, sides multiples of 32 -> latents in steps. synthesis: back."""
+    """A model's analysis, and latents in steps -> images (B, H, W, 3) in 8-bit levels.
 
-    analysis: Callable[[Tensor, int], Subbands]
+    autoencoder: of a model of integers, without the synthesis.
+    """
+
+    autoencoder: Autoencoder
     synthesis: Callable[[Subbands, int], Tensor]
     device: torch.device
 
@@ -35,21 +39,28 @@ class Latents:
         place = torch.device(device)
         return _of_integers(config, place) if config.integers else _of_floats(config, place)
 
+    def step(self, quality: int) -> Tensor:
+        """The quantisation step of a quality in 8-bit levels, (1,). Raises UsageError."""
+        if quality not in QUALITIES:
+            raise UsageError(f"quality {quality} is out of range; give {QUALITIES[0]} to {QUALITIES[-1]}")
+        return self.autoencoder.steps[quality - 1 : quality]
+
     def encode(self, images: Tensor, quality: int) -> Tensor:
         """As Codec.encode_latents."""
-        _check_quality(quality)
+        step = self.step(quality)
         if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3 or not images.numel():
             raise InputError(f"images are a tensor (batch, 3, height, width), not {_shape(images)}")
         if not images.is_floating_point():
             raise InputError(f"images are floats from 0 to 1, not {images.dtype}; divide by 255")
         height, width = images.shape[2:]
         padded = F.pad(images.to(self.device, torch.float32), (0, -width % PAD, 0, -height % PAD), mode="replicate")
-        grid: Tensor = to_grid(self.analysis(255 * padded.permute(0, 2, 3, 1), quality))
+        latents = self.autoencoder.encode(255 * padded.permute(0, 2, 3, 1), step.expand(len(images)))
+        grid: Tensor = to_grid(latents)
         return grid
 
     def decode(self, latents: Tensor, quality: int) -> Tensor:
         """As Codec.decode_latents."""
-        _check_quality(quality)
+        self.step(quality)  # raises
         if not isinstance(latents, Tensor) or latents.ndim != 4 or latents.shape[1] != GRID_CHANNELS:
             raise InputError(f"latents are a tensor (batch, {GRID_CHANNELS}, rows, columns), not {_shape(latents)}")
         if latents.shape[2] % 2 or latents.shape[3] % 2:
@@ -63,14 +74,10 @@ def _of_floats(config: PretrainedConfig, device: torch.device) -> Latents:
 
     autoencoder, _ = load_floats(config, device)
 
-    def step(quality: int, batch: int) -> Tensor:
-        return autoencoder.steps[quality - 1].to(device).expand(batch)
+    def synthesise(latents: Subbands, quality: int) -> Tensor:
+        return autoencoder.decode(latents, autoencoder.steps[quality - 1].expand(len(latents.low)))
 
-    return Latents(
-        lambda images, quality: autoencoder.encode(images, step(quality, len(images))),
-        lambda latents, quality: autoencoder.decode(latents, step(quality, len(latents.low))),
-        device,
-    )
+    return Latents(autoencoder, synthesise, device)
 
 
 def _of_integers(config: PretrainedConfig, device: torch.device) -> Latents:
@@ -86,24 +93,17 @@ def _of_integers(config: PretrainedConfig, device: torch.device) -> Latents:
         autoencoder.load_state_dict({name: tensor.float() for name, tensor in found.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise WeightsError(
-            f"{config.folder}: latents with gradients need {FLOAT_TRANSFORM}, which is not there or does not fit; "
+            f"{config.folder}: its analysis in floating point, {FLOAT_TRANSFORM}, is not there or does not fit; "
             "get the model's whole folder"
         ) from error
+    autoencoder.steps = torch.tensor(model.encoder.steps)
     autoencoder = autoencoder.to(device).eval().requires_grad_(False)
     synthesis, steps = IntegerSynthesis(model, device), model.encoder.steps
-
-    def analyse(images: Tensor, quality: int) -> Subbands:
-        return autoencoder.encode(images, torch.full((len(images),), float(steps[quality - 1]), device=device))
 
     def synthesise(latents: Subbands, quality: int) -> Tensor:
         return wavelet.inverse(synthesis(latents, quality).map(lambda t: t * float(steps[quality - 1])))
 
-    return Latents(analyse, synthesise, device)
-
-
-def _check_quality(quality: int) -> None:
-    if quality not in QUALITIES:
-        raise UsageError(f"quality {quality} is out of range; give {QUALITIES[0]} to {QUALITIES[-1]}")
+    return Latents(autoencoder, synthesise, device)
 
 
 def _shape(value: object) -> str:

@@ -162,6 +162,35 @@ def families_picture(results: Library, document: Results) -> Lines:
     return [f"From the left: a part of `{found['image']}`, the original; then {', '.join(rows)}."]
 
 
+@block("attention")
+def attention(results: Library, document: Results) -> Lines:
+    found = document["results"]
+    rows = [
+        (
+            f"`{name}`",
+            f"{number}, {b['kind']}",
+            f"{b['distance']:.0f}",
+            f"{b['even_distance']:.0f}",
+            f"{100 * b['near']:.0f}",
+            f"{100 * b['largest']:.1f}",
+            f"{100 * b['difference']:.1f}",
+        )
+        for name, model in found["models"].items()
+        for number, b in enumerate(model["blocks"], 1)
+    ]
+    headings = ("model", "block", "mean distance (pixels)", "if it were even (pixels)", "on the nearest 3x3 tokens (%)")
+    headings += ("largest share (%)", "differs by (%)")
+    saved = ", ".join(f"{m['without_attention']:+.1f} % (`{name}`)" for name, m in found["models"].items())
+    return [
+        f"Means over {found['tokens']} tokens of {len(found['images'])} photographs at quality {found['quality']}:",
+        "",
+        *table(headings, rows, 2),
+        "",
+        f"Bits at equal PSNR without attention in the analysis, at effort {found['effort']}: {saved}.",
+        *source(document["provenance"]),
+    ]
+
+
 @block("erasure")
 def erasure(results: Library, document: Results) -> Lines:
     found = document["results"]
@@ -246,6 +275,7 @@ BLOCKS: dict[str, Block] = {
     "kodak-every-quality": kodak_every_quality,
     "families": families,
     "families-picture": families_picture,
+    "attention": attention,
     "erasure": erasure,
     "start": start,
     "tune": tune,

@@ -17,6 +17,7 @@ from .batch import size
 from .output import DONE, FAILED, Output, explain
 
 if TYPE_CHECKING:
+    from ..evaluation.attention import AttentionView
     from ..evaluation.comparison import Comparison
     from ..evaluation.engine import ImageCodec
     from ..evaluation.pictures import Render
@@ -129,6 +130,7 @@ def finish(
     read: Callable[[Path], Picture],
     pictures: int,
     rest: Rest | None = None,
+    attention: AttentionView | None = None,
 ) -> int:
     """Say and write everything; returns the exit code."""
     from ..evaluation import report
@@ -155,7 +157,7 @@ def finish(
     if targets.markdown is not None:
         _write(out, targets.markdown, report.to_markdown(comparison), targets.overwrite)
     if targets.html is not None:
-        _write(out, targets.html, _page(out, comparison, renders, read, pictures), targets.overwrite)
+        _write(out, targets.html, _page(out, comparison, renders, read, pictures, attention), targets.overwrite)
     rest = rest or Rest()
     left_out = out.left_out(rest.left_out, rest.strict)
     # one line a failure, but what counts are images: a bad one fails once, or at every quality of every codec
@@ -163,6 +165,8 @@ def finish(
     images = failed | {row.file for r in comparison.reports for row in r.rows}
     counts = {"done": done, "failed": len(failures), "images": len(images), "images_failed": len(failed)}
     summary = {"command": command, **counts, "left_out": rest.left_out.counts(), **report.summary(comparison)}
+    if attention:
+        summary["attention"] = attention.record()
     out.summary(summary)
     out.failures([_line(f) for f in failures], len(images), len(failed), "images")
     return FAILED if failures or left_out else DONE
@@ -175,14 +179,19 @@ def _write(out: Output, path: Path, text: str, overwrite: bool) -> None:
 
 
 def _page(
-    out: Output, comparison: Comparison, renders: Mapping[str, Render], read: Callable[[Path], Picture], count: int
+    out: Output,
+    comparison: Comparison,
+    renders: Mapping[str, Render],
+    read: Callable[[Path], Picture],
+    count: int,
+    attention: AttentionView | None,
 ) -> str:
     from ..evaluation.page import to_html
     from ..evaluation.pictures import scenes, worst_first
 
     with out.progress(min(count, len(worst_first(comparison)))) as progress:
         shown = scenes(comparison, renders, read, count, lambda row: progress.advance(row.megapixels))
-    return to_html(comparison, shown)
+    return to_html(comparison, shown, attention=attention)
 
 
 def _line(failure: Failure) -> str:

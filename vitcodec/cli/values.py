@@ -62,6 +62,13 @@ def models(incomplete: str) -> Words:
     return found + [(source, f"{config.name}, {_kind(config)}") for source, config in registry.downloaded()]
 
 
+def lists_of_models(incomplete: str) -> Words:
+    """The same for a list with commas: of its last word."""
+    before = incomplete[: incomplete.rfind(",") + 1]
+    found = [word if isinstance(word, tuple) else (word, "") for word in models(incomplete)]
+    return [(before + name, kind) for name, kind in found if name not in before.split(",")]
+
+
 def _kind(config: PretrainedConfig) -> str:
     return config.family + ("" if config.tune == "psnr" else f", tuned for {config.tune}")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import report
+from .attention import RAMP, AttentionView, overlays
 from .columns import Column, columns, quality_text
 from .comparison import BdRate, Comparison, Point
 from .measures import PLOTTED
@@ -16,8 +17,13 @@ from .results import Mean, Row
 from .verdict import SAME_SIZE, verdict
 
 
-def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None = None) -> str:
-    """The page. scenes: the images to show, worst first."""
+def to_html(
+    comparison: Comparison,
+    scenes: Sequence[Scene],
+    title: str | None = None,
+    attention: AttentionView | None = None,
+) -> str:
+    """The page. scenes: the images to show, worst first. attention: what models attend to in the image, or None."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -49,6 +55,10 @@ def to_html(comparison: Comparison, scenes: Sequence[Scene], title: str | None =
         rows=_rows(comparison, shown),
         quality=quality_text(shown_quality(comparison)),
         scenes=scenes,
+        attention=attention,
+        overlays=overlays,
+        ramp=", ".join(f"rgb({r}, {g}, {b})" for r, g, b in RAMP),
+        quality_text=quality_text,
         numbers=_numbers,
         remarks=report.remarks(comparison),
         failures=comparison.failures(),

@@ -186,10 +186,13 @@ def _windows(blocks: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
 
 
-def data_uri(rgb: np.ndarray) -> str:
-    """(H, W, 3) uint8, without loss: what every browser shows, in as few bytes as that takes."""
+def data_uri(pixels: np.ndarray, quality: int | None = None) -> str:
+    """(H, W, 3) uint8, or (H, W, 4) with opacity: what every browser shows, in as few bytes as that takes.
+
+    quality: of WebP, 1 to 100; None: without loss.
+    """
     from PIL import Image
 
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, "WEBP", lossless=True, method=4)
+    buffer, options = io.BytesIO(), {"lossless": True} if quality is None else {"quality": quality}
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "WEBP", method=4, **options)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

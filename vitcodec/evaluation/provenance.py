@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,10 +19,11 @@ _LIBRARIES = {"libjpeg_turbo": "libjpeg-turbo", "webp": "libwebp", "jpg_2000": "
 _PACKAGES = ("torch", "numpy", "pillow", "pillow-jxl-plugin")
 
 
-def provenance(codec: Any = None, command: str | None = None) -> dict[str, str]:
+def provenance(codec: Any = None, command: str | None = None, others: Sequence[Any] = ()) -> dict[str, str]:
     """What a report says about how it came about, in the order to show it.
 
-    codec: the vitcodec.Codec or the Entrant that was measured, if any. command: as typed; None: this process's own.
+    codec: the vitcodec.Codec or the Entrant that was measured, if any, and others: those that were
+    measured beside it. command: as typed; None: this process's own.
     """
     import torch
 
@@ -35,11 +37,18 @@ def provenance(codec: Any = None, command: str | None = None) -> dict[str, str]:
     }
     if codec is not None:
         facts["device"] = _device(getattr(codec, "device", "cpu"))
-        config, options = getattr(codec, "config", None), getattr(codec, "options", None)
-        facts["model"] = f"{codec.name}, SHA-256 {config.sha256}" if config else str(codec.name)
+        options = getattr(codec, "options", None)
+        facts["model"] = _model(codec)
+        if others:
+            facts["other models"] = "; ".join(map(_model, others))
         if options is not None:
             facts["effort"] = str(options.effort)
     return facts
+
+
+def _model(codec: Any) -> str:
+    config = getattr(codec, "config", None)
+    return f"{codec.name}, SHA-256 {config.sha256}" if config else str(codec.name)
 
 
 def _cores() -> int | None:

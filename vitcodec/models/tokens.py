@@ -71,6 +71,18 @@ def by_areas(function: Callable[..., Tensor], window: int, *maps: Tensor) -> Ten
     return torch.cat(rows, 1)
 
 
+def place_of(height: int, width: int, window: int, row: int, column: int) -> tuple[int, int, tuple[int, int, int, int]]:
+    """Where by_areas has a site of maps (B, height, width, C): in which call of its function, counted from 0, in which
+    area of the call, of an image, and that area on the map: (top, left, r, c).
+    """
+    spans = [(*rows, *columns) for rows in _spans(height, window) for columns in _spans(width, window)]
+    for call, (y, y_end, r, x, x_end, c) in enumerate(spans):
+        if y <= row < y_end and x <= column < x_end:
+            down, across = (row - y) // r, (column - x) // c
+            return call, down * ((x_end - x) // c) + across, (y + down * r, x + across * c, r, c)
+    raise IndexError(f"site {row}, {column} of {height}x{width}")
+
+
 def _spans(length: int, window: int) -> Iterator[tuple[int, int, int]]:
     """(start, end, side of the areas between them)."""
     rest = length % window
