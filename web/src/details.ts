@@ -7,7 +7,7 @@ import { PHASES, knownRectangles } from "./phases.js";
 const FLAGGED = [1, 2];
 const DENSE = [3, 4]; // where chroma has four phases of its own
 const CHROMA = 3; // first channel
-const LEAST = 8192; // places that are worth a thread
+const LEAST = 8192; // places that a thread takes
 
 /** A map that is filled in phases, and what each holds, for those that follow. */
 class PhasedMap extends PaddedMap {

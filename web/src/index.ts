@@ -5,9 +5,10 @@
  *     const image = await decode("photo.vitc");           // ImageData
  *     canvas.getContext("2d").putImageData(image, 0, 0);
  */
-import type { DecodeOptions, FileInfo, LevelBytes, Times } from "./decoder.js";
+import type { DecodeOptions, Times } from "./decoder.js";
 import { InputError, errorOf } from "./errors.js";
 import type { Region } from "./geometry.js";
+import type { FileInfo, LevelBytes } from "./info.js";
 import type { Pixels } from "./lossy.js";
 import type { Reply, Request } from "./messages.js";
 import { startWorker } from "./start_worker.js";

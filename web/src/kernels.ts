@@ -131,7 +131,7 @@ export class Kernels {
     return new WebAssembly.Memory(shared ? { initial: 1, maximum: MAX_PAGES, shared } : { initial: 1 });
   }
 
-  /** Runs a kernel on 0 to count. least: what is worth a thread. */
+  /** Runs a kernel on 0 to count. least: what a thread takes at least. */
   run(kernel: Kernel, count: number, words: readonly number[], least = 1): void {
     if (count <= 0) return;
     this.heap.words(DESCRIPTOR, DESCRIPTOR_WORDS).set(words);

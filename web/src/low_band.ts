@@ -104,7 +104,7 @@ function readPhase(networks: Networks, quality: number, phase: Phase, reader: Le
 }
 
 /** The known neighbours of a site on the grid of its phase, and their places among SIDE x SIDE. */
-function neighbours(phase: Phase, site: number, reach: number, visit: (neighbour: number, place: number) => void): void {
+function neighbours(phase: Phase, site: number, reach: number, take: (neighbour: number, place: number) => void): void {
   const { scale, rows, columns, known } = phase;
   const [y, x] = [Math.floor(site / columns), site % columns];
   for (let i = -reach; i <= reach; i++) {
@@ -113,7 +113,7 @@ function neighbours(phase: Phase, site: number, reach: number, visit: (neighbour
     for (let j = -reach; j <= reach; j++) {
       const column = x + (j << scale);
       if (column < 0 || column >= columns || !known[row * columns + column]) continue;
-      visit(row * columns + column, (i + REACH) * SIDE + j + REACH);
+      take(row * columns + column, (i + REACH) * SIDE + j + REACH);
     }
   }
 }

@@ -1,5 +1,6 @@
 // What a page and its worker say to each other.
-import type { DecodeOptions, FileInfo, Times } from "./decoder.js";
+import type { DecodeOptions, Times } from "./decoder.js";
+import type { FileInfo } from "./info.js";
 import type { HelperStart } from "./kernels.js";
 import type { Pixels } from "./lossy.js";
 

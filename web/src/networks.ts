@@ -35,7 +35,7 @@ export interface Rows {
 }
 
 export const FLAG_INPUT = 64;
-const LEAST_ROWS = 128; // that are worth a thread
+const LEAST_ROWS = 128; // that a thread takes
 
 /** A map of bytes with zeros around it. */
 export class PaddedMap {

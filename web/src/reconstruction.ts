@@ -16,7 +16,7 @@ const MIDDLE_HALO = 8; // sites around a block that it sees
 /** Sites around an area that `down` and `up` see. */
 export const MARGIN = 4;
 const COLOUR_BITS = 17;
-const LEAST = 16; // rows of a map that are worth a thread
+const LEAST = 16; // rows of a map that a thread takes
 
 /** Planes of the colour axes of an area. */
 export interface Planes {

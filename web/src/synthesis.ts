@@ -4,7 +4,7 @@ import type { Address } from "./heap.js";
 import type { Kernels } from "./kernels.js";
 import type { Layer, Model } from "./model.js";
 
-const LEAST = 64; // sites of a map that are worth a thread
+const LEAST = 64; // sites of a map that a thread takes
 
 export class Synthesis {
   constructor(

@@ -2,7 +2,7 @@ import type { Address } from "./heap.js";
 import type { Kernels } from "./kernels.js";
 
 const COLUMNS = 16; // that are worked on at a time
-const LEAST = 4096; // places that are worth a thread
+const LEAST = 4096; // places that a thread takes
 
 /**
  * One level of the inverse wavelet: planes (3, h, w) and details (h, w, 9) -> planes (3, 2h, 2w), the caller's.
