@@ -1,5 +1,5 @@
 // The viewer: a file that is dropped, opened or linked with ?src=, coarse to fine.
-import { type DecodedImage, type FileInfo, FormatError, type PreviewImage, type Source, decodeFile } from "../src/index.js";
+import { type DecodedImage, type FileInfo, FormatError, type PreviewImage, type Source, decodeFile, nameOf } from "../src/index.js";
 import { View } from "./view.js";
 import { levelRows, rowsOf, sizeText } from "./facts.js";
 
@@ -101,7 +101,7 @@ function showAddress(text: string): void {
     problem.hidden = false;
     return;
   }
-  void show(url, url.pathname.split("/").pop() || url.host);
+  void show(url, nameOf(url));
 }
 
 find("open").addEventListener("click", () => file.click());

@@ -199,7 +199,8 @@ function wholeOf(source: string | URL | Blob | ArrayBuffer | ArrayBufferView | R
   return buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
 }
 
-function nameOf(source: Source): string {
+/** What a source is called: a file's name, or the last part of an address. */
+export function nameOf(source: Source): string {
   if (source instanceof File) return source.name;
   const address = source instanceof Response ? source.url : source instanceof URL ? source.href : source;
   if (typeof address !== "string" || !address) return "the file";

@@ -1,8 +1,8 @@
 // Every case comes out as Python has it, to the last bit, in this thread.
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { decode } from "../build/core.mjs";
-import { CASES, fileOf, newHost, optionsOf, outcome, parts } from "./support.mjs";
+import { DecodeError, decode } from "../build/core.mjs";
+import { CASES, fileOf, newHost, optionsOf, outcome, parts, withChecksums } from "./support.mjs";
 
 let host;
 before(async () => {
@@ -47,4 +47,25 @@ test("nothing of a picture stays in memory", async () => {
     used.push(host.kernels.heap.inUse);
   }
   assert.equal(used[2], used[0]);
+});
+
+test("any bytes give a picture or a DecodeError", async () => {
+  const names = Object.keys(CASES).filter((name) => fileOf(name).length > 40 && fileOf(name).length < 4000);
+  const outcomes = new Set();
+  let seed = 1;
+  const random = (n) => Math.floor(((seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32) * n);
+  for (let k = 0; k < 150; k++) {
+    const data = fileOf(names[random(names.length)]);
+    for (let change = random(4); change >= 0; change--) data[random(data.length)] ^= 1 << random(8);
+    const whole = random(4) ? withChecksums(data) : data.subarray(0, random(data.length));
+    const options = { reduce: random(3), salvage: !random(4), maxPixels: 1 << 20 };
+    try {
+      await decode(parts(whole, 1 + random(500)), options, host);
+      outcomes.add("picture");
+    } catch (error) {
+      assert.ok(error instanceof DecodeError || error.name === "WeightsError", error.stack);
+      outcomes.add(error.name);
+    }
+  }
+  for (const name of ["picture", "FormatError", "UnsupportedError"]) assert.ok(outcomes.has(name), name);
 });

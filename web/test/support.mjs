@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
-import { Kernels, Model, checkWeights, decode } from "../build/core.mjs";
+import { Kernels, Model, checkWeights, crc32, decode } from "../build/core.mjs";
 
 export const WEB = join(dirname(fileURLToPath(import.meta.url)), "..");
 export const CASES = JSON.parse(readFileSync(join(WEB, "test/cases/cases.json"), "utf8"));
@@ -62,4 +62,18 @@ export async function outcome(data, options, host, size) {
   } catch (error) {
     return { error: error.name };
   }
+}
+
+/** A file whose chunks have the checksums of what is in them, as far as they can be told apart. */
+export function withChecksums(data) {
+  for (let at = 9; at + 9 <= data.length; ) {
+    let [start, length, digits] = [at + 4, 0, 0];
+    do length += (data[start] & 127) * 2 ** (7 * digits++);
+    while (data[start++] > 127 && digits < 5);
+    const end = start + length;
+    if (end + 4 > data.length) break;
+    new DataView(data.buffer).setUint32(end, crc32(data.subarray(at, end)), true);
+    at = end + 4;
+  }
+  return data;
 }
