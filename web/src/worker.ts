@@ -68,9 +68,19 @@ function threadsOf(wanted: number): number {
 
 async function start(models: string, wanted: number): Promise<Engine> {
   const threads = threadsOf(wanted);
+  const kinds = WebAssembly.validate(RELAXED) ? ["-relaxed", ""] : [""];
   let kernels: Kernels | undefined;
-  if (WebAssembly.validate(RELAXED)) kernels = await kernelsOf("-relaxed", threads).catch(() => undefined);
-  kernels ??= await kernelsOf("", threads);
+  let problem: unknown;
+  // the first that is exact here; memory that is shared cannot be had everywhere
+  for (const count of threads > 1 ? [threads, 1] : [1]) {
+    for (const kind of kinds) {
+      kernels ??= await kernelsOf(kind, count).catch((error: unknown) => {
+        problem ??= error;
+        return undefined;
+      });
+    }
+  }
+  if (!kernels) throw problem;
   return { kernels, models: new ModelSource(new URL(models, import.meta.url)), loaded: new Map() };
 }
 
