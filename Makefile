@@ -1,13 +1,14 @@
 # make demo: set up and try it on the example photographs. make test: what continuous integration runs.
 # WORKERS processes share its tests, with one thread each: most tests are too small to use two threads well.
-# make light: the same for the light installation, without torch. make docs: every table and plot of the documents, from benchmarks/results, and the man page, from the commands.
+# make light: the same for the light installation, without torch. make web: the decoder for browsers, built and tested;
+# wheels that are built afterwards hold its page. make docs: every table and plot of the documents, from benchmarks/results, and the man page, from the commands.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUALITY ?= 50
 WORKERS ?= 2
 
-.PHONY: demo test docs wheel light clean
+.PHONY: demo test web docs wheel light clean
 
 demo: $(VENV)/installed
 	$(BIN)/vitcodec encode examples -q $(QUALITY) -o demo/encoded --overwrite
@@ -25,6 +26,11 @@ test: $(VENV)/developed
 	$(BIN)/mypy
 	$(MAKE) light
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+# NPM's own cache is used; nothing is installed outside web/
+web:
+	@command -v node >/dev/null && command -v npm >/dev/null && node -e 'process.exit(+(parseInt(process.versions.node) < 20))' || { echo "make web needs Node.js 20 or newer, with npm" >&2; exit 1; }
+	cd web && npm ci --loglevel=error && npm run --silent check && npm run --silent build && npm test --silent
 
 docs: $(VENV)/developed
 	$(BIN)/python -m benchmarks docs
@@ -51,7 +57,7 @@ light: wheel
 	cd build/light && VITCODEC_LIGHT=1 OMP_NUM_THREADS=1 bin/python -m pytest -q -c /dev/null -p no:cacheprovider ../../tests/test_light.py
 
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo build dist web/node_modules web/build web/dist vitcodec/web
 
 # the stamps say that what pyproject.toml and constraints.txt ask for is there
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -18,12 +18,13 @@ import typer
 from .. import files
 from ..bitstream import container
 from ..bitstream.glance import glance
-from ..errors import OutputError
+from ..errors import OutputError, UsageError
 from ..options import DecodeOptions
 from . import codecs, decode, described, options, outputs, view_page
 from .output import DONE, FAILED, Output, explain, one_line
 
 Browser = Annotated[bool, typer.Option("--browser", help="Show a page with the pictures and what is known of them.")]
+Web = Annotated[bool, typer.Option("--web", help="Let the browser decode them, on a page with a zoom. Until Ctrl-C.")]
 NoOpen = Annotated[bool, typer.Option("--no-open", help="Write only, and print what was written.")]
 _PATIENCE = 2  # seconds in which a viewer that cannot be started says so
 
@@ -40,6 +41,7 @@ class Shown:
 def view_command(
     inputs: options.Inputs,
     browser: Browser = False,
+    web: Web = False,
     no_open: NoOpen = False,
     fit: decode.Fit = None,
     recursive: options.Recursive = False,
@@ -52,17 +54,23 @@ def view_command(
 ) -> int:
     """Show .vitc files: each as a PNG in the system's viewer, or all on one page in the browser.
 
-    What is shown is written to a new folder among the temporary files.
+    What is shown is written to a new folder among the temporary files. With --web nothing is written: a server on this
+    machine gives the files to a page that decodes them itself.
 
     \b
     vitcodec view photo.vitc
     vitcodec view photo.vitc --fit 1600x1200
     vitcodec view small/ --browser
+    vitcodec view photo.vitc --web
     """
     out = Output(json, quiet, verbose)
     box = decode.box_of(fit, 0)
+    if web and (browser or box):
+        raise UsageError(f"--web and {'--browser' if browser else '--fit'} do not go together; leave one of them out")
     found = outputs.without_wrong_kinds(files.find_inputs(inputs, {files.SUFFIX}, recursive), vitc=True)
     failed = [_fail(out, problem.name, problem.error) for problem in found.problems]
+    if web and found.sources:
+        return _on_web(out, found.sources, no_open, failed)
     shown: list[Shown] = []
     folder = Path()
     if found.sources:
@@ -85,6 +93,15 @@ def view_command(
     out.summary({"command": "view", "done": len(shown), "failed": len(failed), "opened": opened})
     out.failures(failed, total)
     return FAILED if failed or opened is False else DONE
+
+
+def _on_web(out: Output, sources: Sequence[files.Source], no_open: bool, failed: list[str]) -> int:
+    from . import view_web
+
+    opened = view_web.show(out, view_web.start(sources), None if no_open else open_address)
+    out.summary({"command": "view", "done": len(sources), "failed": len(failed), "opened": opened})
+    out.failures(failed, len(sources) + len(failed))
+    return FAILED if failed else DONE
 
 
 def _fail(out: Output, name: str, error: Exception) -> str:
@@ -175,9 +192,14 @@ def open_pictures(viewer: list[str], pictures: Sequence[Path]) -> bool:
 
 def open_page(page: Path) -> bool:
     """Show a page in the default browser. Returns whether there is one."""
+    return open_address(page.as_uri())
+
+
+def open_address(address: str) -> bool:
+    """The same by its address. Raises OutputError."""
     if not (sys.platform in ("win32", "darwin") or _has_display() or os.environ.get("BROWSER")):
         return False
     try:
-        return webbrowser.open(page.as_uri())
+        return webbrowser.open(address)
     except (OSError, webbrowser.Error) as error:
-        raise OutputError(f"{page}: the browser cannot be started ({error})") from error
+        raise OutputError(f"{address}: the browser cannot be started ({error})") from error
