@@ -117,7 +117,9 @@ def test_it_is_shown_until_ctrl_c(page: Path, monkeypatch: pytest.MonkeyPatch) -
         return True
 
     monkeypatch.setattr(view, "open_address", browser)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs behind
     said = call("view", "a b?.vitc", "--web")
+    signal.signal(signal.SIGINT, before)
     assert (said.exit_code, asked) == (0, [200]) and "a b?.vitc: http://127.0.0.1:" in said.stdout
 
 
