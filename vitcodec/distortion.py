@@ -26,9 +26,10 @@ ERASED_STEP = 64.0
 # mean squared 8-bit levels that equal 1 - MS-SSIM: the ratio of CompressAI's two series of Lagrangians (J. Begaint et
 # al., 2020)
 MS_SSIM_UNIT = 1300.0
-# bits a pixel that a point of SSIMULACRA2 stands for at a step of 26 8-bit levels, and the power of the step by which
-# they fall: the slope of `swin` along its qualities on 24 crops, times what its squared error costs there
-POINT, POINT_POWER = 0.043, 4 / 3
+# bits a pixel that a point of SSIMULACRA2 stands for at a step of 26 8-bit levels, and the powers of the step by which
+# they fall below and above: the slope of `swin` along its qualities on 24 crops. At coarse steps they fall faster than
+# that: smooth pictures gain so many points for so few bits there that the mean would ask for finer steps than there are
+POINT, POINT_POWERS = 0.043, (4 / 3, 2.0)
 MIDDLE_STEP = 26.0  # 8-bit levels
 # of the squared error, beside SSIMULACRA2: it keeps in place what that does not see, such as fine changes of hue
 ANCHOR = 0.1
@@ -104,7 +105,9 @@ class Perceptual(Distortion):
     compared = 10.0, 90.0
 
     def bits_per_pixel(self, image: Tensor, decoded: Tensor, step: Tensor, erased: Tensor | None = None) -> Tensor:
-        bits_per_point = POINT * (step / MIDDLE_STEP) ** -POINT_POWER
+        fine, coarse = POINT_POWERS
+        ratio = step / MIDDLE_STEP
+        bits_per_point = POINT / torch.where(ratio < 1, ratio**fine, ratio**coarse)
         points = 100 - ssimulacra2_tensor(image.permute(0, 3, 1, 2), decoded.clamp(0, 255).permute(0, 3, 1, 2))
         return bits_per_point * points + ANCHOR * _SQUARED_ERROR.bits_per_pixel(image, decoded, step, erased)
 
