@@ -35,7 +35,7 @@ class StoringCodec:
     padding = 0  # bytes by which the payload of every detail level is longer
 
     @classmethod
-    def load(cls, model, device, threads):
+    def load(cls, model, device, threads, tune=None):
         cls.loads += 1
         if device == "cuda:7":
             raise DeviceError("cuda:7 is not there; this machine has none")

@@ -325,7 +325,7 @@ class SmallCodec:
 @pytest.fixture
 def small_codec(monkeypatch):
     codec = SmallCodec()
-    monkeypatch.setattr(codecs, "load_codec", lambda model, device, threads: codec)
+    monkeypatch.setattr(codecs, "load_codec", lambda *_: codec)
     return codec
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import os
 import threading
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Unpack, overload
 
 import numpy as np
 
-from . import files
 from .bitstream import container
 from .bitstream.chunks import Source
 from .bitstream.container import Contents
 from .bitstream.header import Header
 from .errors import UsageError, WeightsError
+from .filesystem.streams import stream_of
 from .generation import Generating
 from .lossless import LosslessCodec
 from .options import DecodeChanges, DecodeOptions, EncodeChanges, EncodeOptions, decode_options, encode_options
@@ -58,11 +57,18 @@ class Codec(Generating):
 
     autoencoder: Autoencoder
 
-    def __init__(self, config: PretrainedConfig, device: Any, threads: int | None = None, source: str | None = None):
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        device: Any,
+        threads: int | None = None,
+        source: str | None = None,
+        tune: str | None = None,
+    ):
         """device: torch's, or its name. threads: of the CPU; None for all cores. source: what from_pretrained loads it
-        by; None: the folder of the config.
+        by; None: the folder of the config. tune: as from_pretrained.
         """
-        self.name, self.config = config.name, config
+        self.name, self.config, self.tune = config.name, config, tune or config.tune
         self._source, self._threads = source or f"{registry.LOCAL}{config.folder.absolute()}", threads
         self._lock = threading.Lock()
         self._load(device)
@@ -75,15 +81,19 @@ class Codec(Generating):
         threads: int | None = None,
         *,
         revision: str | None = None,
+        tune: str | None = None,
     ) -> Codec:
         """A model with its weights.
 
         model: a shipped model's name, a folder, or ORG/NAME on the Hugging Face Hub; None for $VITCODEC_MODEL or else
         the default. revision: of the hub, a branch, tag or commit. device: auto, cpu, cuda[:N] or mps, or a
-        torch.device. threads: of the CPU; None for all cores. Raises WeightsError, DeviceError, UsageError.
+        torch.device. threads: of the CPU; None for all cores. tune: what encoding is after, psnr, ms-ssim or
+        ssimulacra2; None: what the model was trained for. Raises WeightsError, DeviceError, UsageError.
         """
         config = registry.find(model, revision)
-        return cls(config, chosen_device(config, str(device), threads), threads, registry.source_of(config))
+        registry.check_tune(tune or "psnr")
+        device = chosen_device(config, str(device), threads)
+        return cls(config, device, threads, registry.source_of(config), tune)
 
     def to(self, device: Any) -> Codec:
         """Move the codec to another device, as from_pretrained takes it, and return it. Raises DeviceError."""
@@ -242,7 +252,7 @@ class Codec(Generating):
         if isinstance(source, Contents):
             return source
         options = options or DecodeOptions()
-        stream, name = _opened(source, name)
+        stream, name = stream_of(source, name)
         if options.region is None:
             return container.unpack(stream, options.reduce + 1, name)
         start = stream.tell()
@@ -259,19 +269,19 @@ class Codec(Generating):
 
         Raises FormatError, UnsupportedError, LimitError, InputError.
         """
-        stream, name = _opened(source, name)
+        stream, name = stream_of(source, name)
         return container.describe(stream, name)
 
     def __repr__(self) -> str:
         return f"Codec({self.name!r}, device={str(self.device)!r}, engine={self.engine!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (self._source, str(self.device), self._threads, self.config.identity)
+        return _unpickled, (self._source, str(self.device), self._threads, self.tune, self.config.identity)
 
     def _load(self, device: Any) -> None:
         from .pipeline.loading import load
 
-        self._coder = load(self.config, str(device), self._threads)
+        self._coder = load(replace(self.config, tune=self.tune), str(device), self._threads)
         self.device, self.engine, self.reason = device, self._coder.engine, self._coder.reason
         self._found_latents: Any = None
         if not self.config.integers:
@@ -302,17 +312,8 @@ class Codec(Generating):
             )
 
 
-def _opened(source: Source | str | PathLike[str], name: str | None) -> tuple[BinaryIO, str]:
-    """A stream of a file's bytes, and what messages call it. Raises InputError."""
-    if isinstance(source, str | os.PathLike):
-        return io.BytesIO(files.read_bytes(Path(source))), name or os.fspath(source)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(source), name or "<bytes>"
-    return source, name or "<bytes>"
-
-
-def _unpickled(source: str, device: str, threads: int | None, identity: bytes) -> Codec:
-    codec = Codec.from_pretrained(source, device, threads)
+def _unpickled(source: str, device: str, threads: int | None, tune: str, identity: bytes) -> Codec:
+    codec = Codec.from_pretrained(source, device, threads, tune=tune)
     if codec.config.identity != identity:
         raise WeightsError(f"model '{source}' has other weights here than where it was pickled; install the same")
     return codec

@@ -27,11 +27,11 @@ def load_lossless() -> LosslessCodec:
     return LosslessCodec()
 
 
-def load_codec(model: str | None, device: str, threads: int | None) -> Codec:
+def load_codec(model: str | None, device: str, threads: int | None, tune: str | None = None) -> Codec:
     """The codec of a model on a device, as Codec.from_pretrained gives it. Raises WeightsError, DeviceError."""
     from ..codec import Codec
 
-    return Codec.from_pretrained(model, device, threads)
+    return Codec.from_pretrained(model, device, threads, tune=tune)
 
 
 class Decoders:

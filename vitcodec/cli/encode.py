@@ -58,7 +58,8 @@ Tune = Annotated[
         show_default=False,
         autocompletion=values.tunings,
         rich_help_panel=MODEL,
-        help="psnr, ms-ssim or ssimulacra2: take the model that is trained for it. [default: psnr]",
+        help="psnr, ms-ssim or ssimulacra2: what the search is after, with the model that fits it best unless -m names "
+        "one. [default: what the model is trained for]",
     ),
 ]
 Tile = Annotated[
@@ -180,12 +181,8 @@ def encode_command(
         if wanted:
             regions.check_target(how)
     if tune is not None:
-        values.check_tune(tune)
-        if model is not None:
-            raise UsageError(
-                f"--tune {tune} and the model '{model}' (by --model or VITCODEC_MODEL) contradict each other; give one"
-            )
-        model = registry.TUNED[tune]
+        registry.check_tune(tune)
+        model = model or registry.TUNED[tune]
     found = places.here().find_inputs(inputs, files.image_suffixes(), recursive)
     outputs.check_encoded_name(found, output)
     found = outputs.without_wrong_kinds(found, vitc=False)
@@ -198,7 +195,7 @@ def encode_command(
     def start() -> batch.Work:
         from ..images import MAX_PIXELS, read_image, stripped
 
-        codec = codecs.load_lossless() if lossless else options.load_codec(out, model, device, threads)
+        codec = codecs.load_lossless() if lossless else options.load_codec(out, model, device, threads, tune)
         ready = interest.with_detector(str(getattr(codec, "device", "cpu"))) if interest else None
 
         def read(job: files.Job) -> tuple[Picture, int]:

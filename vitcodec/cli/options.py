@@ -172,8 +172,8 @@ def say_device(out: Output, codec: Codec, device: str) -> None:
         out.detail(f"networks run on {codec.engine}{f': {codec.reason}' if codec.reason else ''}")
 
 
-def load_codec(out: Output, model: str | None, device: str, threads: int | None) -> Codec:
+def load_codec(out: Output, model: str | None, device: str, threads: int | None, tune: str | None = None) -> Codec:
     """codecs.load_codec; with -v, what it is and where it runs."""
-    codec = codecs.load_codec(model, device, threads)
+    codec = codecs.load_codec(model, device, threads, tune)
     say_device(out, codec, device)
     return codec

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from ..errors import UsageError
-from ..pretrained import hub
+from ..pretrained import hub, registry
 from ..training.config import (
     CHECKPOINT,
     NEW_MODELS,
@@ -28,7 +28,7 @@ from ..training.config import (
     TrainingConfig,
 )
 from ..training.trackers import check_tracker, open_tracker
-from . import options, values
+from . import options
 from . import train_options as o
 from .output import Output
 
@@ -150,7 +150,7 @@ def train_command(
         raise UsageError(f"the search of --refined knows squared error alone; leave --tune {tune} out")
     if crop % 32:
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
-    values.check_tune(tune)
+    registry.check_tune(tune)
     loggers = options.listed(log or [])
     for name in loggers:
         check_tracker(name)

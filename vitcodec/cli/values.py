@@ -102,10 +102,3 @@ def check_format(name: str | None) -> str | None:
     if name is not None and f".{name.lower().lstrip('.')}" not in (*WRITE_FORMATS, ".jpeg2000"):
         raise UsageError(f"unknown format '{name}'; {advice(name.lstrip('.'), FORMATS)}")
     return name
-
-
-def check_tune(name: str) -> str:
-    """What models can be trained for. Raises UsageError."""
-    if name not in registry.TUNED:
-        raise UsageError(f"unknown tuning '{name}'; {advice(name, registry.TUNED)}")
-    return name

@@ -8,6 +8,7 @@ are; they are read and written where they stand.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import stat
@@ -141,3 +142,14 @@ def write_stream(path: Path, data: bytes) -> None:
             stream.write(data)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written to ({error.strerror or error})") from error
+
+
+def stream_of(
+    source: bytes | bytearray | memoryview | BinaryIO | str | os.PathLike[str], name: str | None
+) -> tuple[BinaryIO, str]:
+    """A stream of a file's bytes, and what messages call it. Raises InputError."""
+    if isinstance(source, str | os.PathLike):
+        return io.BytesIO(read_bytes(Path(source))), name or os.fspath(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source), name or "<bytes>"
+    return source, name or "<bytes>"

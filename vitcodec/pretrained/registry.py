@@ -9,14 +9,15 @@ from pathlib import Path
 
 from .. import files
 from ..errors import UsageError, WeightsError
-from ..suggestions import meant
+from ..suggestions import advice, meant
 from . import hub
 from .config import CONFIG, PretrainedConfig
 from .presets import PRESETS
 
 DEFAULT_MODEL = "swin"
-# what a model can be trained for -> the shipped model that was
-TUNED = {"psnr": DEFAULT_MODEL, **{t: f"{DEFAULT_MODEL}-{t}" for t in ("ms-ssim", "ssimulacra2")}}
+# what an encoder can minimise -> the shipped model that is taken for it; where that was trained for PSNR, its search
+# alone minimises it
+TUNED = {"psnr": DEFAULT_MODEL, "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim", "ssimulacra2": DEFAULT_MODEL}
 LOCAL = "local-dir:"
 _INSTALLED = Path(__file__).parent.parent / "weights"  # in a wheel
 _CHECKOUT = Path(__file__).parent.parent.parent / "weights"  # in a source tree
@@ -24,6 +25,13 @@ _CHECKOUT = Path(__file__).parent.parent.parent / "weights"  # in a source tree
 
 def _shipped() -> Path:
     return _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+
+
+def check_tune(name: str) -> str:
+    """What models can be trained for, and encoders minimise. Raises UsageError."""
+    if name not in TUNED:
+        raise UsageError(f"unknown tuning '{name}'; {advice(name, TUNED)}")
+    return name
 
 
 def available() -> list[PretrainedConfig]:
