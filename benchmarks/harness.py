@@ -72,7 +72,8 @@ def parse(suite: ModuleType, name: str, argv: Sequence[str]) -> argparse.Namespa
         arguments.count, arguments.reps = arguments.count or 1, arguments.reps or 1
     arguments.models = arguments.model or list(getattr(suite, "MODELS", ())) or [None]
     folder = arguments.results or (QUICK_RESULTS if arguments.quick else RESULTS)
-    measured = [m and m.rpartition("=")[2] for m in arguments.models]  # families takes LABEL=MODEL
+    # families takes LABEL=MODEL, perceptual MODEL --tune NAME
+    measured = [m and m.rpartition("=")[2].partition(" --tune ")[0] for m in arguments.models]
     arguments.store = Store(folder, name, command(name, argv), measured, arguments.device)
     return arguments
 

@@ -26,7 +26,8 @@ from ..images import image_files
 from ..measure import SCORES, WIDE, Point, curve_of, mean_points, point, rows_of
 from ..store import Results, Store
 
-MODELS = tuple(config.name for config in registry.available() if config.name in registry.TUNED.values())
+TUNE = " --tune "  # between a model and what its search is after, where that is not what it was trained for
+MODELS = tuple(m if t == "psnr" or t in m else f"{m}{TUNE}{t}" for t, m in registry.TUNED.items())
 QUALITIES = tuple(range(10, 81, 10))
 METRICS = ("psnr", "ssimulacra2")
 AVIF_IQ = replace(
@@ -48,17 +49,18 @@ def run(arguments: argparse.Namespace) -> Results:
         anchors = {a.name: found for a in ANCHORS if (found := _anchor(a, files, arguments))}
         results = {"images": len(files), "effort": effort, "anchors": anchors, "models": models}
         for name in () if arguments.anchors else arguments.models:
-            points = _known(models.get(name), registry.find(name).sha256)
-            codec = Codec.from_pretrained(name, arguments.device, arguments.threads)
+            model, _, tune = name.partition(TUNE)
+            points = _known(models.get(name), registry.find(model).sha256)
+            codec = Codec.from_pretrained(model, arguments.device, arguments.threads, tune=tune or None)
             for quality in qualities:
                 if any((quality, f.name) not in points for f in files):
                     points |= _points(Entrant(codec, EncodeOptions(effort=effort)), files, quality, name)
-                    models[name] = {"points": list(points.values()), "provenance": store.provenance(name)}
+                    models[name] = {"points": list(points.values()), "provenance": store.provenance(model)}
                     store.save(results)
             curve = _curve(points, files, qualities)
             print(name, *curve, sep="\n", flush=True)
             rates = [rate for anchor, found in anchors.items() for rate in _rates(anchor, found, curve)]
-            models[name] |= {"tune": codec.config.tune, "curve": curve, "bd_rate": rates}
+            models[name] |= {"tune": codec.tune, "curve": curve, "bd_rate": rates}
     return results
 
 
