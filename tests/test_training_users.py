@@ -163,7 +163,7 @@ def test_finetune_trains_beside_the_model_and_exports_it(pictures, tmp_path, mon
 def validated(folder: Path, monkeypatch: pytest.MonkeyPatch, changes: list[float]) -> list[dict]:
     """The averaged weights at each of so many validations, a step between them, with given results."""
     results = iter(changes)
-    monkeypatch.setattr(loop, "estimated_curve", lambda *_: [(1.0, 30.0)])
+    monkeypatch.setattr(loop, "estimated_curves", lambda *_: [[(1.0, 30.0)]])
     monkeypatch.setattr(loop, "bd_rate_to_reference", lambda *_: next(results))
     run = Run(small_model(), TrainingConfig(crop=SIDE, batch=1), folder)
     images = torch.zeros(1, SIDE, SIDE, 3)
@@ -309,7 +309,7 @@ def test_a_validation_longer_than_its_share_is_not_repeated(tmp_path, monkeypatc
     said = []
     run = Run(small_model(), TrainingConfig(crop=SIDE, batch=1, minutes=1), tmp_path)
     clock = iter(range(0, 10**6, 30))  # every look at it is half a minute later
-    monkeypatch.setattr(loop, "estimated_curve", lambda *_: [(1.0, 30.0)])
+    monkeypatch.setattr(loop, "estimated_curves", lambda *_: [[(1.0, 30.0)]])
     monkeypatch.setattr(loop, "bd_rate_to_reference", lambda *_: -5.0)
     validations = validation.ValidationSet(torch.zeros(1, SIDE, SIDE, 3), [])
     real = run.validate

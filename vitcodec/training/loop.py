@@ -24,6 +24,7 @@ from .data import Crops
 from .engine import Engine
 from .integers import QUANTILE
 from .journal import Journal
+from .judge import Judge
 from .model import Average, TrainingModel
 from .optimiser import Optimiser
 from .parts import BEST, write_average
@@ -32,7 +33,7 @@ from .samples import Fresh, Samples, Searched, searched_tokens
 from .schedule import choose_trained, learning_rate, too_short
 from .step import TrainingStep
 from .trackers import Tracker
-from .validation import REFERENCE, ValidationSet, bd_rate_to_reference, estimated_curve
+from .validation import REFERENCE, ValidationSet, bd_rate_to_reference, estimated_curves, mean_curve
 
 LOG_SECONDS, LOG_SHARE = 30.0, 0.05  # between entries of the loss; of a short schedule, if that is less
 VALIDATION_SHARE = 0.3  # of the schedule; where a validation takes more, there is none at the end
@@ -72,6 +73,7 @@ class Run:
         self.distortion = TUNINGS[config.tune]
         self.kept: Mapping[str, Tensor] = {}  # of the optimiser of the phase before
         self.gauge = gauge
+        self.judge = Judge(model, self.distortion, config.dead_zone) if config.relative else None
         if config.decoder_only and model.autoencoder.synthesis is None:
             raise UsageError("the model has no network in its decoder to train")
         if config.rounded:
@@ -161,11 +163,11 @@ class Run:
         images, dead_zone = validation.images.to(self.engine.device), self.config.dead_zone
         choose = searched_tokens(self.model, dead_zone) if searched else None
         with self._eagerly():
-            curve = estimated_curve(self.model, images, dead_zone, self.distortion, choose)
+            curves = estimated_curves(self.model, images, dead_zone, self.distortion, choose)
         self.model.load_state_dict(current)
         self._follow()
-        change = bd_rate_to_reference(validation.reference, curve, self.distortion)
-        points = [[round(v, 4) for v in point] for point in curve]
+        change = bd_rate_to_reference(validation.references, curves, self.distortion)
+        points = [[round(v, 4) for v in point] for point in mean_curve(curves)]
         tokens = "searched" if searched else "rounded"
         self.log(validation=points, bd_rate=round(change, 3), tokens=tokens)
         keep_best(self.folder, self.steps, round(change, 3), tokens, self._write_best)
@@ -300,4 +302,4 @@ class Run:
         optimiser = Optimiser(self.model.named_parameters(), rate, self.engine.precision == "bfloat16")
         optimiser.load(self.kept)
         self.kept = optimiser.state()
-        return TrainingStep(self.model, source, optimiser, self.average, self.config, self.engine)
+        return TrainingStep(self.model, source, optimiser, self.average, self.config, self.engine, self.judge)

@@ -41,7 +41,7 @@ from .model import TrainingModel, initialise_base
 from .parts import BEST, read_average
 from .reporting import Report, followed, silent
 from .rounding import Gauge
-from .validation import REFERENCE, bd_rate_to_reference, coded_curve, reference_curve
+from .validation import REFERENCE, bd_rate_to_reference, coded_curves, mean_curve, reference_curve
 
 CALIBRATION_BATCHES = 24  # of the export
 COUNTED_BATCHES, COUNTED_EFFORT = 50, 2
@@ -223,11 +223,11 @@ def measure(
     codec = Codec.from_pretrained(f"{registry.LOCAL}{folder}", device, torch.get_num_threads())
     config, images = codec.config, images[:MEASURED]
     distortion = TUNINGS[config.tune]
-    curve = coded_curve(codec, images, distortion, report)
-    change = bd_rate_to_reference(reference_curve(images, distortion), curve, distortion)
+    curves = coded_curves(codec, images, distortion, report)
+    change = bd_rate_to_reference([reference_curve(image, distortion) for image in images], curves, distortion)
     points = [
         {"quality": q, "bpp": round(bpp, 5), CURVE_KEYS[config.tune]: round(db, 3)}
-        for q, (bpp, db) in zip(validation.CODED_QUALITIES, curve, strict=True)
+        for q, (bpp, db) in zip(validation.CODED_QUALITIES, mean_curve(curves), strict=True)
     ]
     measured = {"images": len(images), "bd_rate_percent": {REFERENCE: round(change, 2)}, "curve": points}
     config = replace(config, metrics={**config.metrics, "validation": measured})

@@ -1,7 +1,8 @@
 """Validation: the BD-rate of a model in training, and of a written model's files, against one fixed codec.
 
-A curve is a list of points (bits per pixel, decibels), means over pictures; decibels are those of the tuning's
-distortion (distortion.py).
+A curve is a list of points (bits per pixel, decibels) of one picture; decibels are those of the tuning's distortion
+(distortion.py). BD-rates are means over pictures: that of a mean curve hides what a model loses on pictures that need
+few bits.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,10 +38,10 @@ REFERENCE_PSNR = (24, 27, 30, 33, 36, 39, 42, 45, 48, 51)  # dB, the targets tha
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Pictures that are not trained on, and the reference's curve on them."""
+    """Pictures that are not trained on, and the reference's curve on each."""
 
     images: Tensor  # (N, H, W, 3), float32 in 0..255
-    reference: Curve
+    references: Sequence[Curve]
 
     @classmethod
     def of(
@@ -50,48 +52,54 @@ class ValidationSet:
         side: of the crops that are trained on, in pixels. count: of images.
         """
         crops = validation_crops(iter(images), min(CROP, side), count)
-        return cls(crops, reference_curve([crop.numpy().astype(np.uint8) for crop in crops], distortion))
+        return cls(crops, [reference_curve(crop.numpy().astype(np.uint8), distortion) for crop in crops])
 
 
-def reference_curve(images: Sequence[np.ndarray], distortion: Distortion) -> list[tuple[float, float]]:
-    """The curve of JPEG 2000 over images (H, W, 3) uint8, by the size of its files."""
+def reference_curve(image: np.ndarray, distortion: Distortion) -> list[tuple[float, float]]:
+    """The curve of JPEG 2000 on an image (H, W, 3) uint8, by the size of its files."""
     curve = []
     for target in REFERENCE_PSNR:
-        points = []
-        for image in images:
-            buffer = io.BytesIO()
-            Image.fromarray(image).save(
-                buffer, "JPEG2000", quality_mode="dB", quality_layers=[target], irreversible=True, mct=1
-            )
-            decoded = np.asarray(Image.open(io.BytesIO(buffer.getvalue())))
-            points.append((8 * buffer.tell() / image[..., 0].size, distortion.decibels(image, decoded)))
-        curve.append(_mean(points))
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(
+            buffer, "JPEG2000", quality_mode="dB", quality_layers=[target], irreversible=True, mct=1
+        )
+        decoded = np.asarray(Image.open(io.BytesIO(buffer.getvalue())))
+        curve.append((8 * buffer.tell() / image[..., 0].size, distortion.decibels(image, decoded)))
     return curve
 
 
-def bd_rate_to_reference(reference: Curve, curve: Curve, distortion: Distortion) -> float:
-    """BD-rate of a curve in per cent, negative where it is better, over the decibels of distortion.compared.
+def bd_rate_to_reference(references: Sequence[Curve], curves: Sequence[Curve], distortion: Distortion) -> float:
+    """The geometric mean of the BD-rates of pictures in per cent, negative where the curves are better, over the
+    decibels of distortion.compared.
 
-    The range is fixed: at low qualities the reference is at its worst, so over all that a curve covers, a model that
-    only slides down its own curve would seem better. Raises ValueError where nothing is covered.
+    references, curves: of the same pictures. The range is fixed: at low qualities the reference is at its worst, so
+    over all that a curve covers, a model that only slides down its own curve would seem better. Pictures of which
+    nothing is covered are left out. Raises ValueError where that are all.
     """
-    return bd_rate(reference, curve, qualities=distortion.compared)
+    changes = []
+    for reference, curve in zip(references, curves, strict=True):
+        with suppress(ValueError):
+            found = [[point for point in own if math.isfinite(point[1])] for own in (reference, curve)]
+            changes.append(math.log1p(bd_rate(found[0], found[1], qualities=distortion.compared) / 100))
+    if not changes:
+        raise ValueError("the curves do not overlap in quality")
+    return 100 * math.expm1(sum(changes) / len(changes))
 
 
-def estimated_curve(
+def estimated_curves(
     model: TrainingModel,
     images: Tensor,
     dead_zone: float,
     distortion: Distortion,
     choose: Choose | None = None,
-) -> list[tuple[float, float]]:
-    """The curve of a model over images (N, H, W, 3) in 0..255, at each of STEPS; bits are the context model's estimate.
+) -> list[list[tuple[float, float]]]:
+    """The curves of a model on images (N, H, W, 3) in 0..255, at each of STEPS; bits are the context model's estimate.
 
     choose: makes the tokens; without it latents are rounded with the dead zone.
     """
-    curve = []
+    curves: list[list[tuple[float, float]]] = [[] for _ in images]
     for value in STEPS:
-        points = []
+        points: list[tuple[float, float]] = []
         for batch in images.split(BATCH if images.device.type == "cpu" else GPU_BATCH):
             step = torch.full((len(batch),), value, device=images.device)
             tokens = choose(batch, step) if choose else None
@@ -100,25 +108,29 @@ def estimated_curve(
             whole = (t.clamp(0, 255).round().byte().cpu().numpy() for t in (batch, decoded))
             decibels = [distortion.decibels(original, own) for original, own in zip(*whole, strict=True)]
             points += list(zip((bits / batch[0, ..., 0].numel()).tolist(), decibels, strict=True))
-        curve.append(_mean(points))
-    return curve
+        for curve, point in zip(curves, points, strict=True):
+            curve.append(point)
+    return curves
 
 
-def coded_curve(
+def coded_curves(
     codec: Codec, images: Sequence[np.ndarray], distortion: Distortion, report: Report = silent
-) -> list[tuple[float, float]]:
-    """The curve of whole .vitc files of images (H, W, 3) uint8, at each of CODED_QUALITIES and the default effort."""
-    curve = []
+) -> list[list[tuple[float, float]]]:
+    """The curves of whole .vitc files of images (H, W, 3) uint8, at each of CODED_QUALITIES and the default effort."""
+    curves: list[list[tuple[float, float]]] = [[] for _ in images]
     for quality in CODED_QUALITIES:
-        points = []
-        for image in followed(images, f"coding held-out images at quality {quality}", len(images), report):
+        pairs = zip(images, curves, strict=True)
+        for image, curve in followed(pairs, f"coding held-out images at quality {quality}", len(images), report):
             data = codec.encode(Picture(image, None, False, None, None, None, []), quality=quality)
-            points.append((8 * len(data) / image[..., 0].size, distortion.decibels(image, codec.decode(data).rgb)))
-        curve.append(_mean(points))
-    return curve
+            curve.append((8 * len(data) / image[..., 0].size, distortion.decibels(image, codec.decode(data).rgb)))
+    return curves
 
 
-def _mean(points: Curve) -> tuple[float, float]:
-    """The mean of the points with finite decibels: a picture may be too small for MS-SSIM, or decoded perfectly."""
-    bpp, db = np.mean([p for p in points if math.isfinite(p[1])], 0).tolist()
-    return bpp, db
+def mean_curve(curves: Sequence[Curve]) -> list[tuple[float, float]]:
+    """The mean of curves, point by point, of what has finite decibels: a picture may be too small for MS-SSIM, or
+    decoded perfectly."""
+    found = []
+    for points in zip(*curves, strict=True):
+        bpp, db = np.mean([p for p in points if math.isfinite(p[1])], 0).tolist()
+        found.append((bpp, db))
+    return found

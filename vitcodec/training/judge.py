@@ -1,0 +1,47 @@
+"""What the distortion of a crop costs in its own bits, by the rate-distortion curve of the model that a run starts
+from.
+
+At one quantisation step, a unit of distortion costs few bits in a smooth crop and many in a textured one. With one
+price for all, a model moves bits to where they buy most: to other crops, not to what BD-rates of single pictures
+measure. With the slope of the crop's own curve as its price, (R + price * D) / R0 changes by what the crop's BD-rate
+changes by, and is the same, to the first order, along the curve of the start.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from ..distortion import Distortion
+from ..quality import COARSEST, FINEST
+from .model import TrainingModel
+
+APART = 1.3  # the steps between which a slope is taken, as ratios to a crop's own: 1 / APART and APART
+LIMITS = 0.1, 10.0  # of a price, relative to that of the tuning: a flat crop has no slope
+LEAST = 0.01  # bits per pixel, added to a crop's rate, or those of flat ones would be nearly all of the gradient
+
+
+class Judge:
+    """A model as it is now: later changes of it change nothing."""
+
+    def __init__(self, model: TrainingModel, distortion: Distortion, dead_zone: float):
+        self.model = deepcopy(model).requires_grad_(False).eval()
+        self.distortion, self.dead_zone = distortion, dead_zone
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """The prices of crops (B, H, W, 3) in 0..255 at their steps (B,): bits that a bit of Distortion.bits_per_pixel
+        stands for, (B,); and the rates of their bits per pixel, (B,)."""
+        steps = torch.cat(((step / APART).clamp_min(FINEST), (step * APART).clamp_max(COARSEST)))
+        decoded, bits = self.model(image.repeat(2, 1, 1, 1), steps, self.dead_zone)
+        rates, felt = (bits / image[0, ..., 0].numel()).chunk(2), self._felt(image, decoded.float(), step)
+        # NaN for 0 / 0, which nan_to_num makes 1
+        price = ((rates[0] - rates[1]) / (felt[1] - felt[0])).nan_to_num(1.0).clamp(*LIMITS)
+        return price, (rates[0] * rates[1]).sqrt() + LEAST
+
+    def _felt(self, image: Tensor, decoded: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """The distortion of both halves of decoded crops at the same steps."""
+        fine, coarse = decoded.chunk(2)
+        return self.distortion.bits_per_pixel(image, fine, step), self.distortion.bits_per_pixel(image, coarse, step)
