@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import time
@@ -20,6 +21,7 @@ from ..training.config import (
     CHECKPOINT,
     NEW_MODELS,
     NEW_RATE,
+    PARTS,
     SHORT_MINUTES,
     SHORT_VALIDATION_CROPS,
     TRAINED_RATE,
@@ -55,6 +57,21 @@ def parse_scales(text: str) -> tuple[float, ...]:
     if not scales or not all(1 <= scale <= 4 for scale in scales):
         raise UsageError(f"scales '{text}' are not understood; write numbers from 1 to 4, as 1,1,1.25,1.6")
     return scales
+
+
+def parse_rates(texts: list[str]) -> dict[str, float]:
+    """'analysis=0.1' -> factors by parts. Raises UsageError."""
+    found = {}
+    for text in texts:
+        part, _, number = text.partition("=")
+        try:
+            factor = float(number)
+        except ValueError:
+            factor = -1
+        if part not in PARTS or not 0 <= factor < math.inf:
+            raise UsageError(f"rate '{text}' is not understood; write {', '.join(PARTS)}, = and a factor, as gains=10")
+        found[part] = factor
+    return found
 
 
 def parse_settings(text: str | None) -> dict[str, Any]:
@@ -111,6 +128,7 @@ def train_command(
     pool: o.Pool = TrainingConfig.pool,
     rounded: o.Rounded = None,
     lr: o.LearningRate = None,
+    rate: o.Rates = None,
     cool_down: o.CoolDown = TrainingConfig.cool_down,
     average: o.Decay = TrainingConfig.average,
     batch: o.Batch = TrainingConfig.batch,
@@ -139,6 +157,7 @@ def train_command(
     started = time.monotonic()
     out = Output(quiet=quiet)
     minutes, sizes, changes = parse_time(time_limit), parse_scales(scales), parse_settings(grow)
+    rates = parse_rates(rate or [])
     if entropy_only + decoder_only + refined > 1:
         raise UsageError("--entropy-only, --decoder-only and --refined contradict each other; give one")
     if fixed_encoder and (entropy_only or decoder_only):
@@ -203,6 +222,7 @@ def train_command(
     config = TrainingConfig(
         minutes=minutes,
         learning_rate=lr if lr is not None else TRAINED_RATE if trained else NEW_RATE,
+        rates=rates,
         cool_down=cool_down,
         average=average,
         batch=batch,

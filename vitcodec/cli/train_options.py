@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..training.config import NEW_RATE, SHORT_MINUTES, SHORT_VALIDATION_CROPS, TRAINED_RATE, VALIDATION_CROPS
+from ..training.config import NEW_RATE, PARTS, SHORT_MINUTES, SHORT_VALIDATION_CROPS, TRAINED_RATE, VALIDATION_CROPS
 from . import values
 
 Data = Annotated[list[Path], typer.Argument(metavar="DATA...", show_default=False, help="Folders and tars of images.")]
@@ -158,6 +158,16 @@ LearningRate = Annotated[
         min=0,
         show_default=False,
         help=f"Peak learning rate. [default: {NEW_RATE:g}, from trained weights {TRAINED_RATE:g}]",
+    ),
+]
+Rates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rate",
+        metavar="PART=FACTOR",
+        show_default=False,
+        help="Train a part faster or slower than --lr says, as analysis=0.1 or gains=10, or not at all, with 0; can be "
+        f"given several times. Parts: {', '.join(PARTS)}.",
     ),
 ]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Crops per step.")]

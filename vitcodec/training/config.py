@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 NEW_RATE, TRAINED_RATE = 1.5e-3, 5e-5  # peak learning rates from the wavelet, and from trained weights
 VALIDATION_CROPS = 12
@@ -10,6 +11,15 @@ SHORT_MINUTES, SHORT_VALIDATION_CROPS = 5, 4  # runs that are shorter validate o
 VALIDATION_SECONDS = 60.0, 1800.0  # between validations, of which there are four in a run if that is between these
 CHECKPOINT = "checkpoint.safetensors"  # in a run's folder
 NEW_MODELS = "wavelet", "timm"  # of --init: what is no trained model
+
+
+# of --rate: the parts of a model, and how the names of their parameters begin
+PARTS = {
+    "analysis": ("autoencoder.analysis.",),
+    "synthesis": ("autoencoder.synthesis.",),
+    "gains": ("autoencoder.gain", "autoencoder.inverse_gain"),
+    "entropy": ("context.",),
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class TrainingConfig:
 
     minutes: float = 60.0  # length of the schedule over all resumptions, all that a run does included
     learning_rate: float = NEW_RATE  # at its peak, after the warm-up
+    rates: Mapping[str, float] = field(default_factory=dict)  # factors of it, by PARTS; 0 leaves a part as it is
     warmup: int = 50  # steps in which the learning rate rises
     cool_down: float = 1.0  # share of the schedule, at its end, in which it falls to zero
     batch: int = 4  # crops per step

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..distortion import Distortion
 from ..quality import COARSEST, FINEST
+from .engine import Engine
 from .model import TrainingModel
 
 APART = 1.3  # the steps between which a slope is taken, as ratios to a crop's own: 1 / APART and APART
@@ -24,18 +25,22 @@ LEAST = 0.01  # bits per pixel, added to a crop's rate, or those of flat ones wo
 
 
 class Judge:
-    """A model as it is now: later changes of it change nothing."""
+    """A model as it is now: later changes of it change nothing.
 
-    def __init__(self, model: TrainingModel, distortion: Distortion, dead_zone: float):
+    engine: says how precisely its networks compute; distortions are computed in float32.
+    """
+
+    def __init__(self, model: TrainingModel, distortion: Distortion, dead_zone: float, engine: Engine):
         self.model = deepcopy(model).requires_grad_(False).eval()
-        self.distortion, self.dead_zone = distortion, dead_zone
+        self.distortion, self.dead_zone, self.engine = distortion, dead_zone, engine
 
     @torch.no_grad()
     def __call__(self, image: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """The prices of crops (B, H, W, 3) in 0..255 at their steps (B,): bits that a bit of Distortion.bits_per_pixel
         stands for, (B,); and the rates of their bits per pixel, (B,)."""
         steps = torch.cat(((step / APART).clamp_min(FINEST), (step * APART).clamp_max(COARSEST)))
-        decoded, bits = self.model(image.repeat(2, 1, 1, 1), steps, self.dead_zone)
+        with self.engine.autocast():
+            decoded, bits = self.model(image.repeat(2, 1, 1, 1), steps, self.dead_zone)
         rates, felt = (bits / image[0, ..., 0].numel()).chunk(2), self._felt(image, decoded.float(), step)
         # NaN for 0 / 0, which nan_to_num makes 1
         price = ((rates[0] - rates[1]) / (felt[1] - felt[0])).nan_to_num(1.0).clamp(*LIMITS)

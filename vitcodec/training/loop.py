@@ -19,7 +19,7 @@ from ..models.synthesis import ConvSynthesis
 from .best import keep_best
 from .checkpoint import State, load_checkpoint, save_checkpoint
 from .compiled import eagerly
-from .config import CHECKPOINT, Phase, TrainingConfig
+from .config import CHECKPOINT, PARTS, Phase, TrainingConfig
 from .data import Crops
 from .engine import Engine
 from .integers import QUANTILE
@@ -73,7 +73,7 @@ class Run:
         self.distortion = TUNINGS[config.tune]
         self.kept: Mapping[str, Tensor] = {}  # of the optimiser of the phase before
         self.gauge = gauge
-        self.judge = Judge(model, self.distortion, config.dead_zone) if config.relative else None
+        self.judge = Judge(model, self.distortion, config.dead_zone, self.engine) if config.relative else None
         if config.decoder_only and model.autoencoder.synthesis is None:
             raise UsageError("the model has no network in its decoder to train")
         if config.rounded:
@@ -299,7 +299,8 @@ class Run:
         """The step of a phase, whose optimiser goes on from that of the phase before. searched: as Phase has it."""
         choose_trained(self.model, self.config, searched)
         rate = torch.zeros((), device=self.engine.device)
-        optimiser = Optimiser(self.model.named_parameters(), rate, self.engine.precision == "bfloat16")
+        factors = {start: factor for part, factor in self.config.rates.items() for start in PARTS[part]}
+        optimiser = Optimiser(self.model.named_parameters(), rate, self.engine.precision == "bfloat16", factors)
         optimiser.load(self.kept)
         self.kept = optimiser.state()
         return TrainingStep(self.model, source, optimiser, self.average, self.config, self.engine, self.judge)

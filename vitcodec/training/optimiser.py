@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -52,12 +53,18 @@ class Optimiser:
     Adam's.
 
     parameters: by their names; those without `requires_grad` are left alone. rate: the learning rate, a tensor of one
-    number, which may change between steps. half: orthogonalise in bfloat16; on CPUs without instructions for it a step
-    then takes 10 s and not 0.3 s.
+    number, which may change between steps. factors: of the rate, by beginnings of names. half: orthogonalise in
+    bfloat16; on CPUs without instructions for it a step then takes 10 s and not 0.3 s.
     Source: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], rate: Tensor, half: bool = False):
+    def __init__(
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        rate: Tensor,
+        half: bool = False,
+        factors: Mapping[str, float] | None = None,
+    ):
         self.rate, self.half = rate, half
         self.names = {name: p for name, p in parameters if p.requires_grad}
         self.parameters = list(self.names.values())
@@ -70,6 +77,15 @@ class Optimiser:
         self.sizes = [p.numel() for p in self.rest]
         self.first, self.second = (torch.zeros(sum(self.sizes), device=rate.device) for _ in range(2))
         self.count = torch.zeros((), device=rate.device)
+        # each as Adam and Muon multiply by them: for every number of the row, and for every matrix of a shape
+        own = {id(p): _factor(name, factors or {}) for name, p in self.names.items()}
+        self.row = torch.cat(
+            [torch.full((size,), own[id(p)]) for size, p in zip(self.sizes, self.rest, strict=True)] or [torch.zeros(0)]
+        ).to(rate.device)
+        self.stacks = {
+            shape: torch.tensor([own[id(p)] for p in ps], device=rate.device)[:, None, None]
+            for shape, ps in self.matrices.items()
+        }
 
     def zero(self) -> None:
         """Forget the gradients."""
@@ -100,7 +116,9 @@ class Optimiser:
             momentum = self.momentum[shape]
             momentum.lerp_(gradient, 1 - MOMENTUM)
             update = orthogonalise(torch.lerp(gradient, momentum, MOMENTUM), self.half)
-            torch._foreach_add_(parameters, list((update * (rate * (-0.2 * max(shape) ** 0.5))).unbind()))
+            torch._foreach_add_(
+                parameters, list((update * (rate * (-0.2 * max(shape) ** 0.5) * self.stacks[shape])).unbind())
+            )
         if not self.rest:
             return
         gradient = _finite(torch.cat([p.grad.flatten() for p in self.rest if p.grad is not None]), finite)
@@ -108,7 +126,7 @@ class Optimiser:
         self.first.lerp_(gradient, 1 - BETAS[0])
         self.second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         scale = (self.second / (1 - BETAS[1] ** self.count)).sqrt() + EPSILON
-        update = self.first / scale * (-rate / (1 - BETAS[0] ** self.count))
+        update = self.first / scale * (-rate / (1 - BETAS[0] ** self.count)) * self.row
         torch._foreach_add_(self.rest, self._parts(update))
 
     def _parts(self, row: Tensor) -> list[Tensor]:
@@ -131,6 +149,11 @@ class Optimiser:
         for name, own in self.state().items():
             if name in state:
                 own.copy_(state[name])
+
+
+def _factor(name: str, factors: Mapping[str, float]) -> float:
+    """The product of the factors of all beginnings of a name."""
+    return math.prod(factor for start, factor in factors.items() if name.startswith(start))
 
 
 def _finite(gradient: Tensor, finite: Tensor) -> Tensor:

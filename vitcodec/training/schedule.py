@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from ..errors import UsageError
-from .config import TrainingConfig
+from .config import PARTS, TrainingConfig
 from .model import TrainingModel
 
 DECAY = 0.8  # power of the share of the cool-down that is left, by which the learning rate falls
@@ -34,6 +34,10 @@ def choose_trained(model: TrainingModel, config: TrainingConfig, searched: bool)
     for module in trained:
         if module is not None:
             module.requires_grad_(True)
+    still = tuple(start for part, factor in config.rates.items() if not factor for start in PARTS[part])
+    for name, p in model.named_parameters():
+        if name.startswith(still):
+            p.requires_grad_(False)
 
 
 def learning_rate(config: TrainingConfig, steps: int, done: float) -> float:

@@ -98,8 +98,7 @@ class TrainingStep:
             decoded, bits = functional_call(self.model, halved(self.model, self.halves), arguments)
         rate, distortion = bits / pixels, self.distortion.bits_per_pixel(image, decoded.float(), step, erased)
         if self.judge is not None:
-            with self.engine.autocast():
-                price, unit = self.judge(image, step)
+            price, unit = self.judge(image, step)
             return ((rate + price * distortion) / unit).mean(), rate.mean()
         return ((rate + distortion) * (step / MIDDLE_STEP) ** config.weighting).mean(), rate.mean()
 
