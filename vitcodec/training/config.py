@@ -57,7 +57,7 @@ class TrainingConfig:
     scales: tuple[float, ...] = (1.0,)  # how much larger than it stays a crop is cut, each as often
     colours: float = 0.0  # share of the crops that are recoloured
     tune: str = "psnr"  # a key of distortion.TUNINGS
-    relative: bool = False  # count each crop's cost as a share of its own bits (judge.py); weighting is then unused
+    relative: bool = False  # count each crop's cost as a share of its own bits (prices.py); weighting is then unused
     compile: bool = False  # compile blocks and probabilities with torch.compile
     start: str = ""  # what the run started from, for people
     seed: int = 0

@@ -24,10 +24,10 @@ from .data import Crops
 from .engine import Engine
 from .integers import QUANTILE
 from .journal import Journal
-from .judge import Judge
 from .model import Average, TrainingModel
 from .optimiser import Optimiser
 from .parts import BEST, write_average
+from .prices import Prices
 from .rounding import Gauge, RoundedSynthesis
 from .samples import Fresh, Samples, Searched, searched_tokens
 from .schedule import choose_trained, learning_rate, too_short
@@ -73,7 +73,7 @@ class Run:
         self.distortion = TUNINGS[config.tune]
         self.kept: Mapping[str, Tensor] = {}  # of the optimiser of the phase before
         self.gauge = gauge
-        self.judge = Judge(model, self.distortion, config.dead_zone, self.engine) if config.relative else None
+        self.prices = Prices(model, self.distortion, config.dead_zone, self.engine) if config.relative else None
         if config.decoder_only and model.autoencoder.synthesis is None:
             raise UsageError("the model has no network in its decoder to train")
         if config.rounded:
@@ -303,4 +303,4 @@ class Run:
         optimiser = Optimiser(self.model.named_parameters(), rate, self.engine.precision == "bfloat16", factors)
         optimiser.load(self.kept)
         self.kept = optimiser.state()
-        return TrainingStep(self.model, source, optimiser, self.average, self.config, self.engine, self.judge)
+        return TrainingStep(self.model, source, optimiser, self.average, self.config, self.engine, self.prices)

@@ -20,9 +20,9 @@ from .compiled import compile_parts
 from .config import TrainingConfig
 from .engine import Engine
 from .halves import halved, product_weights
-from .judge import Judge
 from .model import Average, TrainingModel
 from .optimiser import Optimiser
+from .prices import Prices
 from .rounding import RoundedSynthesis
 from .samples import Samples
 
@@ -32,7 +32,7 @@ MIDDLE_STEP = 26.0  # 8-bit levels: the quantisation step at which a sample's lo
 class TrainingStep:
     """A model's step. `rate` of the optimiser, and `weight`, how far the average moves, are set before each call.
 
-    source: makes a batch. judge: says what each crop's distortion costs, where costs are relative.
+    source: makes a batch. prices: says what each crop's distortion costs, where costs are relative.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class TrainingStep:
         average: Average,
         config: TrainingConfig,
         engine: Engine,
-        judge: Judge | None = None,
+        prices: Prices | None = None,
     ):
         self.model, self.source, self.optimiser, self.average = model, source, optimiser, average
         self.config, self.engine, self.distortion = config, engine, TUNINGS[config.tune]
-        self.judge = judge
+        self.prices = prices
         self.weight = torch.zeros((), device=engine.device)
         self.totals = torch.zeros(3, device=engine.device)  # of the loss, of bits per pixel, and how many were finite
         synthesis = model.autoencoder.synthesis
@@ -97,8 +97,8 @@ class TrainingStep:
         with self.engine.autocast():
             decoded, bits = functional_call(self.model, halved(self.model, self.halves), arguments)
         rate, distortion = bits / pixels, self.distortion.bits_per_pixel(image, decoded.float(), step, erased)
-        if self.judge is not None:
-            price, unit = self.judge(image, step)
+        if self.prices is not None:
+            price, unit = self.prices(image, step)
             return ((rate + price * distortion) / unit).mean(), rate.mean()
         return ((rate + distortion) * (step / MIDDLE_STEP) ** config.weighting).mean(), rate.mean()
 

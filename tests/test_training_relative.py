@@ -18,9 +18,9 @@ from vitcodec.training import package, validation
 from vitcodec.training.config import TrainingConfig
 from vitcodec.training.data import Crops
 from vitcodec.training.engine import Engine
-from vitcodec.training.judge import APART, LIMITS, Judge
 from vitcodec.training.loop import Run
 from vitcodec.training.optimiser import Optimiser
+from vitcodec.training.prices import LIMITS, RATIO, Prices
 from vitcodec.training.samples import Fresh
 
 PSNR, EYE = TUNINGS["psnr"], TUNINGS["ssimulacra2"]
@@ -41,7 +41,7 @@ def ramp() -> np.ndarray:
 def test_squared_error_costs_the_same_everywhere(swin):
     """The tuning's own price is the slope that the model was trained at."""
     image = torch.from_numpy(make_rgb(128, 128)).float()[None]
-    price, unit = Judge(swin, PSNR, 0.1, CPU)(image, torch.tensor([30.0]))
+    price, unit = Prices(swin, PSNR, 0.1, CPU)(image, torch.tensor([30.0]))
     assert 0.6 < price.item() < 1.6
     _, bits = swin(image, torch.tensor([30.0]), 0.1)
     assert unit.item() == pytest.approx(bits.item() / 128**2, rel=0.15)
@@ -49,10 +49,10 @@ def test_squared_error_costs_the_same_everywhere(swin):
 
 def test_along_its_own_curve_a_crop_costs_the_same(swin):
     image, step = torch.from_numpy(make_rgb(128, 128)).float()[None], torch.tensor([40.0])
-    price, _ = Judge(swin, EYE, 0.1, CPU)(image, step)
+    price, _ = Prices(swin, EYE, 0.1, CPU)(image, step)
     assert LIMITS[0] < price.item() < LIMITS[1]
     costs = []
-    for own in (step / APART, step * APART):
+    for own in (step / RATIO, step * RATIO):
         decoded, bits = swin(image, own, 0.1)
         costs.append((bits / 128**2 + price * EYE.bits_per_pixel(image, decoded, step)).item())
     assert costs[0] == pytest.approx(costs[1], rel=1e-4)
@@ -61,21 +61,21 @@ def test_along_its_own_curve_a_crop_costs_the_same(swin):
 def test_distortions_are_measured_in_full_precision(swin):
     """8 bits of a mean would leave nothing of a difference between two decoded crops."""
     image, step = torch.from_numpy(make_rgb(192, 192)).float()[None], torch.tensor([20.0])
-    exact, half = (Judge(swin, TUNINGS["ms-ssim"], 0.1, engine)(image, step)[0].item() for engine in (CPU, HALF))
+    exact, half = (Prices(swin, TUNINGS["ms-ssim"], 0.1, engine)(image, step)[0].item() for engine in (CPU, HALF))
     assert half == pytest.approx(exact, rel=0.2)
 
 
 def test_a_flat_crop_has_a_price_too(swin):
-    price, unit = Judge(swin, EYE, 0.1, CPU)(torch.full((1, 128, 128, 3), 99.0), torch.tensor([3.0]))
+    price, unit = Prices(swin, EYE, 0.1, CPU)(torch.full((1, 128, 128, 3), 99.0), torch.tensor([3.0]))
     assert LIMITS[0] <= price.item() <= LIMITS[1] and 0 < unit.item() < 0.1
 
 
-def test_a_judge_stays_as_it_is(tmp_path):
+def test_prices_are_those_of_the_start(tmp_path):
     """What crops cost is asked of the start; steps change the model alone."""
     torch.manual_seed(0)
     config = TrainingConfig(crop=64, batch=2, relative=True, learning_rate=0.01, warmup=0)
     run = Run(package.load_training_model(registry.find("cnn")), config, tmp_path, CPU)
-    before = {k: v.clone() for k, v in run.judge.model.state_dict().items()}
+    before = {k: v.clone() for k, v in run.prices.model.state_dict().items()}
     step = run.step(Fresh(Crops([make_rgb(96, 96), ramp()], 1), 2, 64))
     step.optimiser.rate.fill_(0.01)
     step.weight.fill_(1.0)
@@ -84,7 +84,7 @@ def test_a_judge_stays_as_it_is(tmp_path):
     # of each crop, its bits and its distortion are shares of its own bits: as many as those and some more
     assert 1 < loss < 5 and rate > 0
     assert any((before[k] != v).any() for k, v in run.model.state_dict().items())
-    assert all(torch.equal(before[k], v) for k, v in run.judge.model.state_dict().items())
+    assert all(torch.equal(before[k], v) for k, v in run.prices.model.state_dict().items())
 
 
 def test_each_picture_counts_alike():

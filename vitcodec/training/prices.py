@@ -19,12 +19,12 @@ from ..quality import COARSEST, FINEST
 from .engine import Engine
 from .model import TrainingModel
 
-APART = 1.3  # the steps between which a slope is taken, as ratios to a crop's own: 1 / APART and APART
+RATIO = 1.3  # the steps between which a slope is taken, as ratios to a crop's own: 1 / RATIO and RATIO
 LIMITS = 0.1, 10.0  # of a price, relative to that of the tuning: a flat crop has no slope
 LEAST = 0.01  # bits per pixel, added to a crop's rate, or those of flat ones would be nearly all of the gradient
 
 
-class Judge:
+class Prices:
     """A model as it is now: later changes of it change nothing.
 
     engine: says how precisely its networks compute; distortions are computed in float32.
@@ -38,7 +38,7 @@ class Judge:
     def __call__(self, image: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """The prices of crops (B, H, W, 3) in 0..255 at their steps (B,): bits that a bit of Distortion.bits_per_pixel
         stands for, (B,); and the rates of their bits per pixel, (B,)."""
-        steps = torch.cat(((step / APART).clamp_min(FINEST), (step * APART).clamp_max(COARSEST)))
+        steps = torch.cat(((step / RATIO).clamp_min(FINEST), (step * RATIO).clamp_max(COARSEST)))
         with self.engine.autocast():
             decoded, bits = self.model(image.repeat(2, 1, 1, 1), steps, self.dead_zone)
         rates, felt = (bits / image[0, ..., 0].numel()).chunk(2), self._felt(image, decoded.float(), step)
