@@ -70,6 +70,8 @@ kMAC are thousands of multiplications. They are those of the weights that ship, 
     models={
         "swin": "The default: a U-Net over the wavelet subbands with shifted-window attention at stride 16. In the "
         "decoder, which integers carry, wide convolutions take its place.",
+        "swin-ssimulacra2": "`swin` tuned for SSIMULACRA2: other gains, decoder and context model.",
+        "swin-ms-ssim-2": "`swin` tuned for MS-SSIM.",
         "swin-ms-ssim": "Made from an earlier `swin` and tuned for MS-SSIM: window attention in the decoder too.",
         "vit": "A plain vision transformer: global attention within areas of 256x256 pixels.",
         "beit": "A transformer with mask tokens and a cross-attention decoder, made for erased tokens.",
@@ -136,6 +138,9 @@ de la configuración prevista, como las muestra `vitcodec models show NAME`.
         "swin": "El modelo por defecto: una U-Net sobre las subbandas de la ondícula, con atención por ventanas "
         "desplazadas a 1/16 de la resolución. En el decodificador, que calcula con enteros, hay convoluciones "
         "anchas en su lugar.",
+        "swin-ssimulacra2": "`swin` ajustado para SSIMULACRA2: otras ganancias, otro decodificador y otro modelo de "
+        "contexto.",
+        "swin-ms-ssim-2": "`swin` ajustado para MS-SSIM.",
         "swin-ms-ssim": "Hecho a partir de un `swin` anterior y ajustado para MS-SSIM, con atención por ventanas "
         "también en el decodificador.",
         "vit": "Un transformador de visión sencillo: atención global dentro de zonas de 256x256 píxeles.",

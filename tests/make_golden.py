@@ -95,6 +95,8 @@ CASES: dict[str, Callable[[], bytes]] = {
     "filtered": filtered,
     "lossless": lambda: with_alpha("lossless"),
     "ms-ssim": encoded("swin-ms-ssim", (200, 192), quality=50, effort=1),
+    "ssimulacra2": encoded("swin-ssimulacra2", (100, 130), quality=45, effort=1),
+    "ms-ssim-2": encoded("swin-ms-ssim-2", (130, 100), quality=45, effort=1),
     "cnn": encoded("cnn", (90, 60), quality=50, effort=1),
     "vit": encoded("vit", (90, 60), quality=50, effort=1),
     "beit-erased": encoded("beit", (90, 60), quality=50, effort=1, keep_tokens=0.8),

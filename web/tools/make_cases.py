@@ -26,6 +26,7 @@ from vitcodec.bitstream.chunks import pack_chunk
 from vitcodec.bitstream.container import Contents
 from vitcodec.errors import VitcodecError
 from vitcodec.lossless import LosslessCodec
+from vitcodec.pretrained.registry import TUNED
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parents[1] / "test" / "cases"
@@ -44,8 +45,12 @@ class Case:
 
 
 @functools.cache
+def codec_of(model: str) -> Codec:
+    return Codec.from_pretrained(model, "cpu", 1)
+
+
 def swin() -> Codec:
-    return Codec.from_pretrained("swin", "cpu", 1)
+    return codec_of("swin")
 
 
 def photo(name: str, box: tuple[int, int, int, int]) -> Picture:
@@ -56,8 +61,8 @@ def drawn(width: int, height: int, **more: Any) -> Picture:
     return Picture(make_rgb(width, height, seed=7), **more)
 
 
-def encoded(picture: Picture, **options: Any) -> Callable[[], bytes]:
-    return lambda: swin().encode(picture, **({"coding": "tokens", "effort": 1} | options))
+def encoded(picture: Picture, model: str = "swin", **options: Any) -> Callable[[], bytes]:
+    return lambda: codec_of(model).encode(picture, **({"coding": "tokens", "effort": 1} | options))
 
 
 def gray(width: int, height: int, alpha: bool = False) -> Picture:
@@ -169,6 +174,8 @@ CASES: dict[str, Case] = {
     "flat": Case(encoded(flat(96, 64), quality=50)),
     "photo": Case(encoded(photo("chelsea.png", (60, 20, 250, 160)), quality=60, effort=3), REDUCED),
     "photo-high": Case(encoded(photo("coffee.png", (180, 120, 308, 216)), quality=90, effort=2)),
+    "ssimulacra2": Case(encoded(photo("chelsea.png", (60, 20, 250, 160)), "swin-ssimulacra2", quality=40), REDUCED),
+    "ms-ssim": Case(encoded(photo("coffee.png", (100, 20, 228, 116)), "swin-ms-ssim-2", quality=70)),
     "gray": Case(encoded(gray(70, 50), quality=40), [{}, {"reduce": 1}]),
     "gray-alpha": Case(encoded(gray(45, 61, alpha=True), quality=40), REDUCED),
     "alpha": Case(
@@ -248,7 +255,8 @@ def other_payload(data: bytes) -> bytes:
 
 def decoded(data: bytes, way: Way) -> Picture:
     header = container.read_header(data)
-    codec = LosslessCodec() if header.lossless else swin()
+    own = header.model if header.model in TUNED.values() else "swin"  # refuses files of others, as a browser does
+    codec = LosslessCodec() if header.lossless else codec_of(own)
     region = Region(*way["region"]) if "region" in way else None
     options = {"reduce": way.get("reduce", 0), "region": region}
     if way.get("salvage"):
