@@ -191,8 +191,8 @@ def context_source(config: PretrainedConfig) -> Path:
 def parts_lacking(config: PretrainedConfig, names: Sequence[str]) -> WeightsError:
     """That files which training starts from are not there."""
     return WeightsError(
-        f"{config.folder}: lacks {' or '.join(names)}, which training starts from; take them from where the model "
-        f"was trained, or start with --init {registry.DEFAULT_MODEL}"
+        f"{config.folder}: lacks {' or '.join(names)}, which training starts from; take them from the "
+        f"source repository where that has them, or start with --init {registry.DEFAULT_MODEL}"
     )
 
 
