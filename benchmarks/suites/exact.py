@@ -29,6 +29,8 @@ from vitcodec.codec import Codec
 from vitcodec.errors import InputError, VitcodecError
 from vitcodec.images import Picture, read_image
 from vitcodec.options import TILE_SIDES, EncodeOptions
+from vitcodec.regions import Plan
+from vitcodec.tiles import TileGrid
 
 from ..generated import pictures
 from ..harness import one
@@ -124,7 +126,9 @@ def settings(case: Case) -> dict[str, Any]:
 def encoded(codec: Codec, case: Case) -> bytes:
     """A file of tokens; what it holds is what the encoder chose. Raises VitcodecError where it is not."""
     if case.qualities is not None:
-        return container.pack(codec._coder.encoder._encode_tokens(case.picture, case.options, case.qualities))
+        height, width = case.picture.rgb.shape[:2]
+        plan = Plan(TileGrid(width, height, case.options.tile or TILE_SIDES[0]), case.qualities)
+        return container.pack(codec._coder.encoder._encode_tokens(case.picture, case.options, plan))
     data = codec.encode(case.picture, case.options)
     chosen = codec.encode_tokens(case.picture, case.options).bands
     if not all(np.array_equal(a, b) for a, b in chosen.zip(codec.decompress(data).bands)):
