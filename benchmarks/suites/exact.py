@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,8 @@ def encoded(codec: Codec, case: Case) -> bytes:
     if case.qualities is not None:
         height, width = case.picture.rgb.shape[:2]
         plan = Plan(TileGrid(width, height, case.options.tile or TILE_SIDES[0]), case.qualities)
-        return container.pack(codec._coder.encoder._encode_tokens(case.picture, case.options, plan))
+        options = replace(case.options, quality=int(case.qualities.max()))  # a file of one tile has but this
+        return container.pack(codec._coder.encoder._encode_tokens(case.picture, options, plan))
     data = codec.encode(case.picture, case.options)
     chosen = codec.encode_tokens(case.picture, case.options).bands
     if not all(np.array_equal(a, b) for a, b in chosen.zip(codec.decompress(data).bands)):
