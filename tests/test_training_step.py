@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vitcodec import wavelet
 from vitcodec.context import model as context_model
+from vitcodec.distortion import TUNINGS
 from vitcodec.errors import UsageError, VitcodecError, WeightsError
 from vitcodec.layers import row_product
 from vitcodec.models import build_autoencoder
@@ -39,6 +40,7 @@ from vitcodec.training.loop import Run
 from vitcodec.training.model import Average, TrainingModel
 from vitcodec.training.optimiser import Optimiser
 from vitcodec.training.parts import part_name, read_average, write_average
+from vitcodec.training.prices import Prices
 from vitcodec.training.rounding import Gauge, RoundedSynthesis
 from vitcodec.training.samples import Fresh, Samples, Searched, searched_tokens
 from vitcodec.training.start import grown, ready_to_round
@@ -314,11 +316,12 @@ def test_nothing_in_a_step_waits_for_a_gpu_or_copies_to_it(monkeypatch):
 
     known = crops(scales=(1.0, 1.2), colours=0.5)
     known.batch(2, 64)
+    prices = Prices(model, TUNINGS["psnr"], 0.1, Engine(device, "bfloat16"))
     for function in cached:
         function.cache_clear()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
-            for module in model.modules():
+            for module in (*model.modules(), *prices.model.modules()):
                 for name, p in list(module._parameters.items()):
                     module._parameters[name] = None if p is None else nn.Parameter(imagined(p))
                 for name, b in list(module._buffers.items()):
@@ -335,8 +338,8 @@ def test_nothing_in_a_step_waits_for_a_gpu_or_copies_to_it(monkeypatch):
             pool.filled = torch.empty((), device=device)
             rate = torch.zeros((), device=device)
             optimiser = Optimiser(model.named_parameters(), rate, half=True)
-            engine = Engine(device, "bfloat16")
-            step = TrainingStep(model, source, optimiser, Average(model, 0.9), TrainingConfig(), engine)
+            average, config = Average(model, 0.9), TrainingConfig()
+            step = TrainingStep(model, source, optimiser, average, config, prices.engine, prices)
             step._loss(step.source())  # what is made once, before a graph is recorded
             with Copies() as copies:
                 loss, _ = step._loss(step.source())

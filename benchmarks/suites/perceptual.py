@@ -27,7 +27,7 @@ from ..measure import SCORES, WIDE, Point, curve_of, mean_points, point, rows_of
 from ..store import Results, Store
 
 TUNE = " --tune "  # between a model and what its search is after, where that is not what it was trained for
-MODELS = tuple(m if t == "psnr" or t in m else f"{m}{TUNE}{t}" for t, m in registry.TUNED.items())
+MODELS = (*registry.TUNED.values(), f"{registry.DEFAULT_MODEL}{TUNE}ssimulacra2")
 QUALITIES = tuple(range(10, 81, 10))
 METRICS = ("psnr", "ssimulacra2")
 AVIF_IQ = replace(

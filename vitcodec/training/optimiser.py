@@ -77,12 +77,11 @@ class Optimiser:
         self.sizes = [p.numel() for p in self.rest]
         self.first, self.second = (torch.zeros(sum(self.sizes), device=rate.device) for _ in range(2))
         self.count = torch.zeros((), device=rate.device)
-        # each as Adam and Muon multiply by them: for every number of the row, and for every matrix of a shape
+        # for every number of the row, and for every matrix of a shape
         own = {id(p): _factor(name, factors or {}) for name, p in self.names.items()}
-        self.row = torch.cat(
-            [torch.full((size,), own[id(p)]) for size, p in zip(self.sizes, self.rest, strict=True)] or [torch.zeros(0)]
-        ).to(rate.device)
-        self.stacks = {
+        each = [torch.full((size,), own[id(p)]) for size, p in zip(self.sizes, self.rest, strict=True)]
+        self.rest_factors = torch.cat(each or [torch.zeros(0)]).to(rate.device)
+        self.matrix_factors = {
             shape: torch.tensor([own[id(p)] for p in ps], device=rate.device)[:, None, None]
             for shape, ps in self.matrices.items()
         }
@@ -117,7 +116,7 @@ class Optimiser:
             momentum.lerp_(gradient, 1 - MOMENTUM)
             update = orthogonalise(torch.lerp(gradient, momentum, MOMENTUM), self.half)
             torch._foreach_add_(
-                parameters, list((update * (rate * (-0.2 * max(shape) ** 0.5) * self.stacks[shape])).unbind())
+                parameters, list((update * (rate * (-0.2 * max(shape) ** 0.5) * self.matrix_factors[shape])).unbind())
             )
         if not self.rest:
             return
@@ -126,7 +125,7 @@ class Optimiser:
         self.first.lerp_(gradient, 1 - BETAS[0])
         self.second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         scale = (self.second / (1 - BETAS[1] ** self.count)).sqrt() + EPSILON
-        update = self.first / scale * (-rate / (1 - BETAS[0] ** self.count)) * self.row
+        update = self.first / scale * (-rate / (1 - BETAS[0] ** self.count)) * self.rest_factors
         torch._foreach_add_(self.rest, self._parts(update))
 
     def _parts(self, row: Tensor) -> list[Tensor]:

@@ -25,7 +25,7 @@ LEAST = 0.01  # bits per pixel, added to a crop's rate, or those of flat ones wo
 
 
 class Prices:
-    """A model as it is now: later changes of it change nothing.
+    """What the distortion of crops costs by a model as it is now: later changes of it change nothing.
 
     engine: says how precisely its networks compute; distortions are computed in float32.
     """
@@ -39,14 +39,12 @@ class Prices:
         """The prices of crops (B, H, W, 3) in 0..255 at their steps (B,): bits that a bit of Distortion.bits_per_pixel
         stands for, (B,); and the rates of their bits per pixel, (B,)."""
         steps = torch.cat(((step / RATIO).clamp_min(FINEST), (step * RATIO).clamp_max(COARSEST)))
+        both = image.repeat(2, 1, 1, 1)
         with self.engine.autocast():
-            decoded, bits = self.model(image.repeat(2, 1, 1, 1), steps, self.dead_zone)
-        rates, felt = (bits / image[0, ..., 0].numel()).chunk(2), self._felt(image, decoded.float(), step)
+            decoded, bits = self.model(both, steps, self.dead_zone)
+        # weighed as at the crop's own step, however it was quantised
+        felt = self.distortion.bits_per_pixel(both, decoded.float(), step.repeat(2))
+        (fine, coarse), (less, more) = (bits / image[0, ..., 0].numel()).chunk(2), felt.chunk(2)
         # NaN for 0 / 0, which nan_to_num makes 1
-        price = ((rates[0] - rates[1]) / (felt[1] - felt[0])).nan_to_num(1.0).clamp(*LIMITS)
-        return price, (rates[0] * rates[1]).sqrt() + LEAST
-
-    def _felt(self, image: Tensor, decoded: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """The distortion of both halves of decoded crops at the same steps."""
-        fine, coarse = decoded.chunk(2)
-        return self.distortion.bits_per_pixel(image, fine, step), self.distortion.bits_per_pixel(image, coarse, step)
+        price = ((fine - coarse) / (more - less)).nan_to_num(1.0).clamp(*LIMITS)
+        return price, (fine * coarse).sqrt() + LEAST
