@@ -2,7 +2,7 @@
 
     python dev/round_context.py train MODEL runs/tokens -o runs/context-rounded --until 23:40
 
-Tokens are those of a cache of train_context.py. It goes on from its checkpoint if there is one, by the clock, and
+Tokens are those of a folder of token_cache.py. It goes on from its checkpoint if there is one, by the clock, and
 writes log.jsonl, checkpoint.pt and average.safetensors, the averaged weights. Validation compares with the folder's
 model on the same tokens, in %.
 
@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from clock import descend, until
 from safetensors.torch import load_file, save_file
-from token_cache import CROP, STEPS, VALIDATION, load_tokens
 from torch import Tensor
 
 from vitcodec.bitstream.tables import LOG_SCALE_UNIT, SCALE_LOW
@@ -40,14 +39,16 @@ from vitcodec.training.assemble import ANALYSIS, PROPOSALS, write_folder
 from vitcodec.training.coding_tables import fit_coding_tables
 from vitcodec.training.model import Average
 from vitcodec.training.rounded_context import RoundedContext
+from vitcodec.training.token_cache import VALIDATION, read_shards
 
 
 class Tokens:
     """The crops of files."""
 
     def __init__(self, paths: list[Path]):
-        tokens, self.steps = load_tokens(paths)
-        self.tokens = tokens
+        image, self.steps, tokens = read_shards(paths)
+        assert tokens is not None
+        self.tokens, self.pixels = tokens, image[0, ..., 0].numel()  # of a crop
         table = torch.tensor([step_of(q) for q in QUALITIES])
         self.qualities = (self.steps[:, None] / table).log().abs().argmin(1) + 1
         self.order = torch.argsort(self.steps)
@@ -72,11 +73,11 @@ class Trainer:
 
     @torch.no_grad()
     def validated(self, data: Tokens) -> np.ndarray:
-        """Bits per pixel at each of STEPS."""
-        found = []
-        for at in STEPS:
-            k = torch.nonzero((torch.log(data.steps / at)).abs() < 0.1).flatten()
-            found.append(np.mean([self.bits(data, part).mean().item() / CROP**2 for part in k.split(4)]))
+        """Bits per pixel at each step of the validation crops."""
+        found, pixels = [], data.pixels
+        for at in data.steps.unique().flip(0):
+            k = torch.nonzero(data.steps == at).flatten()
+            found.append(np.mean([self.bits(data, part).mean().item() / pixels for part in k.split(4)]))
         return np.array(found)
 
 
@@ -160,7 +161,7 @@ def train(arguments: argparse.Namespace) -> None:
         for group in optimiser.param_groups:
             group["lr"] = arguments.lr * min(1, (k + 1) / 20) * (1 - done) ** 0.8
         chosen = data.batch(arguments.batch)
-        loss = (trainer.bits(data, chosen) * data.steps[chosen] / 26).mean() / CROP**2
+        loss = (trainer.bits(data, chosen) * data.steps[chosen] / 26).mean() / data.pixels
         descend(loss, [optimiser], trained)
         k += 1
         average.update(k)

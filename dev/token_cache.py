@@ -1,16 +1,16 @@
-"""A cache of fixed tokens of the shipped `swin` model, which context models are trained on: the `cache` command of
-train_context.py.
+"""Write the folder that `vitcodec train --tokens` trains on: crops with the tokens that a model's encoder chooses.
 
-Shards of SHARD crops, NNNN.npz, hold int16 subbands of a batch and `steps`, the step of each crop; val.npz holds the
-central crops of validation pictures, all of them at each of STEPS.
+    python dev/token_cache.py runs/tokens shared/data/train/train-0*.tar --val shared/data/train/val.tar --count 6000
+
+A shard, NNNN.npz, holds SHARD random crops, each at a random quality of its own stratum; four in five are searched at
+the default effort, the others rounded. Shards are added until there are that many crops; a stopped run goes on with the
+next. Several processes write one folder if each has a --first of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import time
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,78 +18,68 @@ import torch
 from torch import Tensor
 
 from vitcodec import Codec
-from vitcodec.options import QUALITIES
+from vitcodec.options import QUALITIES, EncodeOptions
 from vitcodec.picture import Picture
 from vitcodec.quality import step_of
-from vitcodec.subbands import LEVELS, Subbands
+from vitcodec.subbands import Subbands
 from vitcodec.training.data import Crops, read_images, validation_crops
+from vitcodec.training.samples import Samples
+from vitcodec.training.token_cache import VALIDATION, write_shard
+from vitcodec.training.validation import CODED_QUALITIES
 
-MODEL = "swin"
-STEPS = 120.0, 64.0, 32.0, 12.0  # quantisation steps in 8-bit levels that are validated
 CROP = 256  # pixels along a side
-SHARD, PAIR = 40, 2  # crops in a file; crops that are searched at once
-KINDS = 1, 1, 2, 3  # efforts of a shard's pairs, equally often
-VALIDATION, VALIDATION_CROPS, VALIDATION_EFFORT = "val.npz", 16, 2
+SHARD = 40  # crops in a file
+DEFAULT_EFFORT = EncodeOptions().effort
+SEARCHED = 0.8  # share of the crops that are searched
+VALIDATION_CROPS = 24
 
 
-def save_tokens(path: Path, tokens: list[Subbands], steps: list[float]) -> None:
-    """Tokens of batches, and the step of each crop, into one file; it is there at once or not at all."""
-    bands = {"low": [t.low for t in tokens]} | {f"level{k}": [t[k] for t in tokens] for k in range(1, LEVELS + 1)}
-    arrays = {k: torch.cat(v).to(torch.int16).cpu().numpy() for k, v in bands.items()}
-    temporary = path.with_suffix(".partial.npz")
-    np.savez_compressed(temporary, steps=np.array(steps, np.float32), **arrays)
-    temporary.replace(path)
+def chosen(codec: Codec, images: np.ndarray, qualities: list[int], efforts: list[int]) -> Samples:
+    """Crops (N, H, W, 3) uint8 with the tokens that the encoder chooses for them."""
+    found: list[Subbands] = []
+    for image, quality, effort in zip(images, qualities, efforts, strict=True):
+        tokens = codec.encode_tokens(Picture(image), quality=quality, effort=effort).bands
+        found.append(tokens.map(torch.as_tensor))
+    first, *rest = found
+    joined = first.combine(lambda *parts: torch.cat(parts), *rest)
+    return Samples(torch.from_numpy(images), torch.tensor([step_of(q) for q in qualities]), joined)
 
 
-def load_tokens(paths: list[Path]) -> tuple[Subbands, Tensor]:
-    """The crops of files: int16 tokens of one batch, steps (N,) in 8-bit levels."""
-    parts = [dict(np.load(path)) for path in paths]
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the crops go")
+    parser.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
+    parser.add_argument("--val", type=Path, required=True, help="a tar or folder of images to validate on")
+    parser.add_argument("--count", type=int, default=6000, help="crops of this process, with those that are there")
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard")
+    parser.add_argument("--model", default="swin", help="whose encoder chooses")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    codec = Codec.from_pretrained(arguments.model, device="cpu", threads=arguments.threads)
 
-    def joined(key: str) -> Tensor:
-        return torch.from_numpy(np.concatenate([part[key] for part in parts]))
+    def write(path: Path, crops: Tensor, qualities: list[int], efforts: list[int]) -> None:
+        start = time.monotonic()
+        write_shard(path, chosen(codec, crops.byte().numpy(), qualities, efforts))
+        print(f"{path}: {len(crops)} crops in {time.monotonic() - start:.0f} s", flush=True)
 
-    return Subbands(joined("low"), tuple(joined(f"level{k}") for k in range(1, LEVELS + 1))), joined("steps")
-
-
-class Tokeniser:
-    """What the shipped encoder makes of crops."""
-
-    def __init__(self, device: str):
-        self.codec = Codec.from_pretrained(MODEL, device=device)
-
-    def __call__(self, images: Tensor, quality: int, effort: int) -> Subbands:
-        """Images (B, H, W, 3) in 0..255 -> int32 tokens as `effort` chooses them."""
-        pictures = (Picture(image) for image in images.byte().cpu().numpy())
-        found = (self.codec.encode_tokens(p, quality=quality, effort=effort).bands for p in pictures)
-        first, *rest = (tokens.map(torch.as_tensor) for tokens in found)
-        return first.combine(lambda *parts: torch.cat(parts), *rest)
-
-
-def cache(arguments: argparse.Namespace) -> None:
-    """Add shards to the folder until it holds `count` crops."""
-    folder: Path = arguments.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenise = Tokeniser(arguments.device)
-    if not (folder / VALIDATION).exists():
-        images = validation_crops(read_images([arguments.val]), CROP, VALIDATION_CROPS).to(arguments.device)
-        tokens, steps = [], []
-        for step in STEPS:
-            quality = min(QUALITIES, key=lambda q: abs(math.log(step_of(q) / step)))
-            for pair in images.split(PAIR):
-                tokens.append(tokenise(pair, quality, VALIDATION_EFFORT))
-                steps += [step_of(quality)] * len(pair)
-        save_tokens(folder / VALIDATION, tokens, steps)
+    if not (arguments.folder / VALIDATION).exists():
+        held = validation_crops(read_images([arguments.val]), CROP, VALIDATION_CROPS)
+        qualities = [quality for quality in CODED_QUALITIES for _ in held]
+        everything = held.repeat(len(CODED_QUALITIES), 1, 1, 1)
+        write(arguments.folder / VALIDATION, everything, qualities, [DEFAULT_EFFORT] * len(qualities))
     images = list(read_images(arguments.data))
-    for number in range(-(-arguments.count // SHARD)):
-        path = folder / f"{number:04}.npz"
+    for number in range(arguments.first, arguments.first - (-arguments.count // SHARD)):
+        path = arguments.folder / f"{number:04}.npz"
         if path.exists():
             continue
-        start, rng, crops = time.time(), np.random.default_rng(number), Crops(images, number, arguments.device)
-        pairs, tokens, steps = SHARD // PAIR, [], []
-        kinds = rng.permutation(np.resize(KINDS, pairs))
-        for k, effort in enumerate(kinds):  # a stratum of the qualities for each pair
-            quality = QUALITIES[int((k + rng.random()) * len(QUALITIES) / pairs)]
-            tokens.append(tokenise(crops.batch(PAIR, CROP), quality, int(effort)))
-            steps += [step_of(quality)] * PAIR
-        save_tokens(path, tokens, steps)
-        print(f"{datetime.now():%H:%M:%S} {path.name}: {SHARD} crops in {time.time() - start:.0f} s", flush=True)
+        rng, crops = np.random.default_rng(number), Crops(images, number)
+        strata = (rng.permutation(SHARD) + rng.random(SHARD)) / SHARD
+        qualities = [QUALITIES[int(stratum * len(QUALITIES))] for stratum in strata]
+        efforts = [DEFAULT_EFFORT if rng.random() < SEARCHED else 1 for _ in qualities]
+        write(path, crops.batch(SHARD, CROP), qualities, efforts)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,10 +3,9 @@
     python dev/train_proposals.py cache MODEL runs/proposals shared/data/train/train-0*.tar
     --val shared/data/train/val.tar --count 800
 
-writes samples (NNNN.npz): what the network sees of crops at random qualities, and the true gradient. Of each crop, the
-states of three rounds: its rounded tokens, and what one and two rounds of updates make of them. These are made with
-the true gradient, or, with --proposals average.safetensors, by an earlier network, whose states are those that it will
-see. A stopped run goes on with the next file.
+writes samples (NNNN.npz): what the network sees of crops at random qualities, and the true gradient. Of each crop one
+state: its rounded tokens, or what one or two rounds of the model's own proposals make of them. A stopped run goes on
+with the next file. Several processes write one folder if each has a --first of its own.
 
     python dev/train_proposals.py train runs/proposals -o runs/proposals-net --until 23:40
 
@@ -53,13 +52,13 @@ from vitcodec.search.state import Evaluator, State
 from vitcodec.search.tuning import SQUARED_ERROR
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area
-from vitcodec.training.assemble import write_graphs
+from vitcodec.training.assemble import PROPOSALS, write_graphs
 from vitcodec.training.data import Crops, read_images, validation_crops
 from vitcodec.training.model import Average
 from vitcodec.training.proposals import ProposalNetwork, graph, loss, slopes
 
 CROP = 192  # pixels along a side
-SHARD, ROUNDS = 12, 3  # crops in a file; states of each
+SHARD, ROUNDS = 36, 3  # crops in a file; how many rounds there are to take a state from
 FIRST, LAST = 3, 97  # qualities
 VALIDATION, VALIDATION_CROPS = "val.npz", 12
 MARGIN = 3.0  # bits: a token whose update is further from lowering J hardly matters
@@ -78,6 +77,7 @@ class Model:
         self.analysis, decoder = coder.encoder.analysis, coder.decoder
         self.evaluate = Evaluator(decoder.entropy, decoder.transform, SQUARED_ERROR, threads=threads)
         self.numbers = integer_model.load(config.files[0], config.synthesis, config.context)
+        self.proposals = proposals_of(read_graphs(config.folder / GRAPHS)[PROPOSALS], threads)
 
     def start(self, rgb: np.ndarray, quality: int) -> tuple[Target, Subbands]:
         """(H, W, 3) uint8 -> what is searched for, and rounded tokens."""
@@ -104,22 +104,20 @@ def matters(state: State, found: Subbands, curvature: np.ndarray) -> Subbands:
     return Subbands(weight(0), tuple(weight(level) for level in range(1, 5)))
 
 
-def samples(model: Model, source: Gradient, rgb: np.ndarray, quality: int, proposals: Slopes | None) -> list[dict]:
-    """What is trained on: the states of a crop's rounds."""
+def sample(model: Model, source: Gradient, rgb: np.ndarray, quality: int, rounds: int) -> dict[str, np.ndarray]:
+    """What is trained on: the state of a crop after so many rounds of the model's own proposals."""
     target, tokens = model.start(rgb, quality)
-    weights, out = model.evaluate.weights(quality), []
-    for k in range(ROUNDS):
+    weights = model.evaluate.weights(quality)
+    for k in range(rounds):
         state = model.evaluate(target, tokens)
-        true, known = source(target, state, weights), known_slopes(state, weights)
-        sample = dict(zip(INPUTS, inputs(target, state), strict=True))
-        weight = matters(state, true, weights.curvature)
-        for name, bands in (("true", true), ("known", known), ("weight", weight)):
-            sample |= {f"{name}{i}": m for i, m in enumerate(by_stride(bands))}
-        out.append({name: np.clip(m, -6e4, 6e4).astype(np.float16) for name, m in sample.items()})
-        if len(out) < ROUNDS:
-            found = proposals(target, state, weights) if proposals else true
-            tokens = model.moved(target, state, found, weights, k)
-    return out
+        tokens = model.moved(target, state, model.proposals(target, state, weights), weights, k)
+    state = model.evaluate(target, tokens)
+    true, known = source(target, state, weights), known_slopes(state, weights)
+    found = dict(zip(INPUTS, inputs(target, state), strict=True))
+    weight = matters(state, true, weights.curvature)
+    for name, bands in (("true", true), ("known", known), ("weight", weight)):
+        found |= {f"{name}{i}": m for i, m in enumerate(by_stride(bands))}
+    return {name: np.clip(m, -6e4, 6e4).astype(np.float16) for name, m in found.items()}
 
 
 def save_samples(path: Path, found: list[dict]) -> None:
@@ -133,18 +131,14 @@ def cache(arguments: argparse.Namespace) -> None:
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     model = Model(arguments.model, arguments.threads)
-    source, proposals = Gradient(model.numbers, device=arguments.device), None
-    if arguments.proposals:
-        proposals = proposals_of(load_net(arguments.proposals), arguments.threads)
+    source = Gradient(model.numbers, device=arguments.device)
     if not (folder / VALIDATION).exists():
         held = validation_crops(read_images([arguments.val]), CROP, VALIDATION_CROPS).byte().numpy()
-        qualities = np.linspace(FIRST, LAST, VALIDATION_CROPS).round().astype(int)
-        found = [
-            s for rgb, q in zip(held, qualities, strict=True) for s in samples(model, source, rgb, int(q), proposals)
-        ]
-        save_samples(folder / VALIDATION, found)
+        qualities = np.linspace(*arguments.qualities, VALIDATION_CROPS).round().astype(int).tolist()
+        pairs = enumerate(zip(held, qualities, strict=True))
+        save_samples(folder / VALIDATION, [sample(model, source, rgb, q, k % ROUNDS) for k, (rgb, q) in pairs])
     images, (least, most) = list(read_images(arguments.data)), arguments.qualities
-    for number in range(arguments.first, -(-arguments.count // SHARD)):
+    for number in range(arguments.first, arguments.first - (-arguments.count // SHARD)):
         path = folder / f"{number:04}.npz"
         if path.exists():
             continue
@@ -153,7 +147,7 @@ def cache(arguments: argparse.Namespace) -> None:
         for k in range(SHARD):  # a stratum of the qualities for each crop
             quality = round(least + (k + rng.random()) * (most - least) / SHARD)
             rgb = crops.batch(1, CROP)[0].byte().numpy()
-            found += samples(model, source, rgb, min(quality, QUALITIES[-1]), proposals)
+            found.append(sample(model, source, rgb, min(quality, QUALITIES[-1]), int(rng.integers(ROUNDS))))
         save_samples(path, found)
         print(f"{datetime.now():%H:%M:%S} {path.name}: {SHARD} crops in {time.time() - start:.0f} s", flush=True)
 
@@ -213,7 +207,8 @@ def train(arguments: argparse.Namespace) -> None:
             file.write(json.dumps({"time": datetime.now().isoformat(timespec="seconds"), **entry}) + "\n")
         print(entry, flush=True)
 
-    net = ProposalNetwork(arguments.widths).to(device)
+    shape = arguments.widths, arguments.blocks
+    net = ProposalNetwork(*shape).to(device)
     optimiser = torch.optim.Adam(net.parameters(), arguments.lr, betas=(0.9, 0.98))
     average, k = Average(net, arguments.average), 0
     checkpoint = folder / "checkpoint.pt"
@@ -222,7 +217,7 @@ def train(arguments: argparse.Namespace) -> None:
         net.load_state_dict(state[NET])
         average.mean, k = state["average"], state["k"]
         optimiser.load_state_dict(state["optimiser"])
-    mean = ProposalNetwork(arguments.widths).to(device)
+    mean = ProposalNetwork(*shape).to(device)
 
     def averaged() -> ProposalNetwork:
         mean.load_state_dict(average.mean)
@@ -278,23 +273,24 @@ def load_net(path: Path) -> ProposalNetwork:
     """average.safetensors, or the folder it is in."""
     weights = load_file(path / AVERAGE if path.is_dir() else path)
     widths = [weights[f"position.{k}.weight"].shape[0] for k in range(3)]
-    net = ProposalNetwork(widths)
+    blocks = [sum(name.startswith(f"first.{k}.") and name.endswith(".mix.bias") for name in weights) for k in range(3)]
+    net = ProposalNetwork(widths, blocks)
     net.load_state_dict(weights)
     return net.eval()
 
 
-def proposals_of(net: ProposalNetwork, threads: int) -> Proposals:
-    engine = OnnxEngine({NETWORK: graph(net)}, threads)
+def proposals_of(graph: bytes, threads: int) -> Proposals:
+    engine = OnnxEngine({NETWORK: graph}, threads)
     return Proposals(lambda *maps: engine.run(NETWORK, *maps), threads)
 
 
 def measure(arguments: argparse.Namespace) -> None:
     model = Model(arguments.model, arguments.threads)
     true, known = Gradient(model.numbers), Proposals(None)
-    sources: dict[str, list[Slopes]] = {f"known {n}": [known] * n for n in (1, 2, 3)}
-    sources |= {f"true {n}": [true] * n for n in (1, 2)}
+    sources: dict[str, list[Slopes]] = {"known 3": [known] * 3, "own 3": [model.proposals] * 3}
+    sources |= {f"true {n}": [true] * n for n in (1, 2, 3)}
     if arguments.net:
-        net = proposals_of(load_net(arguments.net), arguments.threads)
+        net = proposals_of(graph(load_net(arguments.net)), arguments.threads)
         sources |= {f"proposals {n}": [net] * n for n in (1, 2, 3)} | {"2 + true 1": [net, net, true]}
     held = validation_crops(read_images([arguments.val]), arguments.crop, arguments.crops).byte().numpy()
     for quality in arguments.qualities:
@@ -331,12 +327,9 @@ def main() -> None:
     making.add_argument("folder", type=Path, help="where the samples go")
     making.add_argument("data", type=Path, nargs="+", help="tars or folders of images")
     making.add_argument("--val", type=Path, required=True)
-    making.add_argument("--count", type=int, default=800, help="crops, with those that are there already")
+    making.add_argument("--count", type=int, default=3600, help="crops of this process, with those that are there")
     making.add_argument("--qualities", type=int, nargs=2, default=[FIRST, LAST], help="of the crops: from, to")
     making.add_argument("--first", type=int, default=0, help="number of the first file, where several processes work")
-    making.add_argument(
-        "--proposals", type=Path, help="an earlier network, whose moves make the states of later rounds"
-    )
     training = commands.add_parser("train", help="train on them")
     training.set_defaults(run=train)
     training.add_argument("samples", type=Path, help="the folder of a cache; new files are taken up on the way")
@@ -344,7 +337,8 @@ def main() -> None:
     training.add_argument(
         "--until", type=until, required=True, help="HH:MM, or 9m from now: the learning rate falls to that moment"
     )
-    training.add_argument("--widths", type=lambda text: [int(n) for n in text.split(",")], default=[64, 64, 96])
+    training.add_argument("--widths", type=lambda text: [int(n) for n in text.split(",")], default=[64, 96, 192])
+    training.add_argument("--blocks", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2, 2])
     training.add_argument("--lr", type=float, default=2e-3)
     training.add_argument("--batch", type=int, default=4)
     training.add_argument("--average", type=float, default=0.998, help="decay of the averaged weights")

@@ -126,6 +126,7 @@ def train_command(
     refined_share: o.RefinedShare = 1.0,
     searching: o.Searching = TrainingConfig.searching,
     pool: o.Pool = TrainingConfig.pool,
+    tokens: o.Tokens = None,
     rounded: o.Rounded = None,
     lr: o.LearningRate = None,
     rate: o.Rates = None,
@@ -164,6 +165,10 @@ def train_command(
         raise UsageError(
             "--fixed-encoder trains decoder and entropy model; leave --entropy-only and --decoder-only out"
         )
+    if tokens and (refined or fixed_encoder):
+        raise UsageError("--tokens fixes the encoder's choice; leave --refined and --fixed-encoder out")
+    if tokens and init in NEW_MODELS:
+        raise UsageError("--tokens needs the model that chose them; give it with --init")
     if (refined or fixed_encoder) and init in NEW_MODELS:
         raise UsageError(f"--{'refined' if refined else 'fixed-encoder'} needs a trained model; give it with --init")
     if refined and tune != TrainingConfig.tune:
@@ -190,6 +195,7 @@ def train_command(
     from ..training.integers import is_integer_ready
     from ..training.loop import Run
     from ..training.start import ready_to_round, starting_point
+    from ..training.token_cache import validation_samples
     from ..training.validation import ValidationSet
 
     distortion = TUNINGS[tune]
@@ -227,7 +233,7 @@ def train_command(
         average=average,
         batch=batch,
         crop=crop,
-        dead_zone=start.dead_zone if refined or fixed_encoder else TrainingConfig.dead_zone,
+        dead_zone=start.dead_zone if refined or fixed_encoder or tokens else TrainingConfig.dead_zone,
         entropy_only=entropy_only,
         decoder_only=decoder_only,
         fixed_encoder=fixed_encoder,
@@ -235,6 +241,7 @@ def train_command(
         refined=refined_share if refined else 0.0,
         searching=searching,
         pool=pool,
+        fixed_tokens=tokens is not None,
         scales=sizes,
         colours=colours,
         tune=tune,
@@ -250,7 +257,7 @@ def train_command(
     if config.rounded:
         gauge = ready_to_round(start.model.to(where.device), gauge, crops, config.dead_zone)
     trackers = [open_tracker(name, output, asdict(config)) for name in loggers] if where.first else []
-    run = Run(start.model, config, output, where, gauge, started, checkpoint, trackers)
+    run = Run(start.model, config, output, where, gauge, started, checkpoint, trackers, tokens)
     if resume:
         run.resume()
     crops.seed(run.seed)
@@ -259,7 +266,10 @@ def train_command(
         f"{torch.get_num_threads()} threads"
     )
     count = val_crops or (SHORT_VALIDATION_CROPS if minutes < SHORT_MINUTES else VALIDATION_CROPS)
-    validation = ValidationSet.of(held_out, distortion, crop, count)
+    if tokens:
+        validation = ValidationSet.with_tokens(validation_samples(tokens, count), distortion)
+    else:
+        validation = ValidationSet.of(held_out, distortion, crop, count)
     del images, usable
     with out.progress(int(60 * minutes), "s") as bar, caught_signals() as stopped:
         shown = 0

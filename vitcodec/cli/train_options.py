@@ -98,6 +98,15 @@ Searching = Annotated[
 Pool = Annotated[
     int, typer.Option("--pool", metavar="N", min=1, help="Searched crops that are kept; 0.6 MB each with --crop 256.")
 ]
+Tokens = Annotated[
+    Path | None,
+    typer.Option(
+        "--tokens",
+        metavar="FOLDER",
+        help="Train decoder, entropy model or both on crops whose tokens were chosen before (dev/token_cache.py), "
+        "with the encoder fixed.",
+    ),
+]
 Rounded = Annotated[
     bool | None,
     typer.Option(

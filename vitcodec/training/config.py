@@ -56,6 +56,7 @@ class TrainingConfig:
     pool: int = 2048  # crops with searched tokens that are kept, 0.6 MB each with 256 pixels
     scales: tuple[float, ...] = (1.0,)  # how much larger than it stays a crop is cut, each as often
     colours: float = 0.0  # share of the crops that are recoloured
+    fixed_tokens: bool = False  # train on crops whose tokens were chosen before (token_cache.py)
     tune: str = "psnr"  # a key of distortion.TUNINGS
     relative: bool = False  # count each crop's cost as a share of its own bits (prices.py); weighting is then unused
     compile: bool = False  # compile blocks and probabilities with torch.compile
@@ -67,5 +68,7 @@ class TrainingConfig:
     @property
     def phases(self) -> tuple[Phase, ...]:
         """What a run does one after another."""
+        if self.fixed_tokens:
+            return (Phase("fixed tokens", 1.0, True),)
         found = [Phase("rounded tokens", 1 - self.refined, False)] if self.refined < 1 else []
         return tuple([*found, Phase("searched tokens", 1.0, True)] if self.refined > 0 else found)

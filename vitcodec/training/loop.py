@@ -32,6 +32,7 @@ from .rounding import Gauge, RoundedSynthesis
 from .samples import Fresh, Samples, Searched, searched_tokens
 from .schedule import choose_trained, learning_rate, too_short
 from .step import TrainingStep
+from .token_cache import Cached
 from .trackers import Tracker
 from .validation import REFERENCE, ValidationSet, bd_rate_to_reference, estimated_curves, mean_curve
 
@@ -49,7 +50,8 @@ class Run:
 
     gauge: the magnitudes of maps, where the synthesis computes as its integers do (TrainingConfig.rounded).
     started: time.monotonic() when the program began: the schedule counts from there. checkpoint: its file, where it is
-    not in the folder. trackers: get what the log gets. Raises UsageError where nothing is left to train.
+    not in the folder. trackers: get what the log gets. tokens: the folder of TrainingConfig.fixed_tokens. Raises
+    UsageError where nothing is left to train.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Run:
         started: float | None = None,
         checkpoint: Path | None = None,
         trackers: Sequence[Tracker] = (),
+        tokens: Path | None = None,
     ):
         self.engine = engine or Engine(torch.device("cpu"))
         self.model, self.config, self.folder = model.to(self.engine.device), config, folder
@@ -72,7 +75,7 @@ class Run:
         self.state = ""  # the loss, for people
         self.distortion = TUNINGS[config.tune]
         self.kept: Mapping[str, Tensor] = {}  # of the optimiser of the phase before
-        self.gauge = gauge
+        self.gauge, self.tokens = gauge, tokens
         self.prices = Prices(model, self.distortion, config.dead_zone, self.engine) if config.relative else None
         if config.decoder_only and model.autoencoder.synthesis is None:
             raise UsageError("the model has no network in its decoder to train")
@@ -160,15 +163,18 @@ class Run:
         current = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.mean)
         self._follow()
-        images, dead_zone = validation.images.to(self.engine.device), self.config.dead_zone
-        choose = searched_tokens(self.model, dead_zone) if searched else None
+        device, dead_zone = self.engine.device, self.config.dead_zone
+        fixed = [own.on(device) for own in validation.samples]
+        choose = searched_tokens(self.model, dead_zone) if searched and not fixed else None
         with self._eagerly():
-            curves = estimated_curves(self.model, images, dead_zone, self.distortion, choose)
+            curves = estimated_curves(
+                self.model, validation.images.to(device), dead_zone, self.distortion, choose, fixed
+            )
         self.model.load_state_dict(current)
         self._follow()
         change = bd_rate_to_reference(validation.references, curves, self.distortion)
         points = [[round(v, 4) for v in point] for point in mean_curve(curves)]
-        tokens = "searched" if searched else "rounded"
+        tokens = "fixed" if fixed else "searched" if searched else "rounded"
         self.log(validation=points, bd_rate=round(change, 3), tokens=tokens)
         keep_best(self.folder, self.steps, round(change, 3), tokens, self._write_best)
         return change
@@ -239,8 +245,10 @@ class Run:
     ) -> None:
         config, engine = self.config, self.engine
         begun = time.monotonic()
-        source: Fresh | Searched = Fresh(crops, config.batch, config.crop)
-        if phase.searched:
+        source: Fresh | Searched | Cached = Fresh(crops, config.batch, config.crop)
+        if self.tokens is not None:
+            source = Cached(self.tokens, config.batch, self.seed, engine.device)
+        elif phase.searched:
             source = Searched(source, searched_tokens(self.model, config.dead_zone), config.pool)
             left = 60 * config.minutes - self.seconds - self.reserve
             with self._eagerly():

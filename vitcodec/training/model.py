@@ -57,6 +57,7 @@ class TrainingModel(nn.Module):
         erased: Tensor | None = None,
         with_bits: bool = True,
         tokens: Subbands | None = None,
+        with_pixels: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """image (B, H, W, 3) in 0..255 -> reconstructions (B, H, W, 3), not clamped, and the bits of each image (B,).
 
@@ -66,6 +67,7 @@ class TrainingModel(nn.Module):
         nevertheless: erasure must not teach the context model that tokens are often empty.
         with_bits: whether the context model runs; without it the bits are zero and the analysis gets no gradient.
         tokens: whole numbers in float32 in place of the image's own; the analysis then gets no gradient.
+        with_pixels: whether the image is decoded; without it the reconstruction is the image.
         """
         latents = self.autoencoder.encode(image, step, erased) if tokens is None else tokens
         rounded = round_tokens(latents, dead_zone).map(Tensor.float)
@@ -74,6 +76,8 @@ class TrainingModel(nn.Module):
         meter = RateEstimator(rounded, latents, self.context.base, step, self.bits)
         arithmetic, features = FloatArithmetic(image.device), self.context.step_features(step)
         self.context.autoregressive_pass(arithmetic, features, *rounded.grid, meter)
+        if not with_pixels:
+            return image, meter.bits()
         return self.autoencoder.decode(latents.combine(_straight_through, rounded), step, erased), meter.bits()
 
 

@@ -33,18 +33,22 @@ class Block(nn.Module):
         return x + self.reduce(F.relu(self.expand(self.mix(x))))
 
 
-class ProposalNetwork(nn.Module):
-    """A U-Net at strides 4, 8 and 16. widths: channels there."""
+def _row(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(Block(width) for _ in range(count)))
 
-    def __init__(self, widths: Sequence[int] = (64, 64, 96)):
+
+class ProposalNetwork(nn.Module):
+    """A U-Net at strides 4, 8 and 16. widths: channels there. blocks: how many, on the way down and again on the way
+    up."""
+
+    def __init__(self, widths: Sequence[int] = (64, 96, 192), blocks: Sequence[int] = (1, 2, 2)):
         super().__init__()
         w4, w8, w16 = widths
         # inputs and outputs at each stride, in the order of INPUTS
         sizes = (4 * DETAILS, w4), (DETAILS, w4), (DETAILS, w8), (DETAILS, w16), (LOW, w16), (FLAGS, w4), (FLAGS, w8)
         self.inputs = nn.ModuleList(nn.Linear(n, w, bias=False) for n, w in sizes)
         self.position = nn.ModuleList(nn.Linear(1, w) for w in widths)
-        self.first = nn.ModuleList(Block(w) for w in widths)
-        self.last = nn.ModuleList(Block(w) for w in widths)
+        self.first, self.last = (nn.ModuleList(map(_row, widths, blocks)) for _ in range(2))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in ((w4, w8), (w8, w16)))
         self.up = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in ((w4, w8), (w8, w16)))
         self.outputs = nn.ModuleList(zero_init(nn.Linear(w, n)) for w, n in zip(widths, TARGETS, strict=True))

@@ -33,6 +33,16 @@ class Samples(NamedTuple):
     step: Tensor  # (B,), 8-bit levels
     tokens: Subbands | None = None  # whole numbers in float32; None: those that the analysis makes
 
+    def chosen(self, places: Tensor) -> Samples:
+        """Some of them."""
+        tokens = None if self.tokens is None else self.tokens.map(lambda t: t[places])
+        return Samples(self.image[places], self.step[places], tokens)
+
+    def on(self, device: torch.device | str) -> Samples:
+        """On a device, as floats."""
+        tokens = None if self.tokens is None else self.tokens.map(lambda t: t.to(device).float())
+        return Samples(self.image.to(device).float(), self.step.to(device), tokens)
+
 
 class Fresh:
     """New crops in every batch.

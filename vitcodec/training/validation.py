@@ -26,7 +26,7 @@ from .config import VALIDATION_CROPS
 from .data import validation_crops
 from .model import TrainingModel
 from .reporting import Report, followed, silent
-from .samples import Choose
+from .samples import Choose, Samples
 
 STEPS = (120.0, 64.0, 32.0, 16.0, 8.0, 4.0)  # 8-bit levels, of estimated curves
 CODED_QUALITIES = (5, 20, 35, 50, 65, 80, 95)  # of coded curves
@@ -38,10 +38,14 @@ REFERENCE_PSNR = (24, 27, 30, 33, 36, 39, 42, 45, 48, 51)  # dB, the targets tha
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Pictures that are not trained on, and the reference's curve on each."""
+    """Pictures that are not trained on, and the reference's curve on each.
+
+    samples: all of them with fixed tokens, a batch for each step; none where a model makes its own tokens.
+    """
 
     images: Tensor  # (N, H, W, 3), float32 in 0..255
     references: Sequence[Curve]
+    samples: Sequence[Samples] = ()
 
     @classmethod
     def of(
@@ -52,7 +56,17 @@ class ValidationSet:
         side: of the crops that are trained on, in pixels. count: of images.
         """
         crops = validation_crops(iter(images), min(CROP, side), count)
-        return cls(crops, [reference_curve(crop.numpy().astype(np.uint8), distortion) for crop in crops])
+        return cls(crops, _references(crops, distortion))
+
+    @classmethod
+    def with_tokens(cls, samples: Sequence[Samples], distortion: Distortion) -> ValidationSet:
+        """Of token_cache.validation_samples."""
+        crops = samples[0].image
+        return cls(crops, _references(crops, distortion), samples)
+
+
+def _references(crops: Tensor, distortion: Distortion) -> list[Curve]:
+    return [reference_curve(crop.numpy().astype(np.uint8), distortion) for crop in crops]
 
 
 def reference_curve(image: np.ndarray, distortion: Distortion) -> list[tuple[float, float]]:
@@ -92,19 +106,24 @@ def estimated_curves(
     dead_zone: float,
     distortion: Distortion,
     choose: Choose | None = None,
+    samples: Sequence[Samples] = (),
 ) -> list[list[tuple[float, float]]]:
     """The curves of a model on images (N, H, W, 3) in 0..255, at each of STEPS; bits are the context model's estimate.
 
-    choose: makes the tokens; without it latents are rounded with the dead zone.
+    choose: makes the tokens; without it latents are rounded with the dead zone. samples: the images with tokens that
+    take their place, at the steps that they have.
     """
     curves: list[list[tuple[float, float]]] = [[] for _ in images]
-    for value in STEPS:
+    own = samples or [Samples(images, torch.full((len(images),), value, device=images.device)) for value in STEPS]
+    size = BATCH if images.device.type == "cpu" else GPU_BATCH
+    for each in own:
         points: list[tuple[float, float]] = []
-        for batch in images.split(BATCH if images.device.type == "cpu" else GPU_BATCH):
-            step = torch.full((len(batch),), value, device=images.device)
-            tokens = choose(batch, step) if choose else None
+        for k in torch.arange(len(images), device=images.device).split(size):
+            batch, step, tokens = each.chosen(k)
+            if tokens is None and choose:
+                tokens = choose(batch, step)
             with torch.no_grad():
-                decoded, bits = model(batch, step, 0.0 if choose else dead_zone, tokens=tokens)
+                decoded, bits = model(batch, step, dead_zone if tokens is None else 0.0, tokens=tokens)
             whole = (t.clamp(0, 255).round().byte().cpu().numpy() for t in (batch, decoded))
             decibels = [distortion.decibels(original, own) for original, own in zip(*whole, strict=True)]
             points += list(zip((bits / batch[0, ..., 0].numel()).tolist(), decibels, strict=True))
