@@ -18,7 +18,8 @@ prints J in % of rounding's after rounds of the known part, of proposals, and of
 
     python dev/train_proposals.py add MODEL runs/proposals-net
 
-puts the graph into the model folder.
+puts the graph into the model folder. With --exact, each of these commands is about the network beside the adjoint
+(search/adjoint.py), which the model folder has to have: `add --exact` puts it there as well.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -41,6 +43,8 @@ from vitcodec.options import QUALITIES, EncodeOptions
 from vitcodec.pipeline import loading
 from vitcodec.pretrained import integer_model
 from vitcodec.pretrained.config import PretrainedConfig
+from vitcodec.search import adjoint
+from vitcodec.search.adjoint import Exact
 from vitcodec.search.costs import DOWN, UP
 from vitcodec.search.efforts import EFFORTS
 from vitcodec.search.gradient import Gradient
@@ -52,7 +56,8 @@ from vitcodec.search.state import Evaluator, State
 from vitcodec.search.tuning import SQUARED_ERROR
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area
-from vitcodec.training.assemble import PROPOSALS, write_graphs
+from vitcodec.training.adjoint import adjoint_graph
+from vitcodec.training.assemble import write_graphs, write_search
 from vitcodec.training.data import Crops, read_images, validation_crops
 from vitcodec.training.model import Average
 from vitcodec.training.proposals import ProposalNetwork, graph, loss, slopes
@@ -64,6 +69,7 @@ VALIDATION, VALIDATION_CROPS = "val.npz", 12
 MARGIN = 3.0  # bits: a token whose update is further from lowering J hardly matters
 REST = 0.05  # the weight of such tokens
 MEASURED = 8, 25, 45, 70  # qualities
+WAYS = "px", "xx", "pxx", "xxx"  # rounds by proposals alone and with the adjoint
 NET, AVERAGE, ONNX = "net", "average.safetensors", "proposals.onnx"
 
 
@@ -77,7 +83,8 @@ class Model:
         self.analysis, decoder = coder.encoder.analysis, coder.decoder
         self.evaluate = Evaluator(decoder.entropy, decoder.transform, SQUARED_ERROR, threads=threads)
         self.numbers = integer_model.load(config.files[0], config.synthesis, config.context)
-        self.proposals = proposals_of(read_graphs(config.folder / GRAPHS)[PROPOSALS], threads)
+        self.proposals = Proposals(coder.encoder.searches.network, threads)
+        self.exact = coder.encoder.searches.exact
 
     def start(self, rgb: np.ndarray, quality: int) -> tuple[Target, Subbands]:
         """(H, W, 3) uint8 -> what is searched for, and rounded tokens."""
@@ -104,15 +111,21 @@ def matters(state: State, found: Subbands, curvature: np.ndarray) -> Subbands:
     return Subbands(weight(0), tuple(weight(level) for level in range(1, 5)))
 
 
-def sample(model: Model, source: Gradient, rgb: np.ndarray, quality: int, rounds: int) -> dict[str, np.ndarray]:
+def sample(
+    model: Model, source: Gradient, rgb: np.ndarray, quality: int, rounds: int, exact: bool
+) -> dict[str, np.ndarray]:
     """What is trained on: the state of a crop after so many rounds of the model's own proposals."""
     target, tokens = model.start(rgb, quality)
-    weights = model.evaluate.weights(quality)
+    weights, own = model.evaluate.weights(quality), model.exact if exact else model.proposals
+    assert own is not None
     for k in range(rounds):
         state = model.evaluate(target, tokens)
-        tokens = model.moved(target, state, model.proposals(target, state, weights), weights, k)
+        tokens = model.moved(target, state, own(target, state, weights), weights, k)
     state = model.evaluate(target, tokens)
-    true, known = source(target, state, weights), known_slopes(state, weights)
+    true = source(target, state, weights)
+    if isinstance(own, Exact):
+        state = replace(state, felt=own.adjoint(target, state))
+    known = known_slopes(state, weights)
     found = dict(zip(INPUTS, inputs(target, state), strict=True))
     weight = matters(state, true, weights.curvature)
     for name, bands in (("true", true), ("known", known), ("weight", weight)):
@@ -136,7 +149,9 @@ def cache(arguments: argparse.Namespace) -> None:
         held = validation_crops(read_images([arguments.val]), CROP, VALIDATION_CROPS).byte().numpy()
         qualities = np.linspace(*arguments.qualities, VALIDATION_CROPS).round().astype(int).tolist()
         pairs = enumerate(zip(held, qualities, strict=True))
-        save_samples(folder / VALIDATION, [sample(model, source, rgb, q, k % ROUNDS) for k, (rgb, q) in pairs])
+        save_samples(
+            folder / VALIDATION, [sample(model, source, rgb, q, k % ROUNDS, arguments.exact) for k, (rgb, q) in pairs]
+        )
     images, (least, most) = list(read_images(arguments.data)), arguments.qualities
     for number in range(arguments.first, arguments.first - (-arguments.count // SHARD)):
         path = folder / f"{number:04}.npz"
@@ -147,7 +162,8 @@ def cache(arguments: argparse.Namespace) -> None:
         for k in range(SHARD):  # a stratum of the qualities for each crop
             quality = round(least + (k + rng.random()) * (most - least) / SHARD)
             rgb = crops.batch(1, CROP)[0].byte().numpy()
-            found.append(sample(model, source, rgb, min(quality, QUALITIES[-1]), int(rng.integers(ROUNDS))))
+            rounds = int(rng.integers(ROUNDS))
+            found.append(sample(model, source, rgb, min(quality, QUALITIES[-1]), rounds, arguments.exact))
         save_samples(path, found)
         print(f"{datetime.now():%H:%M:%S} {path.name}: {SHARD} crops in {time.time() - start:.0f} s", flush=True)
 
@@ -289,9 +305,13 @@ def measure(arguments: argparse.Namespace) -> None:
     true, known = Gradient(model.numbers), Proposals(None)
     sources: dict[str, list[Slopes]] = {"known 3": [known] * 3, "own 3": [model.proposals] * 3}
     sources |= {f"true {n}": [true] * n for n in (1, 2, 3)}
+    if model.exact:
+        sources |= {f"own {way}": [{"p": model.proposals, "x": model.exact}[c] for c in way] for way in WAYS}
     if arguments.net:
-        net = proposals_of(graph(load_net(arguments.net)), arguments.threads)
-        sources |= {f"proposals {n}": [net] * n for n in (1, 2, 3)} | {"2 + true 1": [net, net, true]}
+        net: Slopes = proposals_of(graph(load_net(arguments.net)), arguments.threads)
+        if arguments.exact and model.exact:
+            net = Exact(model.exact.adjoint, net)
+        sources |= {f"net {n}": [net] * n for n in (1, 2, 3)} | {"own p, net": [model.proposals, net]}
     held = validation_crops(read_images([arguments.val]), arguments.crop, arguments.crops).byte().numpy()
     for quality in arguments.qualities:
         rows = []
@@ -314,8 +334,14 @@ def measure(arguments: argparse.Namespace) -> None:
 
 
 def add(arguments: argparse.Namespace) -> None:
-    graphs = read_graphs(arguments.model / GRAPHS) | {NETWORK: (arguments.net / ONNX).read_bytes()}
-    write_graphs(arguments.model, graphs)
+    net = (arguments.net / ONNX).read_bytes() if arguments.net else None
+    if not arguments.exact:
+        write_graphs(arguments.model, read_graphs(arguments.model / GRAPHS) | ({NETWORK: net} if net else {}))
+        return
+    config = PretrainedConfig.read(arguments.model)
+    numbers = integer_model.load(config.files[0], config.synthesis, config.context)
+    graphs = {adjoint.NETWORK: adjoint_graph(numbers.synthesis, numbers.shape)}
+    write_search(arguments.model, graphs | ({adjoint.RATES: net} if net else {}))
 
 
 def main() -> None:
@@ -354,7 +380,9 @@ def main() -> None:
     adding = commands.add_parser("add", help="put the graph into a model folder")
     adding.set_defaults(run=add)
     adding.add_argument("model", type=Path)
-    adding.add_argument("net", type=Path)
+    adding.add_argument("net", type=Path, nargs="?", help="the folder of a training run")
+    for command in (making, measuring, adding):
+        command.add_argument("--exact", action="store_true", help="of the network beside the adjoint")
     for command in (making, training, measuring):
         command.add_argument("--device", default="cpu")
         command.add_argument("--threads", type=int, default=1)

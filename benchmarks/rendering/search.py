@@ -48,10 +48,11 @@ def _skipped(configs: dict[int, dict[str, Any]], kind: str) -> str:
 
 def described(config: dict[str, Any], configs: dict[int, dict[str, Any]]) -> str:
     """What an effort does: its rounds, and the other options that are not the same at all efforts."""
-    own = ("proposals", "gradients", "rounds", "fit_scales")
-    kinds = {"proposals": " of proposals", "gradients": " by gradient", "rounds": ""}
+    own = ("proposals", "exact", "gradients", "rounds", "fit_scales")
+    kinds = {"proposals": " of proposals", "exact": " with the adjoint", "gradients": " by gradient", "rounds": ""}
     counts = [(config[name], kind) for name, kind in kinds.items() if config.get(name)]
-    rounds = " and ".join(f"{n} round{'s' if n > 1 else ''}{kind}" for n, kind in counts)
+    each = [f"{n} round{'s' if n > 1 else ''}{kind}" for n, kind in counts]
+    rounds = " and ".join([", ".join(each[:-1]), each[-1]] if each[1:] else each)
     parts = [f"RDO search, {rounds}" if rounds else "rounds to the nearest token"]
     parts += ["scale offsets fitted"] if config["fit_scales"] else []
     for name, value in config.items():

@@ -23,7 +23,7 @@ from ..errors import WeightsError
 from ..integer.context import treats_rows
 from ..pretrained.config import GRAPHS as GRAPHS
 
-FLOAT = {"analysis", "proposals"}  # networks in floating point
+FLOAT = {"analysis", "proposals", "adjoint", "rates"}  # networks in floating point
 LEAST_ROWS = 1024  # that a thread takes
 MOST_ROWS = 4096  # at a time: as fast as more, and their inputs take no memory to speak of
 LARGE = 4 << 20  # bytes of inputs from which on the memory of a run is given back at its end: it takes some time
@@ -35,6 +35,8 @@ class OnnxEngine:
 
     def __init__(self, graphs: Mapping[str, bytes], threads: int = 1):
         self.graphs, self.threads = graphs, threads
+        self._weights: dict[str, Callable[[], Mapping[str, np.ndarray]]] = {}
+        self._values: list[onnxruntime.OrtValue] = []  # sessions refer to them
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._making = Lock()
         self._pool = ThreadPoolExecutor(threads, "networks") if threads > 1 else None
@@ -44,6 +46,10 @@ class OnnxEngine:
         if self._pool:
             names = sorted(set(self.graphs) - FLOAT, key=_when_needed)
             self._pool.submit(lambda: [self._session(name) for name in names])
+
+    def supply(self, network: str, weights: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """Say where a graph without weights has them from, by their names. They are asked for once, if at all."""
+        self._weights[network] = weights
 
     def run(self, network: str, *maps: np.ndarray) -> list[np.ndarray]:
         """As Engine.run. Raises WeightsError for a graph that is missing, none, or another network's."""
@@ -87,6 +93,10 @@ class OnnxEngine:
             options.enable_mem_pattern = False  # a plan for each size of maps, in memory beside that of the first run
         if network not in FLOAT:  # nothing to gain for integers, and a hundred graphs load in half the time
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if network in self._weights:
+            values = {k: onnxruntime.OrtValue.ortvalue_from_numpy(v) for k, v in self._weights[network]().items()}
+            options.add_external_initializers(list(values), list(values.values()))
+            self._values += values.values()
         # a session's idle threads would wait busily, beside the next session's work
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

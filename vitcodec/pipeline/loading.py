@@ -19,7 +19,7 @@ from ..integer import check
 from ..integer.synthesis import middle_reach
 from ..parallel import cores
 from ..pretrained import integer_model
-from ..pretrained.config import PretrainedConfig
+from ..pretrained.config import SEARCH, PretrainedConfig
 from ..pretrained.integer_model import ContextNumbers, IntegerModel
 from ..pretrained.registry import verify
 from ..search.tuning import TUNINGS as SEARCHES
@@ -88,10 +88,23 @@ def _load_integers(config: PretrainedConfig, device: str, threads: int) -> Coder
 
         analysis = Analysis(run(ANALYSIS), numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
         proposals = run(NETWORK) if NETWORK in floats.graphs else None
-        search = SearchModel(entropy, transform, gradient, proposals, threads, **_tuned(config))
+        exact = _exact(config, model, threads) if config.search else None
+        search = SearchModel(entropy, transform, gradient, proposals, exact, threads, **_tuned(config))
         return Encoder(config, analysis, entropy, search, threads)
 
     return Coder(Decoder(entropy, transform, threads), encoder, name, reason)
+
+
+def _exact(config: PretrainedConfig, model: IntegerModel, threads: int) -> Slopes:
+    """Proposals with the exact slope of the distortion. Raises WeightsError."""
+    from ..engines.onnx import OnnxEngine, open_graphs
+    from ..search.adjoint import NETWORK, RATES, Adjoint, Exact, weights_of
+    from ..search.proposals import Proposals
+
+    engine = OnnxEngine(open_graphs(config.folder / SEARCH, config.search), threads)
+    engine.supply(NETWORK, lambda: weights_of(model.synthesis, model.shape))
+    rates = (lambda *maps: engine.run(RATES, *maps)) if RATES in engine.graphs else None
+    return Exact(Adjoint(lambda *maps: engine.run(NETWORK, *maps), model.dequantiser), Proposals(rates, threads))
 
 
 def _load_floats(config: PretrainedConfig, device: str, threads: int) -> Coder:

@@ -21,6 +21,7 @@ CONFIG = "config.json"
 FLOAT_CONTEXT = "context-float.safetensors"
 FLOAT_TRANSFORM, FLOAT_SYNTHESIS = "transform-float.safetensors", "synthesis-float.safetensors"
 GRAPHS = "graphs.safetensors"  # of models of integers: each network's graph, as bytes, under its name
+SEARCH = "search.safetensors"  # the same, of networks that the search alone runs
 MOST_PARTS = 99
 _SCHEMA_VERSION = 1
 _FORMAT = 1  # of the files that models make
@@ -47,6 +48,7 @@ class PretrainedConfig:
     # of integers: the fields of integer SynthesisShape; empty where transforms are in floating point
     synthesis: Mapping[str, Any] = field(default_factory=dict)
     graphs: str = ""  # of integers: the SHA-256 of graphs.safetensors, in hexadecimal
+    search: str = ""  # of search.safetensors; empty where there is none
     parts: int = 1  # safetensors files, 1 to MOST_PARTS
     tune: str = "psnr"  # what the weights were trained for, a key of distortion.TUNINGS
     parameters: int | None = None
@@ -68,7 +70,8 @@ class PretrainedConfig:
     @property
     def hashes(self) -> list[tuple[list[Path], str]]:
         """Files with the SHA-256 that is stated of them together: the weights, and graphs where there are any."""
-        return [(self.files, self.sha256), *([([self.folder / GRAPHS], self.graphs)] if self.integers else [])]
+        found = [(self.files, self.sha256), *([([self.folder / GRAPHS], self.graphs)] if self.integers else [])]
+        return [*found, *([([self.folder / SEARCH], self.search)] if self.search else [])]
 
     @property
     def identity(self) -> bytes:
@@ -98,6 +101,7 @@ class PretrainedConfig:
             "parts": self.parts,
             "format": _FORMAT,
             **({"synthesis": self.synthesis, "graphs": self.graphs} if self.integers else {}),
+            **({"search": self.search} if self.search else {}),
             "transform": dict(self.transform),
             "context": asdict(self.context),
             "dead_zone": self.dead_zone,
@@ -154,6 +158,7 @@ def _parse(values: dict[str, Any], folder: Path) -> PretrainedConfig:
         dead_zone=_field(values, "dead_zone", float),
         synthesis=_optional(values, "synthesis", dict, {}),
         graphs=_optional(values, "graphs", str, ""),
+        search=_optional(values, "search", str, ""),
         parts=len(part_names(values.get("parts", 1))),
         tune=_optional(values, "tune", str, "psnr"),
         parameters=_optional(values, "parameters", int, None),

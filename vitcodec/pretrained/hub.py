@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError, WeightsError
-from .config import CONFIG, FLOAT_CONTEXT, FLOAT_SYNTHESIS, FLOAT_TRANSFORM, GRAPHS, parts_of
+from .config import CONFIG, FLOAT_CONTEXT, FLOAT_SYNTHESIS, FLOAT_TRANSFORM, GRAPHS, SEARCH, parts_of
 
 HUB = "hf-hub:"
 SOURCES = "SOURCES.md"
-OPTIONAL = "README.md", SOURCES, GRAPHS, FLOAT_CONTEXT, FLOAT_TRANSFORM, FLOAT_SYNTHESIS
+OPTIONAL = "README.md", SOURCES, GRAPHS, SEARCH, FLOAT_CONTEXT, FLOAT_TRANSFORM, FLOAT_SYNTHESIS
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What each --effort does: rounds of proposals, which need no torch, then rounds with the true gradient, which do."""
+"""What each --effort does: rounds of proposals, which need no torch, then by the true gradient, which do."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 class SearchConfig:
     """The search of one effort."""
 
-    proposals: int  # rounds of updates by learned proposals; with none and no gradients, values are only rounded
+    proposals: int  # rounds of updates by learned proposals; without rounds values are only rounded
     gradients: int  # rounds by the true gradient after them
     # whether scale offsets are fitted to the picture, and the adaptive filter where the decoder has one
     fit_scales: bool
+    exact: int = 0  # rounds between those, by proposals with the exact slope of the distortion (adjoint.py)
     # the best of all sites are taken together without checking their cost in searches of at most so many rounds
     unchecked_rounds: int = 8
     # the factor on neighbours' gains (moves.update) in the first, second and all later rounds. The more the synthesis
@@ -27,7 +28,7 @@ class SearchConfig:
     @property
     def rounds(self) -> int:
         """All rounds."""
-        return self.proposals + self.gradients
+        return self.proposals + self.exact + self.gradients
 
     def crowding_in(self, round: int) -> float | None:
         """The factor in a round, counted from 0."""
@@ -35,7 +36,7 @@ class SearchConfig:
 
     def kept(self, round: int) -> float:
         """The share of updates that is made in a round, counted from 0."""
-        skipping = round - self.proposals - self.skip_after
+        skipping = round - self.proposals - self.exact - self.skip_after
         return 1.0 if skipping < 0 else 1 - self.skip_share - self.skip_growth * skipping
 
 
@@ -43,12 +44,12 @@ EFFORTS = {
     1: SearchConfig(proposals=0, gradients=0, fit_scales=False),
     2: SearchConfig(proposals=1, gradients=0, fit_scales=True),
     3: SearchConfig(proposals=3, gradients=0, fit_scales=True),
-    4: SearchConfig(proposals=2, gradients=1, fit_scales=True),
-    5: SearchConfig(proposals=2, gradients=2, fit_scales=True),
-    6: SearchConfig(proposals=2, gradients=4, fit_scales=True),
-    7: SearchConfig(proposals=2, gradients=8, fit_scales=True),
-    8: SearchConfig(proposals=2, gradients=18, fit_scales=True),
-    9: SearchConfig(proposals=2, gradients=38, fit_scales=True),
+    4: SearchConfig(proposals=1, exact=2, gradients=0, fit_scales=True),
+    5: SearchConfig(proposals=1, exact=1, gradients=2, fit_scales=True),
+    6: SearchConfig(proposals=1, exact=1, gradients=4, fit_scales=True),
+    7: SearchConfig(proposals=1, exact=1, gradients=8, fit_scales=True),
+    8: SearchConfig(proposals=1, exact=1, gradients=18, fit_scales=True),
+    9: SearchConfig(proposals=1, exact=1, gradients=38, fit_scales=True),
 }
 
 # of transforms in floating point, which have no proposals

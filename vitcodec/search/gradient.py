@@ -26,6 +26,7 @@ from ..pretrained.integer_model import ContextNumbers, IntegerModel
 from ..reconstruction import GAIN_BITS, LINEAR_BITS, LOG_UNIT, STEP_BITS
 from ..subbands import Subbands
 from ..tiles import Area, crop
+from .adjoint import ZERO_SLOPE
 from .measures import Target, Weights
 from .smooth import SlopedArithmetic, smooth_context
 from .state import State
@@ -148,7 +149,8 @@ class IntegerSynthesis:
 
 def _features(c: Tensor, position: float) -> Tensor:
     """As Dequantiser.features, signed and with a gradient."""
-    both = torch.cat((c * (1 << (STEP_BITS - LINEAR_BITS)), signed_log(c) * LOG_UNIT), -1)
+    logarithm = torch.where(c == 0, ZERO_SLOPE * c, signed_log(c))
+    both = torch.cat((c * (1 << (STEP_BITS - LINEAR_BITS)), logarithm * LOG_UNIT), -1)
     values = torch.clamp(Round.apply(both), -128, 127)  # type: ignore[no-untyped-call]
     return torch.cat((values, torch.full_like(c[..., :1], position)), -1)
 

@@ -38,7 +38,8 @@ class Found:
 class Search:
     """The search of one effort.
 
-    gradients: needed where the configuration has rounds by gradient. weigh: of pixels, in addition to the target's own;
+    exact: proposals that know the distortion's slope; None: `proposals` serve. gradients: needed where the
+    configuration has rounds by gradient. weigh: of pixels, in addition to the target's own;
     None: all alike.
     """
 
@@ -46,6 +47,7 @@ class Search:
     config: SearchConfig
     proposals: Slopes
     gradients: Slopes | None = None
+    exact: Slopes | None = None
     weigh: Weigh | None = None
 
     def __call__(self, target: Target, tokens: Subbands) -> Subbands:
@@ -89,8 +91,8 @@ class Search:
         return together if self.evaluate(target, sites.tokens).cost < lowest else best
 
     def _source(self, round: int) -> Slopes:
-        if round < self.config.proposals:
-            return self.proposals
+        if round < self.config.proposals + self.config.exact:
+            return self.proposals if round < self.config.proposals or self.exact is None else self.exact
         assert self.gradients is not None
         return self.gradients
 

@@ -27,12 +27,14 @@ from ..integer.catalogue import Network
 from ..models.autoencoder import Autoencoder
 from ..models.blocks import ConvBlock, RMSNorm, WindowBlock
 from ..options import QUALITIES
-from ..pretrained.config import CONFIG, PretrainedConfig, part_names
+from ..pretrained.config import CONFIG, SEARCH, PretrainedConfig, part_names
 from ..pretrained.integer_model import EncoderNumbers, IntegerModel, shape_settings, to_bytes
 from ..quality import step_of
 from ..reconstruction import GAIN_BITS, STEP_FACTOR_BITS, Dequantiser, log_table
+from ..search.adjoint import NETWORK as ADJOINT
 from ..search.proposals import NETWORK as PROPOSALS
 from ..subbands import LEVELS, Subbands
+from .adjoint import adjoint_graph
 from .rounding import MIDDLE_POSITION, POSITION
 
 ANALYSIS = "analysis"  # the name of its graph
@@ -174,17 +176,26 @@ def write_folder(
     config = replace(config, sha256=identity, parts=1, synthesis=shape_settings(model.shape))
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomic(folder / part_names(1)[0], data, overwrite=True)
-    _write_graphs(config, graphs)
+    search = {ADJOINT: adjoint_graph(model.synthesis, model.shape)}
+    _write_config(replace(config, graphs=_written(folder / GRAPHS, graphs), search=_written(folder / SEARCH, search)))
 
 
 def write_graphs(folder: Path, graphs: Mapping[str, bytes]) -> None:
     """Replace a model folder's graphs."""
-    _write_graphs(PretrainedConfig.read(folder), graphs)
+    _write_config(replace(PretrainedConfig.read(folder), graphs=_written(folder / GRAPHS, graphs)))
 
 
-def _write_graphs(config: PretrainedConfig, graphs: Mapping[str, bytes]) -> None:
-    """Graphs, and config.json, which states their hash: an engine that runs others is never asked."""
+def write_search(folder: Path, graphs: Mapping[str, bytes]) -> None:
+    """Replace the graphs that the search alone runs."""
+    _write_config(replace(PretrainedConfig.read(folder), search=_written(folder / SEARCH, graphs)))
+
+
+def _written(path: Path, graphs: Mapping[str, bytes]) -> str:
+    """Graphs into a file: its hash, which config.json states: an engine that runs others is never asked."""
     data = graphs_to_bytes(graphs)
-    files.write_atomic(config.folder / GRAPHS, data, overwrite=True)
-    config = replace(config, graphs=hashlib.sha256(data).hexdigest())
+    files.write_atomic(path, data, overwrite=True)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write_config(config: PretrainedConfig) -> None:
     files.write_atomic(config.folder / CONFIG, config.to_json().encode(), overwrite=True)
