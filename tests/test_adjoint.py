@@ -78,7 +78,8 @@ def test_it_is_the_gradient_of_the_distortion(model, swin, own, quality):
 def test_parts_are_about_what_the_whole_is(monkeypatch, swin, own):
     target, state, _ = searched(swin, 30)
     whole = own(target, state)
-    monkeypatch.setattr(adjoint, "ROWS", 5)
+    monkeypatch.setattr(adjoint, "MOST", 1)
+    monkeypatch.setattr(adjoint, "LEAST_ROWS", 5)
     for close, far in zip(distances(own(target, state), whole), distances(state.felt, whole), strict=True):
         assert 0 < close < 0.2 * far
 

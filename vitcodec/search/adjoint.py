@@ -27,7 +27,9 @@ INPUTS = ("c4", "c8", "c16", "e4", "e8", "e16", "position")
 OUTPUTS = ("g4", "g8", "g16")
 # of log(1 + |c|) where c is 0, as a share: a token that is changed moves by a whole step, not by a little
 ZERO_SLOPE = 0.4
-ROWS, REACH = 16, 4  # rows of sites at a time, as maps are kept for the way back; rows around that reach into results
+# sites at a time, as maps are kept for the way back, 120 kB a site; rows around them that reach into results
+MOST, REACH = 1600, 4
+LEAST_ROWS = 8
 BOX = 5  # sites along a side of the mean that the low band enters relative to
 
 # maps of INPUTS, (1, h, w, C) float32 -> maps of OUTPUTS
@@ -120,7 +122,9 @@ class Exact:
 
 
 def _strips(whole: Area) -> Iterator[Area]:
-    count = -(-whole.h // ROWS)
+    """Rows of sites, as many at a time as MOST allows."""
+    rows = whole.h if whole.h * whole.w <= MOST else max(MOST // whole.w - 2 * REACH, LEAST_ROWS)
+    count = -(-whole.h // rows)
     for k in range(count):
         start, end = whole.h * k // count, whole.h * (k + 1) // count
         yield Area(start, 0, end - start, whole.w)
