@@ -26,8 +26,10 @@ from vitcodec.errors import UsageError, VitcodecError, WeightsError
 from vitcodec.layers import row_product
 from vitcodec.models import build_autoencoder
 from vitcodec.models.autoencoder import Autoencoder
-from vitcodec.quality import round_tokens
+from vitcodec.pretrained import registry
+from vitcodec.quality import round_tokens, step_position
 from vitcodec.subbands import Subbands
+from vitcodec.training import package
 from vitcodec.training import step as step_module
 from vitcodec.training.augment import recoloured, resized
 from vitcodec.training.checkpoint import averaged_model
@@ -35,7 +37,7 @@ from vitcodec.training.config import TrainingConfig
 from vitcodec.training.data import Crops
 from vitcodec.training.engine import Engine
 from vitcodec.training.halves import halved, product_weights
-from vitcodec.training.integers import QUANTILE
+from vitcodec.training.integers import QUANTILE, load_float
 from vitcodec.training.loop import Run
 from vitcodec.training.model import Average, TrainingModel
 from vitcodec.training.optimiser import Optimiser
@@ -72,6 +74,24 @@ def rounded(model: TrainingModel) -> RoundedSynthesis:
     net = RoundedSynthesis(model.autoencoder.synthesis, ready_to_round(model, Gauge(QUANTILE), crops(), 0.1))
     model.autoencoder.synthesis = net
     return net
+
+
+def test_the_gradient_passes_the_rounding_of_inputs():
+    """The analysis learns how the decoder will correct its latents: about what a decoder without rounding tells it."""
+    model = package.load_training_model(registry.find("swin"))
+    autoencoder, gauge = model.autoencoder, load_float(registry.find("swin"))[1]
+    image, step = torch.from_numpy(make_rgb(64, 64)).float()[None], torch.tensor([40.0])
+    position = step_position(step)
+    tokens = round_tokens(autoencoder.encode(image, step), 0.1).map(Tensor.float)
+    torch.manual_seed(0)
+    weights, found = tokens.map(torch.randn_like), []
+    for net in (autoencoder.synthesis, RoundedSynthesis(autoencoder.synthesis, gauge)):
+        bands = tokens.map(lambda t: t.detach().clone().requires_grad_())
+        corrections = net(bands, position).combine(torch.sub, bands)
+        total = torch.stack([(c * w).sum() for c, w in corrections.zip(weights)]).sum()
+        found.append([g.flatten() for g in torch.autograd.grad(total, list(bands))])
+    for exact, own in zip(*found, strict=True):
+        assert torch.corrcoef(torch.stack((exact, own)))[0, 1] > 0.8
 
 
 # ---- crops
