@@ -9,7 +9,7 @@ import torch
 
 from vitcodec.context.arithmetic import FloatArithmetic
 from vitcodec.context.config import ContextConfig
-from vitcodec.context.density import RateEstimator, flag_bits
+from vitcodec.context.density import RateEstimator, flag_bits, flag_chances
 from vitcodec.context.groups import FLAGGED_LEVELS, CodingGroup, FlagGroup, block_flags
 from vitcodec.context.heads import neighbourhood
 from vitcodec.context.model import ContextModel
@@ -147,6 +147,32 @@ def test_empty_levels_cost_their_flags_alone():
     meter = estimator(context, empty)
     assert meter.bits().item() == pytest.approx((coarse.bits() + meter.flag_bits()).item(), rel=1e-6)
     assert coarse.flag_bits().item() == 0 < meter.flag_bits().item()
+
+
+def test_latents_of_empty_blocks_cost_what_their_flag_would():
+    """The analysis would raise what is rounded away for the distortion's sake alone, until all of it were coded."""
+    tokens, context = sparse_tokens(), model()
+    tokens[1][...] = 0
+    soft = tokens.map(torch.clone)
+    soft[1][0, 4, 6, 0], soft[1][0, 9, 3, 5], soft[1][0, 12, 12, 1] = 0.4, -0.4, 0.05
+    soft = soft.map(lambda t: t.requires_grad_())
+    meter = RateEstimator(tokens, soft, context.base, STEP)
+    with torch.no_grad():
+        plain = estimator(context, tokens).bits().item()
+    context.autoregressive_pass(FloatArithmetic(), context.step_features(STEP), *tokens.grid, meter)
+    bits = meter.bits()
+    assert bits.item() == pytest.approx(plain, rel=1e-6)
+    bits.sum().backward()
+    slope = soft[1].grad[0]
+    assert slope[4, 6, 0] > 3 and slope[9, 3, 5] < -3 and slope[12, 12, 1] == 0
+
+
+def test_the_chance_of_a_flag_is_that_of_any_value():
+    soft = torch.zeros(1, 2, 4, 9)
+    soft[0, 0, 0, 0], soft[0, 1, 1, 2], soft[0, 0, 2, 4] = 0.6, -0.3, 5.0
+    chances = flag_chances(soft)[0, 0]
+    assert chances[0, 0].item() == pytest.approx(1 - 0.5 * 0.8) and chances[0, 1] == 0
+    assert chances[1, 0] == 0 and chances[1, 1].item() == pytest.approx(1, abs=1e-3)
 
 
 def test_neighbouring_flags_are_context_for_the_values():

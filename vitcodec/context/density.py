@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..subbands import Subbands
-from .groups import CodingGroup, FlagGroup, block_flags
+from .groups import CHROMA, LUMA, CodingGroup, FlagGroup, block_flags
 
 LOG_SCALE_RANGE = -3.0, 7.0
 GAUSS_WIDTH = 1.35  # standard deviation of the Gauss part in scales of the Laplace part
 PROBABILITY_FLOOR = 2.0**-20
+DEAD_ZONE, MOST_CERTAIN = 0.1, 1 - 1e-4  # of flag_chances
+FIRST_VALUE = 6.0, 7.0  # bits of the values of a luma and of a chroma block of which one is 1
 
 
 def probability(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Tensor:
@@ -48,6 +50,26 @@ def flag_bits(flags: Tensor, logits: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logit, flags, reduction="none") / math.log(2)
 
 
+def flag_chances(soft: Tensor) -> Tensor:
+    """A level's latents (B, 2h, 2w, 9) -> the probability of each block flag, (B, h, w, 2), if uniform noise is added
+    to them before they are rounded."""
+    B, H, W, _ = soft.shape
+    zero = torch.log1p(-(soft.abs() - DEAD_ZONE).clamp(0, MOST_CERTAIN))
+    blocks = zero.view(B, H // 2, 2, W // 2, 2, -1)
+    return 1 - torch.stack([blocks[..., channels].sum((2, 4, 5)) for channels in (LUMA, CHROMA)], -1).exp()
+
+
+def expected_bits(chances: Tensor, flags: Tensor, logits: Tensor) -> Tensor:
+    """What flags cost on average, (..., 2), up to a constant, and in unflagged blocks what values would cost too.
+
+    chances: of the flags being 1. flags, logits: as of flag_bits.
+    """
+    alone, empty, beside = logits.unbind(-1)
+    logit = torch.stack((alone, torch.where(flags[..., 0] > 0, beside, empty)), -1)
+    values = torch.stack([torch.full_like(alone, bits) for bits in FIRST_VALUE], -1)
+    return chances * (values * (1 - flags) - logit / math.log(2))
+
+
 class RateEstimator:
     """The coder callback of training: returns the known integers and flags and collects what is predicted.
 
@@ -64,6 +86,8 @@ class RateEstimator:
         self.flags: dict[int, Tensor] = {}  # of each level that has them, (B, h, w, 2), 0 or 1
         self.coded: list[Tensor] = []  # 1 for what is coded, 0 for values of unflagged blocks
         self.collected_flags: list[Tensor] = []  # their bits, (B, n)
+        self.chances: dict[int, Tensor] = {}  # as flag_chances
+        self.expected_flags: list[Tensor] = []  # as expected_bits, (B, n)
 
     def __call__(self, group: CodingGroup | FlagGroup, parameters: Tensor) -> Tensor:
         if isinstance(group, FlagGroup):
@@ -72,6 +96,11 @@ class RateEstimator:
                 self.flags[group.level] = block_flags(values).float()
             flags = group.select(self.flags[group.level])
             self.collected_flags.append(flag_bits(flags, parameters.float()).flatten(1))
+            if self.soft.low.requires_grad:
+                if group.level not in self.chances:
+                    self.chances[group.level] = flag_chances(self.soft[group.level])
+                chances = group.select(self.chances[group.level])
+                self.expected_flags.append(expected_bits(chances, flags, parameters.float().detach()).flatten(1))
             return flags
         q, y = group.gather(self.integers), group.gather(self.soft)
         mean, log_scale, logit = parameters.float().chunk(3, -1)
@@ -95,8 +124,7 @@ class RateEstimator:
         """(B,): bits of each image, flags and values.
 
         The context model learns from the integers; the analysis, whose gradient through rounding would vanish at every
-        zero, from the rate of y + uniform noise. What flags cost has no gradient for it, nor have values
-        that the flags of the rounded values leave out.
+        zero, from the rate of y + uniform noise, and in unflagged blocks from what flags would cost then.
         """
         q, y, *parameters = (torch.cat(t, 1) for t in zip(*self.collected, strict=True))
         coded = torch.cat(self.coded, 1)
@@ -104,5 +132,7 @@ class RateEstimator:
         if y.requires_grad:
             noise = torch.rand_like(y) - 0.5
             noisy = (self.bits_of(y + noise, *(p.detach() for p in parameters)) * coded).sum(1)
+            if self.expected_flags:
+                noisy = noisy + torch.cat(self.expected_flags, 1).sum(1)
             total = total + noisy - noisy.detach()
         return total

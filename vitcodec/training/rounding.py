@@ -263,7 +263,10 @@ class RoundedSynthesis(nn.Module):
 
 
 def input_features(c: Tensor, position: Tensor) -> Tensor:
-    """Coefficients (B, h, w, n) -> the network's signed inputs, whole numbers (B, h, w, 2n + 1); the gradient passes."""
+    """Coefficients (B, h, w, n) -> the network's signed inputs, whole numbers (B, h, w, 2n + 1).
+
+    The gradient passes the rounding.
+    """
     place = ((position - MIDDLE_POSITION) / POSITION).view(-1, 1, 1, 1).expand(*c.shape[:3], 1)
     linear, logarithm = c * (0.5 / LINEAR), signed_log(c) / LOGARITHM
     return straight(torch.cat((linear, logarithm, place), -1)).clamp(-128, 127)
