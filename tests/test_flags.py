@@ -170,9 +170,10 @@ def test_latents_of_empty_blocks_cost_what_their_flag_would():
 def test_the_chance_of_a_flag_is_that_of_any_value():
     soft = torch.zeros(1, 2, 4, 9)
     soft[0, 0, 0, 0], soft[0, 1, 1, 2], soft[0, 0, 2, 4] = 0.6, -0.3, 5.0
-    chances = flag_chances(soft)[0, 0]
+    chances, count = (t[0, 0] for t in flag_chances(soft))
     assert chances[0, 0].item() == pytest.approx(1 - 0.5 * 0.8) and chances[0, 1] == 0
     assert chances[1, 0] == 0 and chances[1, 1].item() == pytest.approx(1, abs=1e-3)
+    assert count[0, 0].item() == pytest.approx(0.7) and count[1, 1].item() == pytest.approx(1, abs=1e-3)
 
 
 def test_neighbouring_flags_are_context_for_the_values():

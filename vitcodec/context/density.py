@@ -19,7 +19,7 @@ LOG_SCALE_RANGE = -3.0, 7.0
 GAUSS_WIDTH = 1.35  # standard deviation of the Gauss part in scales of the Laplace part
 PROBABILITY_FLOOR = 2.0**-20
 DEAD_ZONE, MOST_CERTAIN = 0.1, 1 - 1e-4  # of flag_chances
-FIRST_VALUE = 6.0, 7.0  # bits of the values of a luma and of a chroma block of which one is 1
+VALUE_BITS = 6.0  # about what a value of 1 costs in a block that is all zero else, with the zeros
 
 
 def probability(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Tensor:
@@ -50,24 +50,27 @@ def flag_bits(flags: Tensor, logits: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logit, flags, reduction="none") / math.log(2)
 
 
-def flag_chances(soft: Tensor) -> Tensor:
-    """A level's latents (B, 2h, 2w, 9) -> the probability of each block flag, (B, h, w, 2), if uniform noise is added
-    to them before they are rounded."""
+def flag_chances(soft: Tensor) -> tuple[Tensor, Tensor]:
+    """What uniform noise, added to a level's latents (B, 2h, 2w, 9) before they are rounded, makes of its blocks.
+
+    Of luma and chroma, (B, h, w, 2) each: the probability of the flag, and the mean number of values that are not zero,
+    of which each counts once.
+    """
     B, H, W, _ = soft.shape
-    zero = torch.log1p(-(soft.abs() - DEAD_ZONE).clamp(0, MOST_CERTAIN))
-    blocks = zero.view(B, H // 2, 2, W // 2, 2, -1)
-    return 1 - torch.stack([blocks[..., channels].sum((2, 4, 5)) for channels in (LUMA, CHROMA)], -1).exp()
+    chances = (soft.abs() - DEAD_ZONE).clamp(0, MOST_CERTAIN).view(B, H // 2, 2, W // 2, 2, -1)
+    parts = [chances[..., channels] for channels in (LUMA, CHROMA)]
+    flag = [1 - torch.log1p(-part).sum((2, 4, 5)).exp() for part in parts]
+    return torch.stack(flag, -1), torch.stack([part.sum((2, 4, 5)) for part in parts], -1)
 
 
-def expected_bits(chances: Tensor, flags: Tensor, logits: Tensor) -> Tensor:
+def expected_bits(chances: Tensor, count: Tensor, flags: Tensor, logits: Tensor) -> Tensor:
     """What flags cost on average, (..., 2), up to a constant, and in unflagged blocks what values would cost too.
 
-    chances: of the flags being 1. flags, logits: as of flag_bits.
+    chances, count: as flag_chances. flags, logits: as of flag_bits.
     """
     alone, empty, beside = logits.unbind(-1)
     logit = torch.stack((alone, torch.where(flags[..., 0] > 0, beside, empty)), -1)
-    values = torch.stack([torch.full_like(alone, bits) for bits in FIRST_VALUE], -1)
-    return chances * (values * (1 - flags) - logit / math.log(2))
+    return VALUE_BITS * count * (1 - flags) - chances * logit / math.log(2)
 
 
 class RateEstimator:
@@ -86,7 +89,7 @@ class RateEstimator:
         self.flags: dict[int, Tensor] = {}  # of each level that has them, (B, h, w, 2), 0 or 1
         self.coded: list[Tensor] = []  # 1 for what is coded, 0 for values of unflagged blocks
         self.collected_flags: list[Tensor] = []  # their bits, (B, n)
-        self.chances: dict[int, Tensor] = {}  # as flag_chances
+        self.chances: dict[int, tuple[Tensor, Tensor]] = {}  # as flag_chances
         self.expected_flags: list[Tensor] = []  # as expected_bits, (B, n)
 
     def __call__(self, group: CodingGroup | FlagGroup, parameters: Tensor) -> Tensor:
@@ -99,8 +102,9 @@ class RateEstimator:
             if self.soft.low.requires_grad:
                 if group.level not in self.chances:
                     self.chances[group.level] = flag_chances(self.soft[group.level])
-                chances = group.select(self.chances[group.level])
-                self.expected_flags.append(expected_bits(chances, flags, parameters.float().detach()).flatten(1))
+                chances, count = self.chances[group.level]
+                own = group.select(chances), group.select(count), flags, parameters.float().detach()
+                self.expected_flags.append(expected_bits(*own).flatten(1))
             return flags
         q, y = group.gather(self.integers), group.gather(self.soft)
         mean, log_scale, logit = parameters.float().chunk(3, -1)
