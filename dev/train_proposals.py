@@ -84,7 +84,7 @@ class Model:
         self.evaluate = Evaluator(decoder.entropy, decoder.transform, SQUARED_ERROR, threads=threads)
         self.numbers = integer_model.load(config.files[0], config.synthesis, config.context)
         self.proposals = Proposals(coder.encoder.searches.network, threads)
-        self.exact = coder.encoder.searches.exact
+        self.exact = coder.encoder.searches.search(4).exact  # the lowest effort that has it
 
     def start(self, rgb: np.ndarray, quality: int) -> tuple[Target, Subbands]:
         """(H, W, 3) uint8 -> what is searched for, and rounded tokens."""

@@ -88,7 +88,7 @@ def _load_integers(config: PretrainedConfig, device: str, threads: int) -> Coder
 
         analysis = Analysis(run(ANALYSIS), numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
         proposals = run(NETWORK) if NETWORK in floats.graphs else None
-        exact = _exact(config, model, threads) if config.search else None
+        exact = (lambda: _exact(config, model, threads)) if config.search else None
         search = SearchModel(entropy, transform, gradient, proposals, exact, threads, **_tuned(config))
         return Encoder(config, analysis, entropy, search, threads)
 

@@ -21,16 +21,16 @@ from .tuning import SQUARED_ERROR, SearchTuning
 @dataclass(frozen=True)
 class SearchModel:
     """gradient: makes the source of true slopes, which needs torch, when it is first asked for. network: of the
-    proposals; without it their known part serves. exact: proposals with the exact slope of the distortion. measure:
-    makes that of a distortion which needs torch; None: the squared error, which does not. importance: makes what weighs
-    pixels, with torch too; None: all alike.
+    proposals; without it their known part serves. exact: makes those with the exact slope of the distortion, when they
+    are first asked for; None: the other proposals serve. measure: makes that of a distortion which needs torch; None:
+    the squared error, which does not. importance: makes what weighs pixels, with torch too; None: all alike.
     """
 
     entropy: EntropyModel
     transform: Transform
     gradient: Callable[[], Slopes]
     network: Network | None = None
-    exact: Slopes | None = None
+    exact: Callable[[], Slopes] | None = None
     threads: int = 1
     efforts: Mapping[int, SearchConfig] | None = None  # None: EFFORTS
     tuning: SearchTuning = SQUARED_ERROR
@@ -50,14 +50,19 @@ class SearchModel:
             raise UsageError(
                 f"effort {effort} needs PyTorch ({error}); pip install torch, or give an effort of at most {most}"
             ) from error
+        exact = self._exact if config.exact else None
         evaluate = Evaluator(
             self.entropy, self.transform, self.tuning, distortion_weight, self.threads, self._costs, measure
         )
-        return Search(evaluate, config, Proposals(self.network, self.threads), gradient, self.exact, weigh)
+        return Search(evaluate, config, Proposals(self.network, self.threads), gradient, exact, weigh)
 
     @cached_property
     def _costs(self) -> StepCosts:
         return StepCosts(self.entropy.tables)
+
+    @cached_property
+    def _exact(self) -> Slopes | None:
+        return self.exact() if self.exact else None
 
     @cached_property
     def _gradient(self) -> Slopes:
