@@ -479,3 +479,31 @@ def test_a_captured_step_does_what_its_operators_do():
         found.append(copy.deepcopy(model.state_dict()))
     for name, v in found[0].items():
         torch.testing.assert_close(v, found[1][name], rtol=1e-3, atol=1e-4)
+
+
+# ---- the gradient at tokens of 0
+
+
+def test_latents_that_are_rounded_to_zero_are_held_back():
+    """By as much as `bend` says, for the gradient alone."""
+    torch.manual_seed(0)
+    model, image = small_model(), images()
+    gains = model.autoencoder.error_gains(STEP)
+    found = []
+    for bend in (0.0, 3.0):
+        latents = model.autoencoder.encode(image, STEP).map(lambda t: t.detach().clone().requires_grad_())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(model.autoencoder, "encode", lambda *_, y=latents: y)
+            torch.manual_seed(1)
+            _, bits = model(image, STEP, 0.1, bend=bend)
+        bits.sum().backward()
+        found.append((bits.detach(), latents))
+    (bits, plain), (same, held) = found
+    assert torch.allclose(bits, same)
+    for level, (a, b) in enumerate(plain.zip(held)):
+        expected = 3 * gains[:, level, : b.shape[-1]].square()[:, None, None] * b.detach().sign()
+        difference = b.grad - a.grad
+        changed = difference.abs() > 1e-6
+        assert changed.any()
+        assert torch.allclose(difference[changed], expected.expand_as(b)[changed], rtol=1e-3, atol=1e-4)
+        assert (b.detach()[changed].abs() < 0.6 + 1e-6).all()

@@ -124,6 +124,16 @@ Grow = Annotated[
         help='Settings to enlarge, as {"transform": {"synthesis": [1, 3, 2, 12]}}; new blocks change nothing at first.',
     ),
 ]
+Bend = Annotated[
+    float,
+    typer.Option(
+        "--bend",
+        metavar="BITS",
+        min=0,
+        help="Hold latents back that are rounded to 0: take so many bits, times the squared gain of the band, off the "
+        "slope of the distortion there. About 3 from trained weights.",
+    ),
+]
 CoolDown = Annotated[
     float,
     typer.Option(

@@ -46,6 +46,7 @@ class TrainingConfig:
     weighting: float = (
         1.0  # a sample's loss has weight (step / 26)^weighting, or fine steps would be nearly all of the gradient
     )
+    bend: float = 0.0  # bits that are taken off the distortion's slope at tokens of 0 (TrainingModel.forward)
     average: float = 0.998  # decay of the moving average of the weights
     entropy_only: bool = False  # train the context model alone, with fixed transforms
     decoder_only: bool = False  # train the synthesis alone, with fixed tokens: the loss is the distortion

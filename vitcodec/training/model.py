@@ -58,6 +58,7 @@ class TrainingModel(nn.Module):
         with_bits: bool = True,
         tokens: Subbands | None = None,
         with_pixels: bool = True,
+        bend: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """image (B, H, W, 3) in 0..255 -> reconstructions (B, H, W, 3), not clamped, and the bits of each image (B,).
 
@@ -68,6 +69,7 @@ class TrainingModel(nn.Module):
         with_bits: whether the context model runs; without it the bits are zero and the analysis gets no gradient.
         tokens: whole numbers in float32 in place of the image's own; the analysis then gets no gradient.
         with_pixels: whether the image is decoded; without it the reconstruction is the image.
+        bend: as _bent, for the gradient of the bits alone.
         """
         latents = self.autoencoder.encode(image, step, erased) if tokens is None else tokens
         rounded = round_tokens(latents, dead_zone).map(Tensor.float)
@@ -76,14 +78,32 @@ class TrainingModel(nn.Module):
         meter = RateEstimator(rounded, latents, self.context.base, step, self.bits)
         arithmetic, features = FloatArithmetic(image.device), self.context.step_features(step)
         self.context.autoregressive_pass(arithmetic, features, *rounded.grid, meter)
+        bits = meter.bits()
+        if bend and latents.low.requires_grad:
+            bent = _bent(latents, rounded, self.autoencoder.error_gains(step).detach(), bend)
+            bits = bits + bent - bent.detach()
         if not with_pixels:
-            return image, meter.bits()
-        return self.autoencoder.decode(latents.combine(_straight_through, rounded), step, erased), meter.bits()
+            return image, bits
+        return self.autoencoder.decode(latents.combine(_straight_through, rounded), step, erased), bits
 
 
 def _straight_through(latents: Tensor, rounded: Tensor) -> Tensor:
     """The rounded values with the gradient of the latents."""
     return latents + (rounded - latents).detach()
+
+
+def _bent(latents: Subbands, rounded: Subbands, gains: Tensor, bend: float) -> Tensor:
+    """(B,): what holds latents that are rounded to 0 back.
+
+    The gradient of the distortion there is that at 0, as if a little more of a signal were coded; a token is coded
+    wholly or not at all, and the mean slope between 0 and 1 is less, by the square of the step between them. bend: how
+    much less, in bits, where the decoder's factor on the band, gains (B, 5, 9), is 1.
+    """
+    total = torch.zeros_like(gains[:, 0, 0])
+    for level, (y, q) in enumerate(latents.zip(rounded)):
+        square = gains[:, level, : y.shape[-1]].square()[:, None, None]
+        total = total + (bend * square * y.float().abs() * (q == 0)).sum((1, 2, 3))
+    return total
 
 
 class Average:

@@ -93,7 +93,8 @@ class TrainingStep:
         image, step, tokens = samples
         config, pixels, erased = self.config, image[0, ..., 0].numel(), self.draw_erasure(image)
         dead_zone = config.dead_zone if tokens is None else 0.0
-        arguments = image, step, dead_zone, erased, not config.decoder_only, tokens, not config.entropy_only
+        with_bits, with_pixels = not config.decoder_only, not config.entropy_only
+        arguments = image, step, dead_zone, erased, with_bits, tokens, with_pixels, config.bend
         with self.engine.autocast():
             decoded, bits = functional_call(self.model, halved(self.model, self.halves), arguments)
         rate, distortion = bits / pixels, self.distortion.bits_per_pixel(image, decoded.float(), step, erased)
