@@ -33,9 +33,9 @@ from vitcodec.engines.onnx import GRAPHS, read_graphs
 from vitcodec.options import QUALITIES
 from vitcodec.pipeline import loading
 from vitcodec.pretrained import integer_model
-from vitcodec.pretrained.config import PretrainedConfig
+from vitcodec.pretrained.config import SEARCH, PretrainedConfig
 from vitcodec.quality import step_of
-from vitcodec.training.assemble import ANALYSIS, PROPOSALS, write_folder
+from vitcodec.training.assemble import ANALYSIS, PROPOSALS, write_folder, write_search
 from vitcodec.training.coding_tables import fit_coding_tables
 from vitcodec.training.model import Average
 from vitcodec.training.rounded_context import RoundedContext
@@ -106,6 +106,8 @@ def put(arguments: argparse.Namespace) -> None:
     narrow, wide, flags = fit_coding_tables(entropy, samples)
     model = replace(model, coding=replace(model.coding, narrow=narrow, wide=wide, flags=flags))
     write()
+    if config.search:  # its graphs have no weights of the context model
+        write_search(arguments.output, read_graphs(arguments.model / SEARCH))
     for path in arguments.model.iterdir():  # what the folder holds beside that: README.md, floating-point parts
         if not (arguments.output / path.name).exists():
             shutil.copy(path, arguments.output / path.name)

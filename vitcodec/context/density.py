@@ -43,10 +43,15 @@ def bits(q: Tensor, mean: Tensor, log_scale: Tensor, logit: Tensor) -> Tensor:
     return -torch.log2(p * (1 - 2.0**-16) + 2.0**-22)
 
 
+def _own_logits(flags: Tensor, logits: Tensor) -> Tensor:
+    """Of each flag, (..., 2): that of chroma depends on the flag of luma. Arguments as of flag_bits."""
+    alone, empty, beside = logits.unbind(-1)
+    return torch.stack((alone, torch.where(flags[..., 0] > 0, beside, empty)), -1)
+
+
 def flag_bits(flags: Tensor, logits: Tensor) -> Tensor:
     """Block flags (..., 2), 0 or 1, and logits (..., 3) as FlagGroup says -> -log2 of their probabilities, (..., 2)."""
-    alone, empty, beside = logits.unbind(-1)
-    logit = torch.stack((alone, torch.where(flags[..., 0] > 0, beside, empty)), -1)
+    logit = _own_logits(flags, logits)
     return F.binary_cross_entropy_with_logits(logit, flags, reduction="none") / math.log(2)
 
 
@@ -68,8 +73,7 @@ def expected_bits(chances: Tensor, count: Tensor, flags: Tensor, logits: Tensor)
 
     chances, count: as flag_chances. flags, logits: as of flag_bits.
     """
-    alone, empty, beside = logits.unbind(-1)
-    logit = torch.stack((alone, torch.where(flags[..., 0] > 0, beside, empty)), -1)
+    logit = _own_logits(flags, logits)
     return VALUE_BITS * count * (1 - flags) - chances * logit / math.log(2)
 
 
