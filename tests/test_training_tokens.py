@@ -94,6 +94,8 @@ def test_validation_has_a_batch_for_each_step(folder):
 def test_what_cannot_be_trained_on_is_said(folder, shard, tmp_path):
     with pytest.raises(InputError, match="no crops with tokens"):
         Cached(tmp_path, 1, 0)
+    with pytest.raises(InputError, match=r"has no val\.npz"):
+        validation_samples(tmp_path, 1)
     (tmp_path / "0000.npz").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"0000\.npz: cannot be read"):
         Cached(tmp_path, 1, 0)

@@ -78,6 +78,8 @@ class Cached:
 
 def validation_samples(folder: Path, count: int) -> list[Samples]:
     """The first `count` crops of the folder's val.npz: a batch for each step. Raises InputError."""
+    if not (folder / VALIDATION).exists():
+        raise InputError(f"{folder}: has no {VALIDATION}, the crops to validate on; dev/token_cache.py writes it")
     samples = read_shards([folder / VALIDATION])
     each = samples.step.unique_consecutive(return_counts=True)[1].tolist()
     if len(set(each)) != 1:
