@@ -86,10 +86,11 @@ def test_a_worker_killed_in_the_middle_loses_nothing(ray, here):
     killed = []
 
     def kill():
-        while not Path("out").exists() or len(files("out")) < PICTURES // 4:
+        while len(found := workers()) < 2:
             time.sleep(0.01)
-        victim = workers()[0]
-        victim.send_signal(signal.SIGKILL)
+        while not Path("out").exists() or not files("out"):  # then at once: the victim has to have work left
+            time.sleep(0.002)
+        found[0].send_signal(signal.SIGKILL)
         killed.append(len(files("out")))
 
     threading.Thread(target=kill, daemon=True).start()

@@ -286,6 +286,7 @@ def train_command(
             return bool(stopped) or (steps is not None and run.steps >= steps)
 
         run.train(crops, validation, out.say, stop, advance)
+    where.close()
     if stopped:
         out.say(f"stopped after {run.steps} steps; the same command with --resume goes on")
         raise typer.Exit(130)

@@ -46,6 +46,9 @@ class Engine:
         """The first process's value, in all of them."""
         return value
 
+    def close(self) -> None:
+        """Leave the other processes, of which none may need this one any more."""
+
     @property
     def rank(self) -> int:
         """This process's number, from 0."""
@@ -82,6 +85,10 @@ class AcceleratedEngine(Engine):
         from accelerate.utils import broadcast
 
         return float(broadcast(torch.tensor(value, device=self.device)))
+
+    def close(self) -> None:
+        self.accelerator.wait_for_everyone()
+        torch.distributed.destroy_process_group()  # left to the end of the program, its threads can abort it
 
     @property
     def rank(self) -> int:
