@@ -93,7 +93,7 @@ def put(arguments: argparse.Namespace) -> None:
     config, model = replace(config, folder=arguments.output), replace(model, context=net.export())
 
     def write() -> None:
-        write_folder(config, model, graphs[ANALYSIS], graphs[PROPOSALS])
+        write_folder(config, model, graphs[ANALYSIS], graphs.get(PROPOSALS))
 
     write()
     data = Tokens([p for p in sorted(arguments.tokens.glob("*.npz")) if p.stem.isdigit()])
