@@ -26,7 +26,7 @@ from vitcodec.bitstream.chunks import pack_chunk
 from vitcodec.bitstream.container import Contents
 from vitcodec.errors import VitcodecError
 from vitcodec.lossless import LosslessCodec
-from vitcodec.pretrained.registry import TUNED
+from vitcodec.pretrained import registry
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parents[1] / "test" / "cases"
@@ -161,6 +161,7 @@ def flat(width: int, height: int) -> Picture:
     return Picture(np.full((height, width, 3), (30, 120, 200), np.uint8))
 
 
+INTEGERS = {config.name for config in registry.available() if config.integers}  # MODELS of build.mjs
 SMALL = encoded(drawn(70, 50), quality=50)
 REDUCED = [{"reduce": k} for k in range(5)]
 SALVAGE = [{"salvage": True}]
@@ -175,6 +176,7 @@ CASES: dict[str, Case] = {
     "photo": Case(encoded(photo("chelsea.png", (60, 20, 250, 160)), quality=60, effort=3), REDUCED),
     "photo-high": Case(encoded(photo("coffee.png", (180, 120, 308, 216)), quality=90, effort=2)),
     "ssimulacra2": Case(encoded(photo("chelsea.png", (60, 20, 250, 160)), "swin-ssimulacra2", quality=40), REDUCED),
+    "ssimulacra2-2": Case(encoded(photo("coffee.png", (60, 40, 200, 150)), "swin-ssimulacra2-2", quality=55)),
     "ms-ssim": Case(encoded(photo("coffee.png", (100, 20, 228, 116)), "swin-ms-ssim-2", quality=70)),
     "gray": Case(encoded(gray(70, 50), quality=40), [{}, {"reduce": 1}]),
     "gray-alpha": Case(encoded(gray(45, 61, alpha=True), quality=40), REDUCED),
@@ -255,7 +257,7 @@ def other_payload(data: bytes) -> bytes:
 
 def decoded(data: bytes, way: Way) -> Picture:
     header = container.read_header(data)
-    own = header.model if header.model in TUNED.values() else "swin"  # refuses files of others, as a browser does
+    own = header.model if header.model in INTEGERS else "swin"  # refuses files of others, as a browser does
     codec = LosslessCodec() if header.lossless else codec_of(own)
     region = Region(*way["region"]) if "region" in way else None
     options = {"reduce": way.get("reduce", 0), "region": region}
