@@ -16,7 +16,11 @@ from .presets import PRESETS
 
 DEFAULT_MODEL = "swin"
 # what an encoder can minimise -> the shipped model that is taken for it
-TUNED = {"psnr": DEFAULT_MODEL, "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim-2", "ssimulacra2": f"{DEFAULT_MODEL}-ssimulacra2-2"}
+TUNED = {
+    "psnr": DEFAULT_MODEL,
+    "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim-2",
+    "ssimulacra2": f"{DEFAULT_MODEL}-ssimulacra2-2",
+}
 LOCAL = "local-dir:"
 _INSTALLED = Path(__file__).parent.parent / "weights"  # in a wheel
 _CHECKOUT = Path(__file__).parent.parent.parent / "weights"  # in a source tree
