@@ -7,9 +7,8 @@
 #
 # Environment: OUT, the folder for results [runs/gpu]; DATA, training images [shared/data/train/train-0*.tar]; VAL [shared/
 # data/train/val.tar]; INIT, what to start from: swin, or run:FOLDER with the files that the last run left in $OUT;
-# TIME [9m30s]; MORE, further options, as --grow JSON. PYTHON [python]. TUNE [psnr]: for psnr decoder and context model
-# learn on searched tokens and the encoder stays; for ssimulacra2 all is trained, as swin-ssimulacra2-2 was (LOG.md,
-# runs 41 and 43), which still improved when its 94 minutes of a CPU core were over.
+# TIME [9m30s]; MORE, further options, as --grow JSON; PYTHON [python]; TUNE [psnr]: for psnr, decoder and context model
+# learn on searched tokens, and the encoder stays; for ssimulacra2, all of the model is trained.
 #
 # $OUT gets average-*.safetensors of at most 16 MB, average.json, log.jsonl and curve.svg, anew every minute: a run that
 # is cut off loses that minute. The checkpoint, which is larger, stays in CHECKPOINT [/tmp]; RESUME=1 goes on from it.
@@ -39,7 +38,7 @@ dry-run)
     # later options win: a CPU in float32, crops that take it seconds. First to the end, then on from what was written
     export OUT="${OUT}-dry" CHECKPOINT="${OUT}-dry/checkpoint.safetensors"
     rm -rf "$OUT"
-    small="--batch 2 --crop ${CROP:-64} --pool 4 --device cpu --precision float32 --threads 1 --val-crops 1 --validate-every 20s"
+    small="--batch 2 --crop 64 --pool 4 --device cpu --precision float32 --threads 1 --val-crops 1 --validate-every 20s"
     grow='--grow {"transform":{"synthesis":[1,3,2,9]},"context":{"extra_blocks":[0,1,2,3]}}'
     TIME=${TIME:-2m} MORE="$small $grow" train
     TIME=${LONGER:-3m} MORE="$small $grow" RESUME=1 train
