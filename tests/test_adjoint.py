@@ -113,6 +113,14 @@ def test_proposals_beside_it_start_from_it(swin, own):
     assert len(seen) == 1
 
 
+def test_the_gradient_with_it_is_about_that_of_the_decoder(model, swin, own):
+    target, state, weights = searched(swin, 30)
+    true, found = Gradient(model)(target, state, weights), Gradient(model, adjoint=own)(target, state, weights)
+    known = known_slopes(state, weights)
+    for close, far in zip(distances(found, true), distances(known, true), strict=True):
+        assert 0 < close < 0.4 * far
+
+
 def test_rounds_with_it_lower_the_cost_more(swin):
     """Than those by proposals alone, on most photographs."""
     search = swin.searches.search(4)

@@ -26,7 +26,7 @@ def effort(results: Library) -> str:
         rows.append((effort_name(number), described(config, configs), needs, *figures))
     headings = ("effort", "the encoder", "needs", "BD-rate against effort 1 (%)", "encode (s per megapixel)")
     lines = table(headings, rows, 3)
-    lines += ["", _skipped(configs, " by gradient")]
+    lines += ["", _skipped(configs)]
     if len(measured) < len(configs):
         left = ", ".join(str(n) for n in configs if str(n) not in measured)
         lines += ["", f"Not measured yet with the weights that ship: effort {left}; `python -m benchmarks effort`."]
@@ -37,13 +37,13 @@ def efforts_of_floats(results: Library) -> str:
     """What each effort does in families in floating point; no figures."""
     configs = {number: asdict(config) for number, config in FLOAT_EFFORTS.items()}
     rows = [(effort_name(number), described(config, configs)) for number, config in configs.items()]
-    return "\n".join([*table(("effort", "the encoder"), rows, 2), "", _skipped(configs, " by gradient")])
+    return "\n".join([*table(("effort", "the encoder"), rows, 2), "", _skipped(configs)])
 
 
-def _skipped(configs: dict[int, dict[str, Any]], kind: str) -> str:
+def _skipped(configs: dict[int, dict[str, Any]]) -> str:
     longest = configs[max(configs)]
     share = 100 * longest["skip_share"]
-    return f"After {longest['skip_after']} rounds{kind}, {share:.0f} % of the updates are randomly skipped."
+    return f"After {longest['skip_after']} rounds, {share:.0f} % of the updates are randomly skipped."
 
 
 def described(config: dict[str, Any], configs: dict[int, dict[str, Any]]) -> str:

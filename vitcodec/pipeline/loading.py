@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from .integers import IntegerTransform
 
 if TYPE_CHECKING:
     from ..engines.onnx import OnnxEngine
+    from ..search.adjoint import Exact
     from ..search.measures import Measure, Weigh
     from ..search.rounds import Slopes
     from .encoder import Encoder
@@ -84,18 +85,18 @@ def _load_integers(config: PretrainedConfig, device: str, threads: int) -> Coder
         def gradient() -> Slopes:
             from ..search.gradient import Gradient
 
-            return Gradient(model)
+            return Gradient(model, adjoint=exact().adjoint if exact else None)
 
         analysis = Analysis(run(ANALYSIS), numbers.gains, numbers.steps, numbers.positions, ANALYSIS_HALO)
         proposals = run(NETWORK) if NETWORK in floats.graphs else None
-        exact = (lambda: _exact(config, model, threads)) if config.search else None
+        exact = cache(lambda: _exact(config, model, threads)) if config.search else None
         search = SearchModel(entropy, transform, gradient, proposals, exact, threads, **_tuned(config))
         return Encoder(config, analysis, entropy, search, threads)
 
     return Coder(Decoder(entropy, transform, threads), encoder, name, reason)
 
 
-def _exact(config: PretrainedConfig, model: IntegerModel, threads: int) -> Slopes:
+def _exact(config: PretrainedConfig, model: IntegerModel, threads: int) -> Exact:
     """Proposals with the exact slope of the distortion. Raises WeightsError."""
     from ..engines.onnx import OnnxEngine, open_graphs
     from ..search.adjoint import NETWORK, RATES, Adjoint, Exact, weights_of
