@@ -87,6 +87,15 @@ def test_prices_are_those_of_the_start(tmp_path):
     assert all(torch.equal(before[k], v) for k, v in run.prices.model.state_dict().items())
 
 
+def test_prices_may_be_those_of_another_model(tmp_path):
+    priced = package.load_training_model(registry.find("vit"))
+    config = TrainingConfig(crop=64, batch=2, relative=True)
+    run = Run(package.load_training_model(registry.find("cnn")), config, tmp_path, CPU, priced=priced)
+    for k, v in run.prices.model.state_dict().items():
+        assert torch.equal(priced.state_dict()[k], v)
+    assert run.prices.model.state_dict().keys() != run.model.state_dict().keys()
+
+
 def test_each_picture_counts_alike():
     """Twice the bits in one picture and half of them in another are no change, whatever they are in bits."""
     reference = [[(0.1 * 2**k, 25.0 + 5 * k) for k in range(6)], [(0.001 * 2**k, 25.0 + 5 * k) for k in range(6)]]

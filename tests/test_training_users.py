@@ -117,6 +117,13 @@ def test_a_model_of_ones_own_is_trained_exported_and_found(tiny, pictures, tmp_p
     assert "VITCODEC_MODELS" in invoke("decode", coded, "-o", tmp_path / "c.png", code=1)
 
 
+def test_prices_are_those_of_a_model_that_is_named(tiny, pictures, tmp_path):
+    options = "--steps", 1, "--crop", 192, "--batch", 1, "--val-crops", 1, "--tune", "ms-ssim", "--device", "cpu"
+    assert "--relative" in invoke("train", pictures, "-o", tmp_path, *options, "--prices", "swin", code=2)
+    error = invoke("train", pictures, "-o", tmp_path, "-m", "tiny", *options, "--relative", "--prices", "swim", code=1)
+    assert "swim" in error and not (tmp_path / CHECKPOINT).exists()
+
+
 def test_models_in_the_search_path_do_not_hide_shipped_ones(tmp_path, monkeypatch):
     write_small_model(tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "two")

@@ -139,6 +139,7 @@ def train_command(
     colours: o.Colours = TrainingConfig.colours,
     tune: o.Tune = TrainingConfig.tune,
     relative: o.Relative = False,
+    prices: o.Prices = None,
     seed: o.Seed = TrainingConfig.seed,
     device: options.Device = "auto",
     precision: o.Precision = "float32",
@@ -174,6 +175,8 @@ def train_command(
         raise UsageError(f"--{'refined' if refined else 'fixed-encoder'} needs a trained model; give it with --init")
     if refined and tune != TrainingConfig.tune:
         raise UsageError(f"the search of --refined knows squared error alone; leave --tune {tune} out")
+    if prices and not relative:
+        raise UsageError("--prices is for --relative, which counts each crop's cost by them; give both")
     if crop % 32:
         raise UsageError(f"crops of {crop} pixels are no multiple of 32; give --crop 128 or 256")
     registry.check_tune(tune)
@@ -259,7 +262,8 @@ def train_command(
     if config.rounded:
         gauge = ready_to_round(start.model.to(where.device), gauge, crops, config.dead_zone)
     trackers = [open_tracker(name, output, asdict(config)) for name in loggers] if where.first else []
-    run = Run(start.model, config, output, where, gauge, started, checkpoint, trackers, tokens)
+    priced = starting_point(prices, None, {}, usable, seed).model if prices else None
+    run = Run(start.model, config, output, where, gauge, started, checkpoint, trackers, tokens, priced)
     if resume:
         run.resume()
     crops.seed(run.seed)

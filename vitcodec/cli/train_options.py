@@ -208,6 +208,16 @@ Relative = Annotated[
         "takes about half as long again.",
     ),
 ]
+Prices = Annotated[
+    str | None,
+    typer.Option(
+        "--prices",
+        metavar="NAME",
+        show_default="that of --init",
+        help="What --relative asks how many bits distortion costs in a crop, as --init takes it. Where --init is a run, "
+        "give what that run started from.",
+    ),
+]
 Scales = Annotated[
     str,
     typer.Option(

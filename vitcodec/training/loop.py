@@ -50,8 +50,9 @@ class Run:
 
     gauge: the magnitudes of maps, where the synthesis computes as its integers do (TrainingConfig.rounded).
     started: time.monotonic() when the program began: the schedule counts from there. checkpoint: its file, where it is
-    not in the folder. trackers: get what the log gets. tokens: the folder of TrainingConfig.fixed_tokens. Raises
-    UsageError where nothing is left to train.
+    not in the folder. trackers: get what the log gets. tokens: the folder of TrainingConfig.fixed_tokens. priced: whose
+    curves say what distortion costs, with TrainingConfig.relative; None: the model as it is now. Raises UsageError
+    where nothing is left to train.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Run:
         checkpoint: Path | None = None,
         trackers: Sequence[Tracker] = (),
         tokens: Path | None = None,
+        priced: TrainingModel | None = None,
     ):
         self.engine = engine or Engine(torch.device("cpu"))
         self.model, self.config, self.folder = model.to(self.engine.device), config, folder
@@ -76,7 +78,8 @@ class Run:
         self.distortion = TUNINGS[config.tune]
         self.kept: Mapping[str, Tensor] = {}  # of the optimiser of the phase before
         self.gauge, self.tokens = gauge, tokens
-        self.prices = Prices(model, self.distortion, config.dead_zone, self.engine) if config.relative else None
+        priced = (priced or model).to(self.engine.device)
+        self.prices = Prices(priced, self.distortion, config.dead_zone, self.engine) if config.relative else None
         if config.decoder_only and model.autoencoder.synthesis is None:
             raise UsageError("the model has no network in its decoder to train")
         if config.rounded:
