@@ -71,7 +71,8 @@ kMAC are thousands of multiplications. They are those of the weights that ship, 
         "swin": "The default: a U-Net over the wavelet subbands with shifted-window attention at stride 16. In the "
         "decoder, which integers carry, wide convolutions take its place.",
         "swin-ssimulacra2": "An earlier `swin` for SSIMULACRA2: other gains, decoder and context model.",
-        "swin-ssimulacra2-2": "`swin` tuned for SSIMULACRA2.",
+        "swin-ssimulacra2-2": "An earlier `swin` for SSIMULACRA2.",
+        "swin-ssimulacra2-3": "`swin` tuned for SSIMULACRA2.",
         "swin-ms-ssim-2": "`swin` tuned for MS-SSIM.",
         "swin-ms-ssim": "Made from an earlier `swin` and tuned for MS-SSIM: window attention in the decoder too.",
         "vit": "A plain vision transformer: global attention within areas of 256x256 pixels.",
@@ -141,7 +142,8 @@ de la configuración prevista, como las muestra `vitcodec models show NAME`.
         "anchas en su lugar.",
         "swin-ssimulacra2": "Un `swin` anterior para SSIMULACRA2: otras ganancias, otro decodificador y otro modelo de "
         "contexto.",
-        "swin-ssimulacra2-2": "`swin` ajustado para SSIMULACRA2.",
+        "swin-ssimulacra2-2": "Un `swin` anterior para SSIMULACRA2.",
+        "swin-ssimulacra2-3": "`swin` ajustado para SSIMULACRA2.",
         "swin-ms-ssim-2": "`swin` ajustado para MS-SSIM.",
         "swin-ms-ssim": "Hecho a partir de un `swin` anterior y ajustado para MS-SSIM, con atención por ventanas "
         "también en el decodificador.",

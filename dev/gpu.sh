@@ -21,7 +21,7 @@ export PYTHONPATH="$PWD" PYTHONUNBUFFERED=1
 train() {
     case ${TUNE:-psnr} in
     psnr) kind="--fixed-encoder --refined --refined-share 0.7 --searching 0.25 --pool 8192" ;;
-    *) kind="--tune $TUNE --relative --rate gains=10" ;;
+    *) kind="--tune $TUNE --relative --prices swin --rate gains=10" ;;
     esac
     # $DATA, $kind, $MORE: several words
     # shellcheck disable=SC2086

@@ -3,7 +3,8 @@
 Every image is encoded and decoded by `vitcodec encode` and `vitcodec decode` in processes of their own, without
 metadata. The rate is the size of the file, PSNR that of the decoded PNG (RGB, 8 bits, per image, then the mean).
 JPEG, WebP, JPEG 2000 and AVIF run through Pillow on the same images; their results are kept in kodak-baselines.json
-and used again. Exit code 1: rate or PSNR falls somewhere.
+and used again. Exit code 1: rate or PSNR falls somewhere. Results of another effort than the default go to a file of
+their own, kodak-effort-N.json.
 
 --every-quality measures all of 1 to 100 and looks only for falls. Its results go to kodak-every-quality.json, from
 which it goes on.
@@ -58,6 +59,8 @@ def run(arguments: argparse.Namespace) -> Results:
         baselines = {b.name: baseline_curve(b, files, arguments) for b in BASELINES if b.available()}
         qualities = arguments.qualities or ((20, 50, 80) if arguments.quick else QUALITIES)
         points = _measured(files, qualities, effort, options, arguments.workers)
+        if effort != EncodeOptions.effort:
+            arguments.store = arguments.store.named(f"kodak-effort-{effort}")
     found = {p.id: p for p in read_published([arguments.curves])} if arguments.curves else {}
     published: dict[str, Curve] = {found[i].name: found[i].psnr for i in ANCHORS if i in found}
     means = mean_points(points)

@@ -214,8 +214,8 @@ Prices = Annotated[
         "--prices",
         metavar="NAME",
         show_default="that of --init",
-        help="What --relative asks how many bits distortion costs in a crop, as --init takes it. Where --init is a run, "
-        "give what that run started from.",
+        help="The model whose curves say what distortion costs with --relative, as --init takes it. Where --init is a "
+        "run, give what that run started from.",
     ),
 ]
 Scales = Annotated[

@@ -19,7 +19,7 @@ DEFAULT_MODEL = "swin"
 TUNED = {
     "psnr": DEFAULT_MODEL,
     "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim-2",
-    "ssimulacra2": f"{DEFAULT_MODEL}-ssimulacra2-2",
+    "ssimulacra2": f"{DEFAULT_MODEL}-ssimulacra2-3",
 }
 LOCAL = "local-dir:"
 _INSTALLED = Path(__file__).parent.parent / "weights"  # in a wheel
