@@ -12,11 +12,12 @@ from conftest import make_rgb
 from small_model import write_small_family
 
 from vitcodec import wavelet
+from vitcodec.analysis import COLOUR
 from vitcodec.bitstream import container, salvage
 from vitcodec.codec import Codec
-from vitcodec.distortion import MultiScaleSSIM, PixelMeasure, SquaredError
+from vitcodec.coding.groups import CHROMA, LUMA
+from vitcodec.distortion import MultiScaleSSIM, PixelGradient, SquaredError
 from vitcodec.errors import UsageError, WeightsError
-from vitcodec.importance import LEAST, MOST, Importance
 from vitcodec.metrics import psnr
 from vitcodec.options import EncodeOptions
 from vitcodec.picture import Picture
@@ -24,8 +25,10 @@ from vitcodec.pretrained import loading
 from vitcodec.pretrained.config import PretrainedConfig
 from vitcodec.quality import lagrangian
 from vitcodec.regions import Plan
+from vitcodec.search import pixel_error
 from vitcodec.search.efforts import FLOAT_EFFORTS
-from vitcodec.search.measures import Target, squared_error
+from vitcodec.search.importance import Perceived, band_weights, place_weights
+from vitcodec.search.measures import Target
 from vitcodec.search.tuning import MS_SSIM
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area, Region, TileGrid
@@ -141,27 +144,81 @@ def test_a_tile_that_was_not_received_is_filled_in(cnn):
     assert found.erased == {(0, 0)} and psnr(rgb, cnn.decode(found).rgb) > 25
 
 
-def test_a_measure_of_pixels_is_the_squared_error_where_that_is_its_distortion(cnn, target):
+def noise(target, rng):
+    return target.original.map(lambda t: rng.normal(0, 0.3, t.shape).astype(np.float32))
+
+
+def test_the_squared_error_is_perceived_as_what_it_is(cnn, target):
     evaluate = cnn._coder.encoder.searches.search(2).evaluate
-    weights, rng = evaluate.weights(target.quality), np.random.default_rng(0)
-    errors = target.original.map(lambda t: rng.normal(0, 0.3, t.shape).astype(np.float32))
+    errors, step = noise(target, np.random.default_rng(0)), evaluate.step(target.quality)
+    slope = PixelGradient(SquaredError())
     with torch.no_grad():  # as an export calls it
-        one, other = (measure(target, errors, weights) for measure in (PixelMeasure(SquaredError()), squared_error))
-    assert one.distortion == pytest.approx(other.distortion, rel=1e-3)
-    assert one.curvature == pytest.approx(1)
-    assert all(np.allclose(a, b, atol=1e-3) for a, b in one.error.zip(other.error))
+        perceived = Perceived(slope, target, errors, step)
+        original, pixels = (pixel_error.in_pixels(bands) for bands in (target.original, errors))
+        assert np.allclose(slope(original, pixels, step), pixels, atol=1e-3)
+    weighed = perceived.target
+    assert np.allclose(weighed.pixel_weights, 1, atol=1e-3) and np.allclose(weighed.band_weights, 1, atol=1e-3)
+    tokens = target.latents.map(lambda t: np.rint(t).astype(np.int32))
+    plain, state = evaluate(target, tokens), evaluate(weighed, tokens)
+    perceived.steered(state)  # the slope at the errors above
+    assert state.distortion == pytest.approx(plain.distortion, rel=1e-3)
+    assert all(np.allclose(a, b, atol=0.01) for a, b in perceived.steered(state).felt.zip(plain.felt))
+
+
+class Uneven(SquaredError):
+    """A squared error that weighs the left half four times, and brightness three times."""
+
+    def bits_per_pixel(self, image, decoded, step, erased=None):
+        where = torch.ones(image.shape[1:3])
+        where[:, : image.shape[2] // 2] = 4.0
+        colours = ((image - decoded) @ torch.from_numpy(COLOUR.T)) * torch.tensor([3.0, 1, 1]).sqrt()
+        return (where[None, ..., None] * colours.square()).sum((1, 2, 3)) * lagrangian(step) / where.numel()
+
+
+def test_places_and_bands_weigh_as_the_distortion_does(cnn, target):
+    evaluate = cnn._coder.encoder.searches.search(2).evaluate
+    errors, step = noise(target, np.random.default_rng(0)), evaluate.step(target.quality)
+    found = Perceived(PixelGradient(Uneven()), target, errors, step).target
+    middle = found.pixel_weights.shape[1] // 2
+    left, right = found.pixel_weights[:, : middle - 16].mean(), found.pixel_weights[:, middle + 16 :].mean()
+    assert left / right == pytest.approx(4, rel=0.05)
+    luma, chroma = found.band_weights[1:, LUMA].mean(), found.band_weights[1:, CHROMA].mean()
+    assert luma / chroma == pytest.approx(3, rel=0.05) and found.band_weights.dtype == np.float32
+    # regions of interest weigh in addition
+    half = np.full(found.pixel_weights.shape, 0.5, np.float32)
+    other = Perceived(PixelGradient(Uneven()), replace(target, pixel_weights=half), errors, step).target
+    assert np.allclose(other.pixel_weights, found.pixel_weights / 2, rtol=1e-3)
+
+
+def test_bands_weigh_a_state_as_places_do(cnn, target):
+    """A weight of 2 of every band is one of every pixel."""
+    evaluate = cnn._coder.encoder.searches.search(2).evaluate
+    tokens = target.latents.map(lambda t: np.rint(t).astype(np.int32))
+    ones = np.ones([16 * n for n in target.original.grid], np.float32)
+    by_band, by_place = (
+        evaluate(replace(target, pixel_weights=ones * a, band_weights=np.full((5, 9), b, np.float32)), tokens)
+        for a, b in ((1, 2), (2, 1))
+    )
+    assert by_band.distortion == pytest.approx(by_place.distortion)
+    assert by_band.distortion == pytest.approx(2 * evaluate(target, tokens).distortion)
+    assert all(np.allclose(a, b, atol=1e-4) for a, b in by_band.felt.zip(by_place.felt))
+    weights = evaluate.weights(target.quality)
+    for a, b in zip(*(weights.curvature_at(state.curvature) for state in (by_band, by_place)), strict=True):
+        assert np.allclose(a, b)
 
 
 def test_a_model_for_ms_ssim_is_searched_for_ms_ssim(tmp_path, rgb):
     codec = load(tmp_path, "cnn", CNN, "ms-ssim")
     search, plain = codec._coder.encoder.searches.search(2), codec._coder.encoder.searches.search(1)
     assert search.evaluate.tuning is MS_SSIM
-    assert isinstance(search.evaluate.measure.distortion, MultiScaleSSIM)
+    assert isinstance(search.slope.distortion, MultiScaleSSIM)
     image = make_rgb(192, 192, seed=4)
     area = Area(0, 0, 12, 12)
     latents, original = codec._coder.encoder.analysis.with_coefficients(image, area, area, 30)
     target, before = Target(original, latents, 30, [area]), latents.map(lambda t: np.rint(t).astype(np.int32))
-    assert search.evaluate(target, search(target, before)).cost < search.evaluate(target, before).cost
+    evaluate = search.evaluate
+    seen = Perceived(search.slope, target, evaluate.errors(target, before), evaluate.step(30)).target
+    assert evaluate(seen, search(target, before)).cost < evaluate(seen, before).cost
     assert plain(target, before) is before
     # what is too small for five scales keeps its tokens
     small = Picture(rgb[:64, :64])
@@ -171,38 +228,23 @@ def test_a_model_for_ms_ssim_is_searched_for_ms_ssim(tmp_path, rgb):
 def test_a_model_for_ssimulacra2_weighs_pixels(tmp_path):
     codec = load(tmp_path, "cnn", CNN, "ssimulacra2")
     search = codec._coder.encoder.searches.search(2)
-    noise = np.random.default_rng(0).normal(128, np.where(np.arange(96) < 48, 5, 50)[:, None], (96, 96, 3))
-    image, area = noise.clip(0, 255).astype(np.uint8), Area(0, 0, 6, 6)  # faint texture beside strong one
+    texture = np.random.default_rng(0).normal(128, np.where(np.arange(96) < 48, 5, 50)[:, None], (96, 96, 3))
+    image, area = texture.clip(0, 255).astype(np.uint8), Area(0, 0, 6, 6)  # faint texture beside strong one
     latents, original = codec._coder.encoder.analysis.with_coefficients(image, area, area, 30)
     target, tokens = Target(original, latents, 30, [area]), latents.map(lambda t: np.rint(t).astype(np.int32))
     evaluate = search.evaluate
-    weights = search.weigh(target, evaluate.errors(target, tokens), evaluate.weights(30))
-    assert (
-        weights.shape == (96, 96) and weights.dtype == np.float32 and weights.min() >= LEAST and weights.max() <= MOST
-    )
+    seen = Perceived(search.slope, target, evaluate.errors(target, tokens), evaluate.step(30)).target
+    weights = seen.pixel_weights
+    assert weights.shape == (96, 96) and weights.dtype == np.float32
     assert weights[:, :32].mean() > 1.5 * weights[:, 64:].mean()
-    weighed = replace(target, pixel_weights=weights)
-    assert evaluate(weighed, search(target, tokens)).cost < evaluate(weighed, tokens).cost
-    # regions of interest weigh in addition
-    half = np.full((96, 96), 0.5, np.float32)
-    other = replace(search, weigh=lambda *_: weights / 2)
-    assert equal(search(replace(target, pixel_weights=half), tokens), other(target, tokens))
+    assert evaluate(seen, search(target, tokens)).cost < evaluate(seen, tokens).cost
 
 
-def test_weights_of_pixels_are_those_of_a_weighted_squared_error(cnn, target):
-    class Halves(SquaredError):
-        def bits_per_pixel(self, image, decoded, step, erased=None):
-            where = torch.ones(image.shape[1:3])
-            where[:, : image.shape[2] // 2] = 4.0
-            return (
-                (where[None, ..., None] * (image - decoded).square()).sum((1, 2, 3)) * lagrangian(step) / where.numel()
-            )
-
-    evaluate, rng = cnn._coder.encoder.searches.search(2).evaluate, np.random.default_rng(0)
-    errors = target.original.map(lambda t: rng.normal(0, 0.3, t.shape).astype(np.float32))
-    found = Importance(Halves())(target, errors, evaluate.weights(target.quality))
-    middle = found.shape[1] // 2
-    assert np.allclose(found[:, : middle - 16], 4, rtol=1e-3) and np.allclose(found[:, middle + 16 :], 1, rtol=1e-3)
+def test_what_has_no_error_weighs_evenly():
+    nothing = Subbands(np.zeros((1, 2, 2, 3)), tuple(np.zeros((1, 32 >> k, 32 >> k, 9)) for k in range(1, 5)))
+    planes = np.zeros((3, 32, 32), np.float32)
+    assert (band_weights(planes, planes, nothing) == 1).all()
+    assert np.isfinite(place_weights(planes, planes)).all()
 
 
 def test_large_weights_come_in_parts(tmp_path, monkeypatch):

@@ -14,11 +14,8 @@ from torch import Tensor
 
 from .analysis import COLOUR
 from .metrics import MS_SSIM_SIDE, ms_ssim, ms_ssim_decibels, ms_ssim_tensor, psnr
-from .quality import LAGRANGIAN, lagrangian, step_of
-from .search import pixel_error
-from .search.measures import Felt, Target, Weights
+from .quality import LAGRANGIAN, lagrangian
 from .ssimulacra2 import SIDE, ssimulacra2, ssimulacra2_tensor
-from .subbands import Subbands
 from .tiles import SITE
 
 # 8-bit levels: erased pixels count as at this step at least, or at fine steps they would be nearly all of the loss
@@ -119,24 +116,23 @@ _SQUARED_ERROR = SquaredError()
 TUNINGS: dict[str, Distortion] = {d.name: d for d in (_SQUARED_ERROR, MultiScaleSSIM(), Perceptual())}
 
 
-class PixelMeasure:
-    """A distortion of whole pictures as the encoder's search measures it: search.measures.Measure."""
+class PixelGradient:
+    """The gradient of a distortion over the pixels, for the encoder's search: search.importance.PixelSlope."""
 
     def __init__(self, distortion: Distortion):
         self.distortion = distortion
 
-    def __call__(self, target: Target, errors: Subbands, weights: Weights) -> Felt:
-        """As Measure. The gradient over the pixels becomes one over coefficients by the transposed wavelet."""
-        step = step_of(target.quality)
-        original, error = (pixel_error.in_pixels(bands).transpose(1, 2, 0) for bands in (target.original, errors))
-        image, decoded = (torch.from_numpy((x @ COLOUR) * np.float32(step))[None] for x in (original, original + error))
-        decoded.requires_grad_()
-        steps, weight = torch.tensor([step]), weights.error / LAGRANGIAN * decoded[..., 0].numel()
+    def __call__(self, original: np.ndarray, error: np.ndarray, step: float) -> np.ndarray:
+        """Of planes of the colour axes (3, H, W) in steps; step: in 8-bit levels."""
+        steps = torch.tensor([step])
+        image, decoded = (
+            torch.from_numpy(x.transpose(1, 2, 0) @ COLOUR * np.float32(step) + np.float32(128))[None]
+            for x in (original, original + error)
+        )
         with torch.enable_grad():
-            bits = self.distortion.bits_per_pixel(image + 128, decoded + 128, steps).sum() * weight
+            bits = self.distortion.bits_per_pixel(image, decoded.requires_grad_(), steps).sum()
             (gradient,) = torch.autograd.grad(bits, decoded)
-        squared = (image - decoded).square().mean() * (3 * lagrangian(steps) * weight)
-        curvature = (bits / squared.clamp_min(1e-6)).item()  # on average it is the ratio of the two curvatures
-        planes = (gradient[0].numpy() @ COLOUR.T).transpose(2, 0, 1) * np.float32(step / (2 * weights.error))
-        felt = pixel_error.gradient(np.ascontiguousarray(planes))
-        return Felt(felt, bits.item(), curvature)
+        # per pixel of the whole, over the bits that a squared step costs, and half of it
+        unit = np.float32(decoded[..., 0].numel() * step / (2 * LAGRANGIAN))
+        slope: np.ndarray = (gradient[0].numpy() @ COLOUR.T).transpose(2, 0, 1) * unit
+        return np.ascontiguousarray(slope)

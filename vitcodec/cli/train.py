@@ -210,6 +210,8 @@ def train_command(
     if threads:
         torch.set_num_threads(threads)
     where = engine(device, precision)
+    if not where.first:
+        out = Output(quiet=True)  # one of several processes speaks for all
     images = list(read_images(data, out.warn))
     if val is None:
         if len(images) == 1:

@@ -220,9 +220,7 @@ class Encoder:
                     # a model that knows what is erased makes other latents of the rest
                     latents, _ = self.analysis.with_coefficients(rgb, around, grid.whole, quality, erased)
             tiles = [grid.area(index).overlap(around).within(around) for index in grid.under(around)]
-            # the search for MS-SSIM knows a distortion of the whole alone
-            weights = None if self.config.tune == "ms-ssim" else pixel_weights(search, plan, part)
-            target = Target(original, latents, quality, tiles, weights)
+            target = Target(original, latents, quality, tiles, pixel_weights(search, plan, part))
             tokens = coarsened(round_tokens(latents, dead_zone), target, dead_zone)
             if erased is None:
                 tokens = correct(search.evaluate, target, tokens)

@@ -29,7 +29,7 @@ from .integers import IntegerTransform
 if TYPE_CHECKING:
     from ..engines.onnx import OnnxEngine
     from ..search.adjoint import Exact
-    from ..search.measures import Measure, Weigh
+    from ..search.importance import PixelSlope
     from ..search.rounds import Slopes
     from .encoder import Encoder
 
@@ -142,20 +142,12 @@ def _tuned(config: PretrainedConfig) -> dict[str, Any]:
     if config.tune == "psnr":
         return {}
 
-    def measure() -> Measure:
-        from ..distortion import TUNINGS, PixelMeasure
+    def slope() -> PixelSlope:
+        from ..distortion import TUNINGS, PixelGradient
 
-        return PixelMeasure(TUNINGS[config.tune])
+        return PixelGradient(TUNINGS[config.tune])
 
-    def importance() -> Weigh:
-        from ..distortion import TUNINGS
-        from ..importance import Importance
-
-        return Importance(TUNINGS[config.tune])
-
-    # by files, weights of pixels need 6 % fewer bits than the gradient at equal SSIMULACRA2, 5 % more at equal MS-SSIM
-    how = {"importance": importance} if config.tune == "ssimulacra2" else {"measure": measure}
-    return {"tuning": SEARCHES[config.tune], **how}
+    return {"tuning": SEARCHES[config.tune], "slope": slope}
 
 
 def entropy_model(model: ContextNumbers, engine: Engine) -> EntropyModel:

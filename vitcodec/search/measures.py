@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ class Target:
     quality: int
     tiles: Sequence[Area]
     pixel_weights: np.ndarray | None = None
+    band_weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -51,37 +52,50 @@ class Weights:
 class Felt:
     """error: float32 (1, h, w, C), in steps: what has lambda D's gradient over each coefficient, which is 2
     Weights.error times as much. distortion: lambda D in bits. curvature: of lambda D, as a multiple of that of the
-    squared error, or, as Subbands (1, h, w, 1), where it differs by place. squares: (h, w) float32, in squared steps,
-    what each site adds to D, and pixels: (3, H, W) float16, in steps, the error in the planes of the colour axes; None
-    where only the whole has a distortion.
+    squared error, or, as Subbands (1, h, w, 1 or 9), where it differs by place. squares: (h, w) float32, in squared
+    steps, what each site adds to D. pixels: (3, H, W) float16, in steps, the error in the planes of the colour axes.
     """
 
     error: Subbands
     distortion: float
-    curvature: float | Subbands = 1.0
-    squares: np.ndarray | None = None
-    pixels: np.ndarray | None = None
-
-
-# (what is searched for, the error of the decoder's coefficients in steps, weights)
-Measure = Callable[[Target, Subbands, Weights], Felt]
-# the same, to the pixel_weights of a Target
-Weigh = Callable[[Target, Subbands, Weights], np.ndarray]
+    curvature: float | Subbands
+    squares: np.ndarray
+    pixels: np.ndarray
 
 
 def squared_error(target: Target, errors: Subbands, weights: Weights) -> Felt:
-    """The squared error of the pixels."""
+    """The squared error of the pixels, as the target weighs it; errors: of the decoder's coefficients, in steps.
+
+    With W the inverse wavelet, and the weights of bands S and of pixels P: |P^1/2 W S^1/2 e|^2.
+    """
     planes = pixel_error.in_pixels(errors)
-    pixels, curvature = planes.astype(np.float16), _curvature(target)
+    pixels, felt_by = planes.astype(np.float16), None
+    if target.band_weights is not None:
+        felt_by = np.sqrt(target.band_weights)
+        planes = pixel_error.in_pixels(times(errors, felt_by))
     if target.pixel_weights is None:
         squares, felt = pixel_error.of_sites(planes), pixel_error.gradient(planes)
     else:
         squares = pixel_error.of_sites(planes * np.sqrt(target.pixel_weights))
         felt = pixel_error.gradient(planes * target.pixel_weights)
+    if felt_by is not None:
+        felt = times(felt, felt_by)
     distortion = weights.error * float(squares.sum(dtype=np.float64))
-    return Felt(felt, distortion, curvature, squares, pixels)
+    return Felt(felt, distortion, _curvature(target), squares, pixels)
+
+
+def times(bands: Subbands, factors: np.ndarray) -> Subbands:
+    """bands (..., C), each level and channel times its factor, (5, 9)."""
+    low, *details = (band * factors[level, : band.shape[-1]] for level, band in enumerate(bands))
+    return Subbands(low, tuple(details))
 
 
 def _curvature(target: Target) -> float | Subbands:
-    """Of the weighted error, as Felt has it: a coefficient bends it as much as its pixels weigh."""
-    return 1.0 if target.pixel_weights is None else pixel_error.means(target.pixel_weights)
+    """Of the weighted error, as Felt has it: a coefficient bends it as much as its band and its pixels weigh."""
+    if target.pixel_weights is None:
+        return 1.0
+    means = pixel_error.means(target.pixel_weights)
+    if target.band_weights is None:
+        return means
+    low, *details = (mean * factors for mean, factors in zip(means, target.band_weights, strict=True))
+    return Subbands(low, tuple(details))

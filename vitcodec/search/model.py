@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..transform import Transform
 from .costs import StepCosts
 from .efforts import EFFORTS, SearchConfig
-from .measures import Measure, Weigh, squared_error
+from .importance import PixelSlope
 from .proposals import Network, Proposals
 from .rounds import Search, Slopes
 from .state import Evaluator
@@ -22,8 +22,8 @@ from .tuning import SQUARED_ERROR, SearchTuning
 class SearchModel:
     """gradient: makes the source of true slopes, which needs torch, when it is first asked for. network: of the
     proposals; without it their known part serves. exact: makes those with the exact slope of the distortion, when they
-    are first asked for; None: the other proposals serve. measure: makes that of a distortion which needs torch; None:
-    the squared error, which does not. importance: makes what weighs pixels, with torch too; None: all alike.
+    are first asked for; None: the other proposals serve. slope: makes that of a distortion other than the squared
+    error, which needs torch; None: the squared error.
     """
 
     entropy: EntropyModel
@@ -34,27 +34,23 @@ class SearchModel:
     threads: int = 1
     efforts: Mapping[int, SearchConfig] | None = None  # None: EFFORTS
     tuning: SearchTuning = SQUARED_ERROR
-    measure: Callable[[], Measure] | None = None
-    importance: Callable[[], Weigh] | None = None
+    slope: Callable[[], PixelSlope] | None = None
 
     def search(self, effort: int, distortion_weight: float = 1.0) -> Search:
         """The search of an effort of EFFORTS. Raises UsageError where it needs torch and there is none."""
         efforts = self.efforts or EFFORTS
-        config, tuned = efforts[effort], self.measure or self.importance
+        config = efforts[effort]
         try:
-            measure = self.measure() if self.measure and config.rounds else squared_error
-            weigh = self.importance() if self.importance and config.rounds else None
+            slope = self.slope() if self.slope and config.rounds else None
             gradient = self._gradient if config.gradients else None
         except ImportError as error:
-            most = max(n for n, other in efforts.items() if not (other.rounds if tuned else other.gradients))
+            most = max(n for n, other in efforts.items() if not (other.rounds if self.slope else other.gradients))
             raise UsageError(
                 f"effort {effort} needs PyTorch ({error}); pip install torch, or give an effort of at most {most}"
             ) from error
         exact = self._exact if config.exact else None
-        evaluate = Evaluator(
-            self.entropy, self.transform, self.tuning, distortion_weight, self.threads, self._costs, measure
-        )
-        return Search(evaluate, config, Proposals(self.network, self.threads), gradient, exact, weigh)
+        evaluate = Evaluator(self.entropy, self.transform, self.tuning, distortion_weight, self.threads, self._costs)
+        return Search(evaluate, config, Proposals(self.network, self.threads), gradient, exact, slope)
 
     @cached_property
     def _costs(self) -> StepCosts:

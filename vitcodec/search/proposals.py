@@ -16,7 +16,7 @@ from ..parallel import each
 from ..reconstruction import space_to_depth
 from ..subbands import LEVELS, Subbands
 from .costs import MEAN, signed_log
-from .measures import Target, Weights
+from .measures import Target, Weights, times
 from .state import State
 
 NETWORK = "proposals"  # its name among a model's graphs
@@ -118,8 +118,7 @@ def known_slopes(state: State, weights: Weights, factors: np.ndarray | None = No
     factors: (5, 9), on each level and channel.
     """
     each_step = weights.slope if factors is None else weights.slope * factors
-    low, *details = (e * each_step[level, : e.shape[-1]] for level, e in enumerate(state.felt))
-    return Subbands(low, tuple(details))
+    return times(state.felt, each_step)
 
 
 class Proposals:

@@ -1,21 +1,22 @@
 """The search: rounds of updates from rounded tokens on; of every site the best that was seen is kept.
 
 J = lambda D + R is true in every round: the decoder and the coder's tables, forward. What differs is where slopes come
-from: proposals.py, or the gradient (gradient.py). Where sites have no distortion of their own, as with MS-SSIM, the
-best of all rounds is kept whole.
+from: proposals.py, or the gradient (gradient.py). A distortion other than the squared error is seen as importance.py
+says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..subbands import Subbands
 from ..tiles import SITE
 from .efforts import SearchConfig
-from .measures import Target, Weigh, Weights
+from .importance import Perceived, PixelSlope
+from .measures import Target, Weights
 from .moves import skip_at_random, update
 from .sites import BestSites
 from .state import Evaluator, State
@@ -39,8 +40,7 @@ class Search:
     """The search of one effort.
 
     exact: proposals that know the distortion's slope; None: `proposals` serve. gradients: needed where the
-    configuration has rounds by gradient. weigh: of pixels, in addition to the target's own;
-    None: all alike.
+    configuration has rounds by gradient. slope: of a distortion other than the squared error; None: the squared error.
     """
 
     evaluate: Evaluator
@@ -48,7 +48,7 @@ class Search:
     proposals: Slopes
     gradients: Slopes | None = None
     exact: Slopes | None = None
-    weigh: Weigh | None = None
+    slope: PixelSlope | None = None
 
     def __call__(self, target: Target, tokens: Subbands) -> Subbands:
         """Tokens of the target's area, int32 -> better ones."""
@@ -61,20 +61,22 @@ class Search:
         if not config.rounds or SITE * min(rows, columns) < tuning.smallest_side:
             return Found(tokens)
         step, weights = self.evaluate.step(target.quality), self.evaluate.weights(target.quality)
-        if self.weigh:
-            own, given = self.weigh(target, self.evaluate.errors(target, tokens), weights), target.pixel_weights
-            target = replace(target, pixel_weights=own if given is None else own * given)
+        perceived = None
+        if self.slope:
+            perceived = Perceived(self.slope, target, self.evaluate.errors(target, tokens), step)
+            target = perceived.target
         neighbourhood, rng = tuning.neighbourhood(step), np.random.default_rng(SEED)
         flag_bits, threads = self.evaluate.entropy.tables.flag_bits, self.evaluate.threads
         best, lowest, sites = Found(tokens), float("inf"), BestSites(flag_bits)
         for k in range(config.rounds + 1):
             state = self.evaluate(target, tokens)
-            if state.squares is not None:
-                sites.add(state, weights)
+            sites.add(state, weights)
             if state.cost < lowest:
                 best, lowest = Found(tokens), state.cost
             if k == config.rounds:
                 break
+            if perceived:
+                state = perceived.steered(state)
             slopes = self._source(k)(target, state, weights)
             crowding = config.crowding_in(k)
             curvature = weights.curvature_at(state.curvature)
@@ -83,8 +85,7 @@ class Search:
                 after = skip_at_random(after, tokens, kept, rng)
             tokens = after
             del state, slopes  # hundreds of megabytes, and the next state needs as much
-        if sites.tokens is None:
-            return best
+        assert sites.tokens is not None
         together = Found(sites.tokens, sites.pixels)
         if self._needs_no_check(lowest, rows * columns * SITE**2):
             return together

@@ -19,7 +19,6 @@ from .state import State, Weights
 def site_costs(state: State, weights: Weights, flag_bits: np.ndarray) -> np.ndarray:
     """Bits of J at each site, (h, w) float32. flag_bits: as CodingTables."""
     rows, columns = state.tokens.grid
-    assert state.squares is not None
     total = weights.error * state.squares
 
     def add(places: np.ndarray) -> None:
@@ -53,7 +52,6 @@ class BestSites:
     def add(self, state: State, weights: Weights) -> None:
         """Take over the sites at which a state costs less than what was seen before."""
         costs = site_costs(state, weights, self.flag_bits)
-        assert state.pixels is not None
         if self.tokens is None or self.pixels is None or self.costs is None:
             self.tokens, self.pixels, self.costs = state.tokens.map(np.copy), state.pixels.copy(), costs
             return

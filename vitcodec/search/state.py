@@ -18,7 +18,7 @@ from ..subbands import LEVELS, Subbands
 from ..tiles import Area, crop
 from ..transform import Transform
 from .costs import CostCoder, StepCosts
-from .measures import Felt, Measure, Target, Weights, squared_error
+from .measures import Felt, Target, Weights, squared_error
 from .tuning import ENERGY, LAGRANGIAN, SearchTuning
 
 
@@ -32,8 +32,8 @@ class State:
 
     tokens: Subbands
     felt: Subbands
-    squares: np.ndarray | None
-    pixels: np.ndarray | None
+    squares: np.ndarray
+    pixels: np.ndarray
     changes: Subbands
     predicted: Subbands
     logits: dict[int, np.ndarray]  # (h, w, 3), on the grid of blocks
@@ -52,7 +52,7 @@ class Evaluator:
     """Makes states: the decoder, forward, and the tables.
 
     weight: multiplier on distortion, beside that of the tuning. costs: of the entropy model's tables, where they were
-    made before. measure: of the distortion.
+    made before.
     """
 
     def __init__(
@@ -63,9 +63,8 @@ class Evaluator:
         weight: float = 1.0,
         threads: int = 1,
         costs: StepCosts | None = None,
-        measure: Measure = squared_error,
     ):
-        self.entropy, self.transform, self.measure = entropy, transform, measure
+        self.entropy, self.transform = entropy, transform
         self.tuning, self.weight, self.threads = tuning, weight, threads
         self.costs = costs or StepCosts(entropy.tables)
 
@@ -113,7 +112,7 @@ class Evaluator:
         )
 
     def _felt(self, target: Target, tokens: Subbands) -> Felt:
-        return self.measure(target, self.errors(target, tokens), self.weights(target.quality))
+        return squared_error(target, self.errors(target, tokens), self.weights(target.quality))
 
     def _bits(self, target: Target, tokens: Subbands) -> list[CostCoder]:
         """What each tile costs."""
