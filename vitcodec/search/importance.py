@@ -6,8 +6,8 @@ squared error with a weight for each place and each band: they come from one gra
 tokens. What they do not say is in the gradient itself, of which a share counts in every round; in full it leads past
 what it promises, as the distortion is far from quadratic.
 
-On eight pictures of 384x384 at the default effort that saves 16 % of the bits at equal SSIMULACRA2 over weights of places
-alone, and 3.7 % at equal MS-SSIM over the gradient in full.
+On eight pictures of 384x384 at the default effort that saves 16 % of the bits at equal SSIMULACRA2 over weights of
+places alone, and 3.7 % at equal MS-SSIM over the gradient in full.
 """
 
 from __future__ import annotations
