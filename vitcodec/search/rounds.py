@@ -78,7 +78,7 @@ class Search:
             if perceived:
                 state = perceived.steered(state)
             slopes = self._source(k)(target, state, weights)
-            crowding = config.crowding_in(k)
+            crowding = config.crowding_in(k) if tuning.crowding is None else tuning.crowding
             curvature = weights.curvature_at(state.curvature)
             after = update(state, slopes, curvature, flag_bits, neighbourhood, crowding, threads)
             if (kept := config.kept(k)) < 1:
