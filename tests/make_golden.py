@@ -98,6 +98,7 @@ CASES: dict[str, Callable[[], bytes]] = {
     "ssimulacra2": encoded("swin-ssimulacra2", (100, 130), quality=45, effort=1),
     "ssimulacra2-2": encoded("swin-ssimulacra2-2", (130, 100), quality=45, effort=3),
     "ssimulacra2-3": encoded("swin-ssimulacra2-3", (130, 100), quality=45, effort=3),
+    "ms-ssim-3": encoded("swin-ms-ssim-3", (120, 110), quality=40, effort=1),
     "ms-ssim-2": encoded("swin-ms-ssim-2", (130, 100), quality=45, effort=1),
     "cnn": encoded("cnn", (90, 60), quality=50, effort=1),
     "vit": encoded("vit", (90, 60), quality=50, effort=1),

@@ -18,7 +18,7 @@ DEFAULT_MODEL = "swin"
 # what an encoder can minimise -> the shipped model that is taken for it
 TUNED = {
     "psnr": DEFAULT_MODEL,
-    "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim-2",
+    "ms-ssim": f"{DEFAULT_MODEL}-ms-ssim-3",
     "ssimulacra2": f"{DEFAULT_MODEL}-ssimulacra2-3",
 }
 LOCAL = "local-dir:"

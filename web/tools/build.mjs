@@ -9,7 +9,7 @@ import { build } from "esbuild";
 
 const web = join(dirname(fileURLToPath(import.meta.url)), "..");
 const dist = join(web, "dist");
-const MODELS = ["swin", "swin-ssimulacra2", "swin-ssimulacra2-2", "swin-ssimulacra2-3", "swin-ms-ssim-2"];
+const MODELS = ["swin", "swin-ssimulacra2", "swin-ssimulacra2-2", "swin-ssimulacra2-3", "swin-ms-ssim-2", "swin-ms-ssim-3"];
 const IDENTITY = 16; // hexadecimal digits of a hash by which files name weights
 
 function assemble(out, ...flags) {

@@ -178,6 +178,7 @@ CASES: dict[str, Case] = {
     "ssimulacra2": Case(encoded(photo("chelsea.png", (60, 20, 250, 160)), "swin-ssimulacra2", quality=40), REDUCED),
     "ssimulacra2-2": Case(encoded(photo("coffee.png", (60, 40, 200, 150)), "swin-ssimulacra2-2", quality=55)),
     "ssimulacra2-3": Case(encoded(photo("coffee.png", (60, 40, 200, 150)), "swin-ssimulacra2-3", quality=55)),
+    "ms-ssim-3": Case(encoded(photo("chelsea.png", (120, 60, 248, 156)), "swin-ms-ssim-3", quality=40)),
     "ms-ssim": Case(encoded(photo("coffee.png", (100, 20, 228, 116)), "swin-ms-ssim-2", quality=70)),
     "gray": Case(encoded(gray(70, 50), quality=40), [{}, {"reduce": 1}]),
     "gray-alpha": Case(encoded(gray(45, 61, alpha=True), quality=40), REDUCED),
