@@ -405,7 +405,7 @@ def test_two_processes_train_one_model(shard, held_out, tmp_path):
     for more in ([], ["--steps", "2", "--resume"]):
         done = subprocess.run(command + more, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
-        assert done.stdout.count("for validation, on cpu") == 1, "one process speaks for both"
+        assert done.stderr.count("for validation, on cpu") == 1, "one process speaks for both"
     entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     # one start and an end each: the other process logs nothing
     assert [e["step"] for e in entries if "validation" in e] == [0, 1, 2] and len(entries) == 7
