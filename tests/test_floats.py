@@ -165,6 +165,24 @@ def test_the_squared_error_is_perceived_as_what_it_is(cnn, target):
     assert all(np.allclose(a, b, atol=0.01) for a, b in perceived.steered(state).felt.zip(plain.felt))
 
 
+def test_a_third_of_the_slope_counts(cnn, target):
+    evaluate = cnn._coder.encoder.searches.search(2).evaluate
+    errors, step = noise(target, np.random.default_rng(0)), evaluate.step(target.quality)
+    seen = []
+
+    def flat(original, error, step):
+        seen.append(error)
+        return np.zeros_like(error)
+
+    perceived = Perceived(flat, target, errors, step)
+    state = evaluate(perceived.target, target.latents.map(lambda t: np.rint(t).astype(np.int32)))
+    for count in (1, 2):  # the slope of the first state is known, that of the second is asked for
+        steered = perceived.steered(state)
+        assert len(seen) == count and steered.pixels is state.pixels
+        assert all(np.allclose(a, b * 2 / 3, atol=1e-6) for a, b in steered.felt.zip(state.felt))
+    assert np.array_equal(seen[1], state.pixels.astype(np.float32))
+
+
 class Uneven(SquaredError):
     """A squared error that weighs the left half four times, and brightness three times."""
 
