@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 import torch
 from small_model import small_filters
+from test_enhancement import small_layers
 from test_integer import small_synthesis
 
+from vitcodec import dequantiser as units
 from vitcodec import reconstruction, wavelet
+from vitcodec.dequantiser import Dequantiser, log_table
 from vitcodec.engines.reference import ReferenceEngine
+from vitcodec.enhancement import Enhancement
 from vitcodec.integer.catalogue import synthesis_networks
+from vitcodec.integer.enhancement import enhancement_network, reach
 from vitcodec.integer.synthesis import middle_reach
-from vitcodec.reconstruction import Dequantiser, Reconstruction, log_table
+from vitcodec.reconstruction import Reconstruction
 from vitcodec.subbands import Subbands
 from vitcodec.tiles import Area, crop
 
@@ -28,9 +33,16 @@ def small_blocks(monkeypatch):
 
 
 def dequantiser():
-    gains = np.full((100, 5, 9), 1 << reconstruction.GAIN_BITS, np.int32)
-    steps = np.rint(np.geomspace(200, 3, 100) * (1 << reconstruction.STEP_FACTOR_BITS)).astype(np.int32)
+    gains = np.full((100, 5, 9), 1 << units.GAIN_BITS, np.int32)
+    steps = np.rint(np.geomspace(200, 3, 100) * (1 << units.STEP_FACTOR_BITS)).astype(np.int32)
     return Dequantiser(gains, steps, np.arange(100, dtype=np.uint8), log_table())
+
+
+def small_enhancement(blocks=6):
+    """With the longest reach that there may be."""
+    layers = small_layers(np.random.default_rng(7), 8, blocks)
+    engine = ReferenceEngine({"enhancement": enhancement_network(layers)})
+    return Enhancement(lambda x: engine.run("enhancement", x), reach(layers), dequantiser())
 
 
 def random_tokens(rng, whole, spread=3):
@@ -53,20 +65,22 @@ def make(tokens, whole, qualities, zero=False):
     return Reconstruction(engine, dequantiser(), whole, qualities, lambda area: crop(tokens, area))
 
 
+@pytest.mark.parametrize("enhanced", [False, True])
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("qualities", [np.array([[60]]), "mixed"])
-def test_an_area_is_the_same_as_in_the_whole(small_blocks, qualities, filtered):
+def test_an_area_is_the_same_as_in_the_whole(small_blocks, qualities, filtered, enhanced):
     rng = np.random.default_rng(0)
     if isinstance(qualities, str):
         qualities = rng.integers(1, 101, (WHOLE.h, WHOLE.w))
     tokens, filter = random_tokens(rng, WHOLE), small_filters().at(60) if filtered else None
+    enhancement = small_enhancement() if enhanced else None
 
     def picture():
-        return replace(make(tokens, WHOLE, qualities), filter=filter)
+        return replace(make(tokens, WHOLE, qualities), filter=filter, enhancement=enhancement)
 
     whole = picture().pixels(WHOLE)
     assert whole.std() > 10
-    assert filtered == bool((whole != make(tokens, WHOLE, qualities).pixels(WHOLE)).any())
+    assert (filtered or enhanced) == bool((whole != make(tokens, WHOLE, qualities).pixels(WHOLE)).any())
     for area in (Area(2, 0, 4, 6), Area(5, 3, 9, 7), Area(0, 8, 2, 2)):
         part = picture().pixels(area)
         inner = whole[16 * area.y : 16 * (area.y + area.h), 16 * area.x : 16 * (area.x + area.w)]
@@ -89,7 +103,7 @@ def test_without_corrections_it_is_the_wavelet(quality):
     whole = Area(0, 0, 4, 6)
     tokens = random_tokens(np.random.default_rng(2), whole, 1.0)
     one = make(tokens, whole, np.array([[quality]]), zero=True)
-    step = one.dequantiser.steps[quality - 1] / (1 << reconstruction.STEP_FACTOR_BITS)
+    step = one.dequantiser.steps[quality - 1] / (1 << units.STEP_FACTOR_BITS)
     bands = tokens.map(lambda t: torch.from_numpy(t).float() * step)
     wanted = wavelet.inverse(bands)[0].round().clamp(0, 255).numpy()
     assert np.abs(one.pixels(whole) - wanted).max() <= 1

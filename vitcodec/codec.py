@@ -227,8 +227,8 @@ class Codec(Generating):
         """Latents, rounded or not, to images, with a gradient.
 
         latents: (B, 768, h, w) -> (B, 3, 16 h, 16 w), 0 to 1 and a little beyond, not clamped. Of whole numbers it
-        makes the picture that `decode` makes, but for the adaptive filter and the rounding of pixels. Raises as
-        encode_latents does.
+        makes the picture that `decode` makes, but for the adaptive filter, the enhancement and the rounding of pixels.
+        Raises as encode_latents does.
         """
         return self._latents().decode(latents, quality)
 

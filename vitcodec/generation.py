@@ -166,7 +166,8 @@ def mixed(start: Tokens, end: Tokens, n: int) -> list[Tokens]:
         raise UsageError("the qualities of the pictures' tiles differ; encode both pictures at one quality")
     shared = {key: data for key, data in start.metadata.items() if end.metadata.get(key) == data}
     gray = start.header.gray and end.header.gray
-    header = Header(*start.size, start.quality, gray, start.model, start.header.weights, start.header.tile)
+    number = min(start.header.enhancement, end.header.enhancement)
+    header = Header(*start.size, start.quality, gray, start.model, start.header.weights, start.header.tile, number)
     steps = n - 1
 
     def between(k: int) -> Tokens:

@@ -16,79 +16,19 @@ import numpy as np
 from . import fixed_point
 from .adaptive_filter import REACH, AdaptiveFilter
 from .blockwise import BlockMaps, Maps, crop_map
+from .dequantiser import Dequantiser, spread
 from .engines import Engine
+from .enhancement import Enhancement
 from .parallel import each
 from .subbands import LEVELS, Subbands
 from .tiles import SITE, Area, crop
 
-# Coefficients are held in 1024ths of a step: at the coarsest quality a fifth of an 8-bit level. With 64ths, rounding
-# left grain in flat areas
-STEP_BITS = 10
-GAIN_BITS = 12  # of the decoder's factor on each band
-STEP_FACTOR_BITS = 7  # of a quantisation step in 8-bit levels
-LINEAR_BITS = 6  # what the linear input loses of STEP_BITS
-LOG_UNIT = 16  # the other input is 16 log(1 + |c|)
-LOG_LIMIT = 1 << 16  # entries of its table, beyond its largest value
 CONTRAST_FACTOR, CONTRAST_BITS = 77, 8  # 0.3, by which the low band's contrast enters
 MIDDLE = 64  # sites along a side of a block of `middle`
 MIDDLE_HALO = 8  # sites around a block that it sees
 MARGIN = 4  # sites around an area that `down` and `up` see
+EDGE = 5  # sites around pixels: the wavelet sees less than four, filter and enhancement together less than two more
 ROWS = 16  # rows of sites that are prepared at a time
-
-
-def log_table() -> np.ndarray:
-    """(LOG_LIMIT,) int32: the logarithmic input for |c| in the unit of the linear one; stored with the weights."""
-    unit = 1 << (STEP_BITS - LINEAR_BITS)
-    return np.minimum(np.rint(LOG_UNIT * np.log1p(np.arange(LOG_LIMIT) / unit)), 127).astype(np.int32)
-
-
-@dataclass(frozen=True)
-class Dequantiser:
-    """What belongs to each quality; row q - 1 is quality q."""
-
-    gains: np.ndarray  # (100, 5, 9) int32, 12-bit fractions: the decoder's factor on each band
-    steps: np.ndarray  # (100,) int32, 7-bit fractions of an 8-bit level
-    positions: np.ndarray  # (100,) uint8, the network's input for the quality, with its zero point
-    logs: np.ndarray  # log_table()
-
-    def coefficients(self, tokens: np.ndarray, level: int, qualities: np.ndarray) -> np.ndarray:
-        """Tokens (1, H, W, C) of a level -> 1024ths of a step. qualities: as `spread` gives them."""
-        gains = self.gains[qualities - 1, level, : tokens.shape[-1]]
-        shift = GAIN_BITS - STEP_BITS
-        out = tokens * gains
-        out += 1 << (shift - 1)
-        out >>= shift
-        return out
-
-    def levels(self, coefficients: np.ndarray, qualities: np.ndarray) -> np.ndarray:
-        """1024ths of a step -> parts of an 8-bit level (fixed_point.FRACTION_BITS)."""
-        steps = self.steps[qualities - 1][..., None]
-        shift = STEP_BITS + STEP_FACTOR_BITS - fixed_point.FRACTION_BITS
-        limit = (fixed_point.LIMIT << shift) // steps
-        out = np.clip(coefficients, -limit, limit)
-        out *= steps
-        out += 1 << (shift - 1)
-        out >>= shift
-        return out
-
-    def features(self, coefficients: np.ndarray, qualities: np.ndarray) -> np.ndarray:
-        """Coefficients (1, h, w, n) -> the network's input, (1, h, w, 2n + 1) uint8, signed with a zero point."""
-        n = coefficients.shape[-1]
-        out = np.empty((*coefficients.shape[:3], 2 * n + 1), np.uint8)
-        linear = (coefficients + (1 << (LINEAR_BITS - 1))) >> LINEAR_BITS
-        logs = self.logs[np.minimum(np.abs(linear), LOG_LIMIT - 1)]
-        np.negative(logs, out=logs, where=linear < 0)
-        out[..., :n] = np.clip(linear, -128, 127) + 128
-        out[..., n:-1] = logs + 128
-        out[..., -1] = self.positions[qualities - 1]
-        return out
-
-
-def spread(qualities: np.ndarray, factor: int) -> np.ndarray:
-    """Qualities of sites (h, w), or one for all (1, 1) -> of the sites of a finer band, (1, H, W) or (1, 1, 1)."""
-    if qualities.size > 1:
-        qualities = qualities.repeat(factor, 0).repeat(factor, 1)
-    return qualities[None].astype(np.int64)
 
 
 def contrast(low: np.ndarray) -> np.ndarray:
@@ -113,11 +53,11 @@ def depth_to_space(x: np.ndarray) -> np.ndarray:
     return x.reshape(1, H, W, 2, 2, C // 4).transpose(0, 1, 3, 2, 4, 5).reshape(1, 2 * H, 2 * W, C // 4)
 
 
-def _with_border(picture: np.ndarray, inner: Area) -> np.ndarray:
-    """Planes of some sites -> those of `inner` and REACH pixels around; beyond the end, the last ones are repeated."""
-    spans = [(SITE * a - REACH, SITE * (a + n) + REACH) for a, n in ((inner.y, inner.h), (inner.x, inner.w))]
-    sizes = picture.shape[1:]
-    part = picture[:, *(slice(max(a, 0), b) for a, b in spans)]
+def _with_border(planes: np.ndarray, inner: Area, border: int) -> np.ndarray:
+    """Planes of some sites -> those of `inner` and `border` pixels around; beyond the end, the last are repeated."""
+    spans = [(SITE * a - border, SITE * (a + n) + border) for a, n in ((inner.y, inner.h), (inner.x, inner.w))]
+    sizes = planes.shape[1:]
+    part = planes[:, *(slice(max(a, 0), b) for a, b in spans)]
     missing = [(max(-a, 0), max(b - size, 0)) for (a, b), size in zip(spans, sizes, strict=True)]
     return np.pad(part, [(0, 0), *missing], mode="edge")
 
@@ -129,7 +69,7 @@ def seen(area: Area, whole: Area, reach: int) -> Area:
 
 def features_needed(area: Area, whole: Area, reach: int) -> Area:
     """The sites whose features before the middle the pixels of an area depend on."""
-    after = area.grown(2 * MARGIN, whole)
+    after = area.grown(EDGE + MARGIN, whole)
     return after.grown(reach, whole).overlap(after.aligned(MIDDLE, whole).grown(MIDDLE_HALO, whole))
 
 
@@ -140,7 +80,7 @@ class Reconstruction:
     tokens: an area of sites -> its tokens, Subbands of int32 (1, h, w, C). qualities: (h, w), of every site of the
     picture, or (1, 1), one for all. whole: all sites of the picture. shown: all whose pixels will be asked for; None:
     the whole picture. reach: sites around each that `middle` sees at most (integer.synthesis.middle_reach). reduce: how
-    often the picture is halved. filter: the picture's.
+    often the picture is halved. filter, enhancement: the picture's.
     """
 
     engine: Engine
@@ -153,6 +93,7 @@ class Reconstruction:
     reach: int = MIDDLE
     reduce: int = 0
     filter: AdaptiveFilter | None = None
+    enhancement: Enhancement | None = None
 
     def __post_init__(self) -> None:
         shown = self.shown or self.whole
@@ -163,13 +104,13 @@ class Reconstruction:
         # each is ahead of what is made of it, by the margin that this needs
         needed = features_needed(shown, self.whole, self.reach)
         self._down = maps(self._down_block, needed, MIDDLE_HALO)
-        self._middle = maps(self._middle_block, shown.grown(2 * MARGIN, self.whole), 0)
-        self._up = maps(self._up_block, shown.grown(MARGIN, self.whole), -MARGIN)
+        self._middle = maps(self._middle_block, shown.grown(EDGE + MARGIN, self.whole), 0)
+        self._up = maps(self._up_block, shown.grown(EDGE, self.whole), -MARGIN)
 
     def strips(self) -> list[list[Area]]:
         """What is shown in blocks, row by row: to be asked for in this order, with `prepare` and `forget` before it."""
         shown = self.shown or self.whole
-        blocks = BlockMaps(lambda _: (), self.whole, shown, MIDDLE, -2 * MARGIN).blocks(shown)
+        blocks = BlockMaps(lambda _: (), self.whole, shown, MIDDLE, -EDGE - MARGIN).blocks(shown)
         return [[b for b in blocks if b.y == y] for y in sorted({b.y for b in blocks})]
 
     def next_tokens(self, area: Area) -> list[Area]:
@@ -184,34 +125,47 @@ class Reconstruction:
         if self.reduce:
             return
         self._down.prepare(*self._missing(area)[0])
-        self._middle.prepare(area.grown(2 * MARGIN, self.whole))
-        self._up.prepare(area.grown(MARGIN, self.whole))
+        self._middle.prepare(area.grown(EDGE + MARGIN, self.whole))
+        self._up.prepare(area.grown(EDGE, self.whole))
 
     def _missing(self, area: Area) -> tuple[list[Area], list[Area]]:
         """For pixels of an area: where features before the middle are needed, and what is to be corrected."""
-        middle = self._middle.missing(area.grown(2 * MARGIN, self.whole))
-        up = self._up.missing(area.grown(MARGIN, self.whole))
+        middle = self._middle.missing(area.grown(EDGE + MARGIN, self.whole))
+        up = self._up.missing(area.grown(EDGE, self.whole))
         return [*map(self._seen_by_middle, middle), *(block.grown(MARGIN, self.whole) for block in up)], up
 
     def pixels(self, area: Area, gray: bool = False) -> np.ndarray:
         """(16 h, 16 w, 3) uint8; at a reduced size as `_reduced`."""
         if self.reduce:
             return self._reduced(area, self.reduce, gray)
-        # the wavelet sees less than the network
-        around = area.grown(MARGIN, self.whole)
-        bands = self.corrected(around)
-        qualities = self._qualities(around)
-        planes = [
-            fixed_point.planar(self.dequantiser.levels(band, spread(qualities, band.shape[1] // around.h)))
-            for band in bands
-        ]
-        picture = fixed_point.inverse(planes[0], planes[:0:-1])
-        inner = area.within(around)
-        if self.filter is None:
-            part = picture[:, 16 * inner.y : 16 * (inner.y + inner.h), 16 * inner.x : 16 * (inner.x + inner.w)]
-        else:
-            part = self.filter(_with_border(picture, inner), self.threads)
-        return fixed_point.to_rgb(part, gray=gray)
+        around = area.grown(EDGE, self.whole)
+        return fixed_point.to_rgb(self._finished(self.planes(around), area, around), gray=gray)
+
+    def planes(self, area: Area) -> np.ndarray:
+        """The colour axes of an area in fixed point, (3, 16 h, 16 w) int32, before filter and enhancement.
+
+        They are those of the picture but for EDGE - 1 sites beside a border within it.
+        """
+        qualities = self._qualities(area)
+        low, *details = (
+            fixed_point.planar(self.dequantiser.levels(band, spread(qualities, band.shape[1] // area.h)))
+            for band in self.corrected(area)
+        )
+        return fixed_point.inverse(low, details[::-1])
+
+    def _finished(self, planes: np.ndarray, area: Area, around: Area) -> np.ndarray:
+        """Planes of the sites around an area -> those of the area, filtered and enhanced."""
+        seen = area.grown(1, self.whole) if self.enhancement else area
+        planes = _with_border(planes, seen.within(around), 0 if self.filter is None else REACH)
+        if self.filter is not None:
+            planes = self.filter(planes, self.threads)
+        if self.enhancement is None:
+            return planes
+        inner, reach = area.within(seen), self.enhancement.reach
+        qualities = self._qualities(seen)
+        if qualities.size > 1:
+            qualities = _with_border(spread(qualities, SITE), inner, reach)[0, ::2, ::2]
+        return self.enhancement(_with_border(planes, inner, reach), qualities)
 
     def _reduced(self, area: Area, reduce: int, gray: bool) -> np.ndarray:
         """The area at 1 / 2^reduce of its size, from the coarser levels alone, without the network."""
@@ -230,9 +184,9 @@ class Reconstruction:
 
     def forget(self, above: int) -> None:
         """Drop what was kept of blocks that end above a row of sites, less what their neighbours see."""
-        self._down.forget(above - 2 * MARGIN)
-        self._middle.forget(above - 2 * MARGIN)
-        self._up.forget(above - MARGIN)
+        self._down.forget(above - EDGE - MARGIN)
+        self._middle.forget(above - EDGE - MARGIN)
+        self._up.forget(above - EDGE)
 
     def _qualities(self, area: Area) -> np.ndarray:
         if self.qualities.size == 1:

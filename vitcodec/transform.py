@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from .adaptive_filter import AdaptiveFilter
+from .enhancement import Enhancement
 from .subbands import Subbands
 from .tiles import Area
 
@@ -60,6 +61,10 @@ class Transform(Protocol):
         """That of a quality, which a file may change; None where pixels are not filtered."""
         ...
 
+    def enhancement(self, number: int) -> Enhancement | None:
+        """That of a number, as files name it; None for 0. Raises UnsupportedError where the model has none of it."""
+        ...
+
     def corrected(self, tokens: Subbands, quality: int) -> Subbands:
         """Tokens of an area, int32 -> the coefficients that the decoder makes of them, in steps: float32."""
         ...
@@ -77,11 +82,12 @@ class Transform(Protocol):
         erased: np.ndarray | None,
         reduce: int,
         filter: AdaptiveFilter | None,
+        enhancement: Enhancement | None,
     ) -> Parts:
         """A picture whose tokens can be asked for.
 
         shown: all sites whose pixels will be asked for. qualities: (h, w), of every site of the picture, or (1, 1), one
         for all. erased: (h, w) bool, the picture's tokens to fill in; None: none. reduce: how often it is halved.
-        filter: of the whole picture.
+        filter, enhancement: of the whole picture.
         """
         ...

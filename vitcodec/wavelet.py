@@ -87,6 +87,11 @@ def _rotate(x: Tensor, inverse: bool = False) -> Tensor:
     return x @ axes
 
 
+def to_axes(image: Tensor) -> Tensor:
+    """Colours (..., 3) -> gray, red-blue, green-magenta: a rotation."""
+    return _rotate(image)
+
+
 def forward(image: Tensor) -> Subbands:
     """(B, H, W, 3) in 0..255, sides multiples of 16 -> subbands in 8-bit levels."""
     x = _rotate(image - 128)

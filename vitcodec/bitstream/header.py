@@ -20,6 +20,8 @@ HASH_SIZE = 8
 MAX_HEAD = 2 * MAX_VARINT + 4 + MAX_MODEL + HASH_SIZE  # the 4: quality, flags, tile, length of the model id
 LOSSLESS = 0  # in place of a quality
 _GRAY, _ONCE, _MORE = 1, 2, 4  # flags; the second is set in files of version 0
+_ENHANCED = 3  # the bit from which on three hold the number of the enhancement
+ENHANCEMENTS = range(8)  # its numbers; 0: none
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Header:
     model: str  # 1..64 ASCII letters, digits, dots, hyphens and underscores; the first is a letter or digit
     weights: bytes  # the first 8 bytes of the SHA-256 of the model's weights
     tile: int  # side of a tile in pixels, a multiple of 128 up to 255 * 128
+    enhancement: int = 0  # which of the model's enhancements the pixels are made with, of ENHANCEMENTS
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -45,9 +48,11 @@ class Header:
                 f"tiles of {self.tile} pixels are not a multiple of {TILE_UNIT} in 1..255 times {TILE_UNIT}"
             )
         if self.lossless:
-            if self.model or self.weights:
-                raise ValueError("it is lossless and names a model")
+            if self.model or self.weights or self.enhancement:
+                raise ValueError("it is lossless and names a model or an enhancement")
             return
+        if self.enhancement not in ENHANCEMENTS:
+            raise ValueError(f"enhancement {self.enhancement} is outside 0..7")
         if self.quality not in QUALITIES:
             raise ValueError(f"quality {self.quality} is outside 1..100")
         if not 1 <= len(self.model) <= MAX_MODEL:
@@ -72,7 +77,7 @@ class Header:
 
 def pack_header(header: Header, more: bool = False) -> bytes:
     """The payload of HEAD. more: whether metadata follow after the picture."""
-    flags = _GRAY * header.gray + _MORE * more
+    flags = _GRAY * header.gray + _MORE * more + (header.enhancement << _ENHANCED)
     fixed = bytes([header.quality, flags, header.tile // TILE_UNIT, len(header.model)])
     return varint(header.width) + varint(header.height) + fixed + header.model.encode("ascii") + header.weights
 
@@ -81,7 +86,8 @@ def parse_header(fields: Reader, version: int = 1) -> tuple[Header, bool]:
     """The inverse of pack_header. version: of the file's format. Raises FormatError, UnsupportedError."""
     width, height = fields.varint(), fields.varint()
     quality, flags, tile, model_length = fields.read(4)
-    if flags & ~(_GRAY | _MORE | (0 if version else _ONCE)):
+    enhanced = ENHANCEMENTS[-1] << _ENHANCED if version else 0
+    if flags & ~(_GRAY | _MORE | enhanced | (0 if version else _ONCE)):
         raise UnsupportedError(
             f"{fields.name}: needs vitcodec > {__version__}: flags {flags:#04x} are unknown to this one; "
             "upgrade vitcodec"
@@ -99,7 +105,8 @@ def parse_header(fields: Reader, version: int = 1) -> tuple[Header, bool]:
     gray, more = bool(flags & _GRAY), bool(flags & _MORE)
     try:
         name = model.decode("latin-1")
-        return Header(width, height, quality, gray, name, weights, tile * TILE_UNIT), more
+        number = flags >> _ENHANCED & ENHANCEMENTS[-1]
+        return Header(width, height, quality, gray, name, weights, tile * TILE_UNIT, number), more
     except ValueError as error:
         raise FormatError(f"{fields.name}: invalid: {error}; {ADVICE}") from None
 

@@ -194,7 +194,10 @@ class Decoder:
         header = contents.header
         qualities, erased = site_qualities(contents), tokens.erasures.to_fill
         filter = None if plan.reduce else unpack_filter(contents, self.transform.filter(header.quality))
-        picture = self.transform.picture(tokens, plan.grid.whole, plan.shown, qualities, erased, plan.reduce, filter)
+        enhancement = None if plan.reduce else self.transform.enhancement(header.enhancement)
+        picture = self.transform.picture(
+            tokens, plan.grid.whole, plan.shown, qualities, erased, plan.reduce, filter, enhancement
+        )
         shown = plan.region.reduced(plan.reduce)
         rgb = np.empty((shown.height, shown.width, 3), np.uint8)
         size, strips = SITE >> plan.reduce, picture.strips()

@@ -183,7 +183,9 @@ class Encoder:
             )
         height, width = picture.rgb.shape[:2]
         config, tile = self.config, options.tile or self.block
-        header = Header(width, height, options.quality, picture.gray, config.name, config.identity, tile)
+        # it is trained for squared error
+        number = len(config.enhancements) if config.tune == "psnr" else 0
+        header = Header(width, height, options.quality, picture.gray, config.name, config.identity, tile, number)
         check_limits(header, "the image")
         return header
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from .. import wavelet
 from ..adaptive_filter import AdaptiveFilter
 from ..analysis import Analysis, step_position
+from ..enhancement import Enhancement, no_enhancement
 from ..models.autoencoder import Autoencoder
 from ..models.erasure import cheapest_to_erase, fill
 from ..subbands import Subbands
@@ -45,6 +46,10 @@ class FloatTransform:
         """As Transform."""
         return None
 
+    def enhancement(self, number: int) -> Enhancement | None:
+        """As Transform."""
+        return no_enhancement(number)
+
     def corrected(self, tokens: Subbands, quality: int) -> Subbands:
         """As Transform."""
         return self.restored(self.tensors(tokens), quality).map(lambda t: t.cpu().numpy())
@@ -66,6 +71,7 @@ class FloatTransform:
         erased: np.ndarray | None,
         reduce: int,
         filter: AdaptiveFilter | None,
+        enhancement: Enhancement | None,
     ) -> FloatPicture:
         """As Transform."""
         return FloatPicture(self, tokens, whole, shown, qualities, erased, reduce)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..adaptive_filter import AdaptiveFilter, FilterNumbers
+from ..dequantiser import GAIN_BITS, STEP_BITS, STEP_FACTOR_BITS, Dequantiser
 from ..engines import Engine
-from ..reconstruction import GAIN_BITS, MARGIN, MIDDLE, STEP_BITS, STEP_FACTOR_BITS, Dequantiser, Reconstruction, seen
+from ..enhancement import Enhancement, no_enhancement
+from ..reconstruction import MARGIN, MIDDLE, Reconstruction, seen
 from ..subbands import Subbands
 from ..tiles import Area, crop
 from ..transform import Tokens
@@ -17,13 +20,14 @@ from .filling import filled, low_units
 
 @dataclass(frozen=True)
 class IntegerTransform:
-    """As Transform. engine: runs the synthesis. reach: as Reconstruction."""
+    """As Transform. engine: runs the synthesis. reach: as Reconstruction. enhancements: the model's, by number."""
 
     engine: Engine
     dequantiser: Dequantiser
     filters: FilterNumbers
     threads: int = 1
     reach: int = MIDDLE
+    enhancements: Callable[[int], Enhancement | None] = no_enhancement
 
     def step(self, quality: int) -> float:
         """As Transform."""
@@ -36,6 +40,10 @@ class IntegerTransform:
     def filter(self, quality: int) -> AdaptiveFilter | None:
         """As Transform."""
         return self.filters.at(quality)
+
+    def enhancement(self, number: int) -> Enhancement | None:
+        """As Transform."""
+        return self.enhancements(number)
 
     def corrected(self, tokens: Subbands, quality: int) -> Subbands:
         """As Transform."""
@@ -60,10 +68,21 @@ class IntegerTransform:
         erased: np.ndarray | None,
         reduce: int,
         filter: AdaptiveFilter | None,
+        enhancement: Enhancement | None,
     ) -> Reconstruction:
         """As Transform."""
         if erased is not None:
             tokens = filled(tokens, erased, low_units(self, qualities))
         return Reconstruction(
-            self.engine, self.dequantiser, whole, qualities, tokens, self.threads, shown, self.reach, reduce, filter
+            self.engine,
+            self.dequantiser,
+            whole,
+            qualities,
+            tokens,
+            self.threads,
+            shown,
+            self.reach,
+            reduce,
+            filter,
+            enhancement,
         )

@@ -14,12 +14,15 @@ import numpy as np
 from ..coding.context_pass import Networks
 from ..coding.entropy import EntropyModel
 from ..engines import Engine
+from ..enhancement import Enhancement, no_enhancement
 from ..errors import WeightsError
 from ..integer import check
+from ..integer.enhancement import enhancement_network, reach
 from ..integer.synthesis import middle_reach
 from ..parallel import cores
 from ..pretrained import integer_model
 from ..pretrained.config import SEARCH, PretrainedConfig
+from ..pretrained.enhancements import read_enhancement
 from ..pretrained.integer_model import ContextNumbers, IntegerModel
 from ..pretrained.registry import verify
 from ..search.tuning import TUNINGS as SEARCHES
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from .encoder import Encoder
 
 ANALYSIS = "analysis"  # the name of its graph
+ENHANCEMENT = "enhancement"  # that of its network
 ANALYSIS_HALO = 8  # sites; of the `swin` family
 OLDEST = 1, 20  # of ONNX Runtime
 log = logging.getLogger("vitcodec")
@@ -69,7 +73,10 @@ def _load_integers(config: PretrainedConfig, device: str, threads: int) -> Coder
     model = integer_model.load(config.files[0], config.synthesis, config.context)
     networks, name, reason = engine_for(model, config, device, threads)
     entropy = entropy_model(model, networks)
-    transform = IntegerTransform(networks, model.dequantiser, model.filter, threads, middle_reach(model.synthesis))
+    enhancements = cache(lambda number: _enhancement(config, model, number, device if name == "torch" else "", threads))
+    transform = IntegerTransform(
+        networks, model.dequantiser, model.filter, threads, middle_reach(model.synthesis), enhancements
+    )
 
     def encoder() -> Encoder:
         from ..analysis import Analysis
@@ -94,6 +101,25 @@ def _load_integers(config: PretrainedConfig, device: str, threads: int) -> Coder
         return Encoder(config, analysis, entropy, search, threads)
 
     return Coder(Decoder(entropy, transform, threads), encoder, name, reason)
+
+
+def _enhancement(
+    config: PretrainedConfig, model: IntegerModel, number: int, device: str, threads: int
+) -> Enhancement | None:
+    """As Transform.enhancement. device: of torch; empty for ONNX Runtime. Raises WeightsError, UnsupportedError."""
+    if not 1 <= number <= len(config.enhancements):
+        return no_enhancement(number)
+    found = read_enhancement(config, number)
+    engine: Engine
+    if device:
+        from ..engines.torch import TorchEngine
+
+        engine = TorchEngine({ENHANCEMENT: enhancement_network(found.layers)}, device)
+    else:
+        from ..engines.onnx import OnnxEngine
+
+        engine = OnnxEngine({ENHANCEMENT: found.graph}, threads)
+    return Enhancement(lambda x: engine.run(ENHANCEMENT, x), reach(found.layers), model.dequantiser)
 
 
 def _exact(config: PretrainedConfig, model: IntegerModel, threads: int) -> Exact:

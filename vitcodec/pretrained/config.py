@@ -25,7 +25,7 @@ SEARCH = "search.safetensors"  # the same, of networks that the search alone run
 MOST_PARTS = 99
 _SCHEMA_VERSION = 1
 _FORMAT = 1  # of the files that models make
-_KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object"}  # of JSON
+_KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}  # of JSON
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -49,6 +49,7 @@ class PretrainedConfig:
     synthesis: Mapping[str, Any] = field(default_factory=dict)
     graphs: str = ""  # of integers: the SHA-256 of graphs.safetensors, in hexadecimal
     search: str = ""  # of search.safetensors; empty where there is none
+    enhancements: tuple[str, ...] = ()  # of enhancement-1.safetensors and those after it (pretrained/enhancements.py)
     parts: int = 1  # safetensors files, 1 to MOST_PARTS
     tune: str = "psnr"  # what the weights were trained for, a key of distortion.TUNINGS
     parameters: int | None = None
@@ -71,7 +72,12 @@ class PretrainedConfig:
     def hashes(self) -> list[tuple[list[Path], str]]:
         """Files with the SHA-256 that is stated of them together: the weights, and graphs where there are any."""
         found = [(self.files, self.sha256), *([([self.folder / GRAPHS], self.graphs)] if self.integers else [])]
-        return [*found, *([([self.folder / SEARCH], self.search)] if self.search else [])]
+        found += [([self.folder / SEARCH], self.search)] if self.search else []
+        return found + [([self.enhancement(k)], sha256) for k, sha256 in enumerate(self.enhancements, 1)]
+
+    def enhancement(self, number: int) -> Path:
+        """The file of an enhancement."""
+        return self.folder / f"enhancement-{number}.safetensors"
 
     @property
     def identity(self) -> bytes:
@@ -102,6 +108,7 @@ class PretrainedConfig:
             "format": _FORMAT,
             **({"synthesis": self.synthesis, "graphs": self.graphs} if self.integers else {}),
             **({"search": self.search} if self.search else {}),
+            **({"enhancements": list(self.enhancements)} if self.enhancements else {}),
             "transform": dict(self.transform),
             "context": asdict(self.context),
             "dead_zone": self.dead_zone,
@@ -159,6 +166,7 @@ def _parse(values: dict[str, Any], folder: Path) -> PretrainedConfig:
         synthesis=_optional(values, "synthesis", dict, {}),
         graphs=_optional(values, "graphs", str, ""),
         search=_optional(values, "search", str, ""),
+        enhancements=tuple(_optional(values, "enhancements", list, [])),
         parts=len(part_names(values.get("parts", 1))),
         tune=_optional(values, "tune", str, "psnr"),
         parameters=_optional(values, "parameters", int, None),

@@ -19,13 +19,13 @@ from ..adaptive_filter import SIZES, THRESHOLD_LIMIT, WEIGHT_LIMIT, FilterNumber
 from ..coding.maps import LookUp
 from ..coding.tables import CodingTables
 from ..context.config import ContextConfig
+from ..dequantiser import LOG_LIMIT, Dequantiser
 from ..errors import WeightsError
 from ..integer import check
 from ..integer.catalogue import Network, synthesis_networks
 from ..integer.context import context_networks
 from ..integer.layers import Layers, from_tensors, to_tensors, under
 from ..integer.synthesis import SynthesisShape
-from ..reconstruction import LOG_LIMIT, Dequantiser
 from .config import tupled
 
 SYNTHESIS, CONTEXT = "synthesis", "context"  # prefixes of layers

@@ -13,9 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..dequantiser import GAIN_BITS, Dequantiser
 from ..integer.layers import WEIGHT_LIMIT, ZERO_POINT, Layer, Layers
 from ..integer.synthesis import SynthesisShape
-from ..reconstruction import CONTRAST_BITS, CONTRAST_FACTOR, GAIN_BITS, Dequantiser
+from ..reconstruction import CONTRAST_BITS, CONTRAST_FACTOR
 from ..subbands import Subbands
 from ..tiles import Area, crop
 from .measures import Target, Weights

@@ -75,6 +75,24 @@ class FilterFit:
         return changes[0], changes[1], changes[2]
 
 
+def fitted_to_planes(
+    base: AdaptiveFilter, decoded: np.ndarray, wanted: np.ndarray, bits_per_error: float
+) -> list[np.ndarray]:
+    """The change of the weights of each plane for one picture that is there as a whole.
+
+    decoded: planes in fixed point, (3, H, W) int32. wanted: the original's, in 8-bit levels.
+    """
+    limit, found = np.float32(base.threshold / (1 << FRACTION_BITS)), []
+    levels = decoded.astype(np.float32) / (1 << FRACTION_BITS)
+    for plane, offsets in enumerate(PAIRS):
+        features = _features(np.pad(levels[plane], REACH, mode="edge"), offsets, limit)
+        error = (wanted[plane] - levels[plane]).ravel()
+        known = base.weights[plane]
+        changes, _ = _whole_changes(features @ features.T, features @ error, known.ravel(), bits_per_error)
+        found.append(changes.reshape(known.shape))
+    return found
+
+
 def _features(around: np.ndarray, offsets: list[tuple[int, int]], limit: np.float32) -> np.ndarray:
     """What the weights of a plane are multiplied with, (2 pairs, pixels) float32."""
     h, w = around.shape[0] - 2 * REACH, around.shape[1] - 2 * REACH

@@ -18,13 +18,13 @@ from torch import Tensor
 from ..bitstream.tables import LOG_SCALE_UNIT, SCALE_LOW
 from ..context.density import bits, flag_bits
 from ..context.groups import CodingGroup, FlagGroup, block_flags
+from ..dequantiser import GAIN_BITS, LINEAR_BITS, LOG_UNIT, STEP_BITS
 from ..integer import synthesis
 from ..integer.layers import ZERO_POINT
 from ..integer.torch_ops import Round, TorchOps
 from ..layers import depth_to_space, signed_log
 from ..models.unet import by_stride
 from ..pretrained.integer_model import ContextNumbers, IntegerModel
-from ..reconstruction import GAIN_BITS, LINEAR_BITS, LOG_UNIT, STEP_BITS
 from ..subbands import Subbands
 from ..tiles import Area, crop
 from .adjoint import ZERO_SLOPE, Adjoint

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..dequantiser import LINEAR_BITS, LOG_UNIT, STEP_BITS
 from ..integer.layers import Layer, Layers, under
 from ..integer.ops import GATE_BITS, GATE_FACTOR
 from ..integer.synthesis import BANDS, SynthesisShape
 from ..layers import depth_to_space, space_to_depth
-from ..reconstruction import LINEAR_BITS, LOG_UNIT, STEP_BITS
 from ..search.adjoint import INPUTS, OUTPUTS, ZERO_SLOPE
 
 OPSET, OPERATORS = 17, "com.microsoft"  # of ONNX, and ONNX Runtime's own operators

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from .. import files
 from ..analysis import step_position
+from ..dequantiser import GAIN_BITS, STEP_FACTOR_BITS, Dequantiser, log_table
 from ..engines.onnx import GRAPHS, graphs_to_bytes
 from ..errors import UsageError
 from ..integer.catalogue import Network
@@ -30,7 +31,6 @@ from ..options import QUALITIES
 from ..pretrained.config import CONFIG, SEARCH, PretrainedConfig, part_names
 from ..pretrained.integer_model import EncoderNumbers, IntegerModel, shape_settings, to_bytes
 from ..quality import step_of
-from ..reconstruction import GAIN_BITS, STEP_FACTOR_BITS, Dequantiser, log_table
 from ..search.adjoint import NETWORK as ADJOINT
 from ..search.proposals import NETWORK as PROPOSALS
 from ..subbands import LEVELS, Subbands

@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..dequantiser import STEP_BITS
 from ..integer import synthesis
 from ..integer.layers import SHIFT_LIMIT, WEIGHT_LIMIT, Layer
 from ..integer.torch_ops import Round, TorchOps, TrainedLayer
 from ..layers import depth_to_space, signed_log
 from ..models.synthesis import GATE_SLOPE, ConvSynthesis, DenseBlock, GatedBlock
 from ..models.unet import by_stride
-from ..reconstruction import STEP_BITS
 from ..subbands import Subbands
 
 FRACTION = 1 << STEP_BITS  # corrections come in such parts of a quantisation step
