@@ -100,6 +100,7 @@ IN_SPANISH = Texts(
         "window attention": "atención por ventanas",
         "attention": "atención",
         "depthwise conv": "convolución por canal",
+        "conv": "convolución",
         "gated MLP": "MLP con compuertas",
         "dense": "densa",
         "layer norm": "normalización por capa",

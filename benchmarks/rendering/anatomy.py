@@ -189,12 +189,13 @@ def bands(results: Library, language: Language) -> Lines:
 
 
 def networks(results: Library, language: Language) -> Lines:
-    """The three networks."""
+    """The networks."""
     say, model, number = language.say, anatomy(), language.number
     names = {
         "analysis": say("analysis", "análisis"),
         "context": say("context model", "modelo de contexto"),
         "synthesis": say("synthesis", "síntesis"),
+        "enhancement": say("enhancement", "mejora"),
     }
     rows = [
         (

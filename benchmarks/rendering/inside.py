@@ -149,15 +149,16 @@ def bits(document: Results, language: Language) -> Lines:
 def correction(document: Results, language: Language) -> Lines:
     found, number = document["results"]["correction"], language.number
     quality, size = found["quality"], number(found["bytes"])
-    without, network, whole = (number(found[k], 2) for k in ("psnr_without", "psnr_network", "psnr"))
+    keys = "psnr_without", "psnr_network", "psnr_filtered", "psnr"
+    without, network, filtered, whole = (number(found[k], 2) for k in keys)
     return caption(
         language,
         f"A part of the photograph at quality {quality} ({size} bytes). From the left: the original; decoded without "
-        f"the synthesis network ({without} dB in the whole picture); with it ({network} dB) and the adaptive filter "
-        f"({whole} dB); what the network changes, six times as strong.",
+        f"the synthesis network ({without} dB in the whole picture); with it ({network} dB), the adaptive filter "
+        f"({filtered} dB) and the enhancement ({whole} dB); what the network changes, six times as strong.",
         f"Una parte de la fotografía con calidad {quality} ({size} bytes). De izquierda a derecha: el original; "
-        f"decodificada sin la red de síntesis ({without} dB en la imagen entera); con ella ({network} dB) y con el "
-        f"filtro adaptativo ({whole} dB); lo que cambia la red, seis veces más fuerte.",
+        f"decodificada sin la red de síntesis ({without} dB en la imagen entera); con ella ({network} dB), con el "
+        f"filtro adaptativo ({filtered} dB) y con la mejora ({whole} dB); lo que cambia la red, seis veces más fuerte.",
     )
 
 

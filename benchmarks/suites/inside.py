@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -205,8 +206,8 @@ def costs(codec: Codec, tokens: Tokens) -> tuple[Array, Results]:
 
 
 def corrected(codec: Codec, picture: Picture, options: EncodeOptions) -> tuple[Results, list[Array]]:
-    """The same file decoded without the network's correction, with it, and with the filter; and a part of the picture:
-    original, without, with all, the difference that the network makes."""
+    """The same file decoded without the network's correction, with it, with the filter, and as it is, enhanced; and a
+    part of the picture: original, without, with all, the difference that the network makes."""
     rgb, tokens = picture.rgb, codec.encode_tokens(picture, options)
     transform, quality = codec._coder.decoder.transform, options.quality
     step, gains = transform.step(quality), transform.gains(quality)
@@ -214,6 +215,7 @@ def corrected(codec: Codec, picture: Picture, options: EncodeOptions) -> tuple[R
     plain = _pixels(Subbands(low, tuple(details)), step)
     network = _pixels(transform.corrected(tokens.bands, quality), step)
     whole = codec.decode(tokens).rgb
+    filtered = codec.decode(replace(tokens, header=replace(tokens.header, enhancement=0))).rgb
     difference = np.clip(127.5 + DIFFERENCE * (network - plain), 0, 255).astype(np.uint8)
     plain, network = (np.rint(x.clip(0, 255)).astype(np.uint8) for x in (plain, network))
     x, y, width, height = CROP
@@ -223,6 +225,7 @@ def corrected(codec: Codec, picture: Picture, options: EncodeOptions) -> tuple[R
         "bytes": len(codec.compress(tokens)),
         "psnr_without": round(psnr(rgb, plain), 2),
         "psnr_network": round(psnr(rgb, network), 2),
+        "psnr_filtered": round(psnr(rgb, filtered), 2),
         "psnr": round(psnr(rgb, whole), 2),
     }
     return found, parts

@@ -48,6 +48,7 @@ def record_of(name: str, length: int, found: Glance) -> dict[str, Any]:
         "regions": _regions(qualities, header),
         "level_bytes": found.level_bytes,
         "filter_bytes": next((chunk.length for chunk in found.chunks if chunk.type == "FILT"), None),
+        "enhancement": header.enhancement or None,
         "scale_offsets": None if header.lossless else found.scale_offsets,
         "erased_share": _share(metadata["MASK"], header) if "MASK" in metadata else None,
     }
@@ -89,6 +90,8 @@ def rows_of(record: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("region", f"quality {region['quality']}: {count} within {x},{y},{width},{height}"))
     if record["filter_bytes"] is not None:
         rows.append(("filter", f"adapted to the picture, {record['filter_bytes']:,} bytes"))
+    if record["enhancement"]:
+        rows.append(("enhancement", f"number {record['enhancement']} of the model"))
     if record["scale_offsets"]:
         parts = [f"{_level(level)} in {count}" for level, count in record["scale_offsets"].items()]
         rows.append(("scale offsets", f"{', '.join(parts)} of {tiles}"))

@@ -33,6 +33,11 @@ def block_count(layers: Layers) -> int:
     return len(layers) - 2
 
 
+def layer_names(layers: Layers) -> list[str]:
+    """In the order of computation."""
+    return [ENTER, *(block_name(k) for k in range(block_count(layers))), LEAVE]
+
+
 def reach(layers: Layers) -> int:
     """How many sites around each its result depends on."""
     return sum(layer.weight.shape[1] // 2 for layer in layers.values())
@@ -40,7 +45,7 @@ def reach(layers: Layers) -> int:
 
 def fits(layers: Layers) -> bool:
     """Whether layers are those of such a network."""
-    names = [ENTER, *(block_name(k) for k in range(block_count(layers))), LEAVE]
+    names = layer_names(layers)
     if sorted(layers) != sorted(names) or len(layers) < 2:
         return False
     width = len(layers[ENTER].weight)

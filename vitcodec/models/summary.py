@@ -14,7 +14,10 @@ from ..context.config import CURRENT, ContextConfig
 from ..context.groups import CodingGroup, FlagGroup
 from ..context.heads import Dense
 from ..context.model import ContextModel
+from ..integer.enhancement import layer_names
+from ..integer.layers import Layers
 from ..pretrained import registry
+from ..pretrained.enhancements import read_enhancement
 from ..pretrained.presets import PRESETS
 from ..subbands import LEVELS, Subbands
 from . import build_autoencoder
@@ -148,7 +151,23 @@ def layer_table(name: str | None = None, image_size: tuple[int, int] = (768, 512
         preset = PRESETS[registry.chosen(name)]
         return table_of(preset.family, preset.config, CURRENT, width, height)
     config = registry.find(name)
-    return table_of(config.family, config.transform, config.context, width, height)
+    rows = table_of(config.family, config.transform, config.context, width, height)
+    if not config.enhancements:
+        return rows
+    layers = read_enhancement(config, len(config.enhancements)).layers
+    return [*rows[:-1], *_enhancement_rows(layers, height, width), rows[-1]]
+
+
+def _enhancement_rows(layers: Layers, height: int, width: int) -> list[Row]:
+    """Of sites of 2x2 pixels."""
+    rows = []
+    for name in layer_names(layers):
+        outputs, size = layers[name].weight.shape[:2]
+        weights = layers[name].weight.size
+        kind = f"conv {size}x{size}{'' if layers[name].signed_output else ' + ReLU'}"
+        shape = (height // 2, width // 2, outputs)
+        rows.append(Row(f"enhancement.{name}", kind, shape, outputs, None, weights + outputs, weights / 4))
+    return rows
 
 
 def up_to_depth(rows: list[Row], depth: int) -> list[Row]:
@@ -206,7 +225,9 @@ def table_of(
 
 def totals(rows: list[Row]) -> dict[str, Any]:
     """Parameters, and thousands of multiplications per pixel of encoding and decoding."""
-    parts = {part: [r for r in rows if r.layer.startswith(part)] for part in ("analysis", "context", "synthesis")}
+    names = ("analysis", "context", "synthesis", "enhancement")
+    parts = {part: [r for r in rows if r.layer.startswith(part)] for part in names}
+    decoder = parts["synthesis"] + parts["enhancement"]
     shared = (
         sum(r.macs_per_pixel for r in parts["context"])
         + 9
@@ -215,5 +236,5 @@ def totals(rows: list[Row]) -> dict[str, Any]:
     return {
         "parameters": sum(r.parameters for r in rows),
         "encode_kmac_per_pixel": round((shared + sum(r.macs_per_pixel for r in parts["analysis"])) / 1000, 2),
-        "decode_kmac_per_pixel": round((shared + sum(r.macs_per_pixel for r in parts["synthesis"])) / 1000, 2),
+        "decode_kmac_per_pixel": round((shared + sum(r.macs_per_pixel for r in decoder)) / 1000, 2),
     }

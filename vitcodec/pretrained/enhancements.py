@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -23,6 +24,7 @@ from ..integer.layers import Layer, Layers, from_tensors, to_tensors
 from .config import CONFIG, PretrainedConfig
 
 GRAPH = "graph"
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True)
@@ -62,5 +64,26 @@ def add_enhancement(folder: Path, layers: Mapping[str, Layer]) -> int:
     data, number = save({**to_tensors(layers), GRAPH: graph}), len(config.enhancements) + 1
     files.write_atomic(config.enhancement(number), data)
     hashes = (*config.enhancements, hashlib.sha256(data).hexdigest())
-    files.write_atomic(folder / CONFIG, replace(config, enhancements=hashes).to_json().encode(), overwrite=True)
+    before = read_enhancement(config, number - 1).layers if number > 1 else {}
+    config = replace(
+        config,
+        enhancements=hashes,
+        parameters=_changed(config.parameters, _count(layers) - _count(before)),
+        kmac_per_pixel=_changed(config.kmac_per_pixel, _kmac(layers) - _kmac(before)),
+    )
+    files.write_atomic(folder / CONFIG, config.to_json().encode(), overwrite=True)
     return number
+
+
+def _count(layers: Layers) -> int:
+    """Parameters."""
+    return sum(layer.weight.size + layer.bias.size for layer in layers.values())
+
+
+def _kmac(layers: Layers) -> float:
+    """Thousands of multiplications a pixel; a site is four of them."""
+    return sum(layer.weight.size for layer in layers.values()) / 4000
+
+
+def _changed(before: N | None, by: N) -> N | None:
+    return None if before is None else round(before + by, 2)
