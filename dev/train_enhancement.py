@@ -106,15 +106,17 @@ def cache(arguments: argparse.Namespace) -> None:
 
 
 class Samples:
-    """Decoded crops, their originals and their steps."""
+    """Decoded crops, their originals and their steps, which stay on a device."""
 
-    def __init__(self, tokens: list[Path], planes: Path, positions: np.ndarray):
+    def __init__(self, tokens: list[Path], planes: Path, positions: np.ndarray, device: torch.device):
         found = [(read_shards([path]), np.load(planes / f"{path.stem}.npy")) for path in tokens]
         self.images = torch.cat([samples.image for samples, _ in found])
         self.steps = torch.cat([samples.step for samples, _ in found])
         self.planes = torch.from_numpy(np.concatenate([p for _, p in found]))
         self.places = torch.from_numpy(positions).float()[qualities_of(self.steps) - 1] - ZERO_POINT
         self.order = torch.argsort(self.steps)
+        for name, value in list(vars(self).items()):
+            setattr(self, name, value.to(device))
 
     def part(self, chosen: Tensor, area: tuple[slice, slice] = (slice(None), slice(None))) -> tuple[Tensor, ...]:
         """Arguments of the network, then the original planes."""
@@ -123,7 +125,7 @@ class Samples:
 
     def batch(self, count: int) -> tuple[Tensor, ...]:
         """Parts of a crop of each stratum of the steps, turned and mirrored at random."""
-        strata = (torch.arange(count) + torch.rand(count)) / count
+        strata = ((torch.arange(count) + torch.rand(count)) / count).to(self.order.device)
         top, left = (2 * torch.randint((self.planes.shape[2] - SIDE) // 2 + 1, (2,))).tolist()
         decoded, step, place, wanted = self.part(
             self.order[(strata * len(self.order)).long()], (slice(top, top + SIDE), slice(left, left + SIDE))
@@ -140,7 +142,7 @@ def errors(net: nn.Module, sample: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Squared errors of crops before and after, (B,)."""
     decoded, step, place, wanted = sample
     rounded = isinstance(net, RoundedEnhancement)
-    with torch.autocast("cpu", torch.bfloat16, enabled=not rounded):
+    with torch.autocast(decoded.device.type, torch.bfloat16, enabled=not rounded):
         added = net(decoded, step, place)
     return tuple((x - wanted).square().mean((1, 2, 3)) for x in (decoded, decoded + added.float()))  # type: ignore[return-value]
 
@@ -185,13 +187,14 @@ def train(arguments: argparse.Namespace) -> None:
     config = PretrainedConfig.read(arguments.model)
     positions = load(config.files[0], config.synthesis, config.context).dequantiser.positions
     paths = [p for p in shards(arguments.tokens) if (arguments.planes / f"{p.stem}.npy").exists()]
-    held, data = (Samples(part, arguments.planes, positions) for part in (paths[:1], paths[1:]))
+    device = torch.device(arguments.device)
+    held, data = (Samples(part, arguments.planes, positions, device) for part in (paths[:1], paths[1:]))
     torch.manual_seed(0)
-    net = EnhancementNet(arguments.width, arguments.blocks)
+    net = EnhancementNet(arguments.width, arguments.blocks).to(device)
     if arguments.init:
         net.load_state_dict({k: v for k, v in load_file(arguments.init / AVERAGE).items() if k != "scales"})
     torch.manual_seed(1 + rank)
-    rate, average, k = torch.tensor(0.0), Average(net, 0.998), 0
+    rate, average, k = torch.tensor(0.0, device=device), Average(net, 0.998), 0
     optimiser = Optimiser(net.named_parameters(), rate, half=True)
     trained, rounded, start, looked = list(net.parameters()), None, time.time(), time.time()
     log(crops=len(data.steps), parameters=sum(p.numel() for p in trained), processes=world)
@@ -210,7 +213,7 @@ def train(arguments: argparse.Namespace) -> None:
     for done in clock(arguments.until.timestamp(), world):
         if done >= 1 - ROUNDED_SHARE and rounded is None:
             net.load_state_dict(average.mean)
-            chosen = held.order[torch.linspace(0, len(held.order) - 1, SAMPLES).long()]
+            chosen = held.order[torch.linspace(0, len(held.order) - 1, SAMPLES).long().to(device)]
             rounded = RoundedEnhancement(net, measure_scales(net, [held.part(chosen)[:3]]))
             if not rank:
                 report()
@@ -265,6 +268,7 @@ def main() -> None:
     training.add_argument("--batch", type=int, default=16, help="of each process")
     training.add_argument("--init", type=Path, help="a run whose weights to start from")
     training.add_argument("--validate", type=float, default=5, help="minutes between validations")
+    training.add_argument("--device", default="cpu")
     training.add_argument("--threads", type=int, default=1)
     putting.add_argument("run_folder", type=Path, metavar="RUN")
     arguments = parser.parse_args()

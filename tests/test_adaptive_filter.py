@@ -125,7 +125,7 @@ def test_fit_takes_grain_off():
     original, errors = noisy(0)
     base = no_filters().at(50)
     fit = FilterFit(replace(base, threshold=200), 1.0)
-    fit.add(original, pixel_error.in_pixels(errors), 1.0)
+    fit.add(pixel_error.Shown.of(original, pixel_error.in_pixels(errors), 1.0))
     changes = fit.solve()
     assert changes is not None
     filter = unpack(pack(changes), replace(base, threshold=200))
@@ -142,11 +142,11 @@ def test_fit_takes_grain_off():
 def test_fit_sends_nothing_that_is_not_worth_its_bits():
     original, errors = noisy(1)
     fit = FilterFit(no_filters().at(50), 1e-6)
-    fit.add(original, pixel_error.in_pixels(errors), 1.0)
+    fit.add(pixel_error.Shown.of(original, pixel_error.in_pixels(errors), 1.0))
     assert fit.solve() is None
     plain = FilterFit(no_filters().at(50), 1.0)
     nothing = original.map(np.zeros_like)
-    plain.add(nothing, pixel_error.in_pixels(nothing), 1.0)
+    plain.add(pixel_error.Shown.of(nothing, pixel_error.in_pixels(nothing), 1.0))
     assert plain.solve() is None
 
 

@@ -542,13 +542,22 @@ def test_newer_versions_need_a_newer_reader() -> None:
                 read(MAGIC + bytes([version]) + pack(sample())[9:])
 
 
-@pytest.mark.parametrize("bit", [1, *range(3, 8)])
+@pytest.mark.parametrize("bit", [1, 6, 7])
 def test_reserved_flags_need_a_newer_reader(bit: int) -> None:
     for flags in (1 << bit, GRAY | 1 << bit, GRAY | MORE | 1 << bit):
         for data in (head(flags=flags) + TOKEN_CHUNKS, lossless_head(flags=flags) + PIXEL_CHUNK):
             for read in (unpack, read_header, describe):
                 with pytest.raises(UnsupportedError, match="needs vitcodec >"):
                     read(data)
+
+
+@pytest.mark.parametrize("number", [1, 5, 7])
+def test_flags_hold_the_number_of_the_enhancement(number: int) -> None:
+    enhanced = number << 3
+    for flags, gray in ((enhanced, False), (GRAY | enhanced, True)):
+        assert unpack(head(flags=flags) + TOKEN_CHUNKS).header == replace(ONE_TILE, gray=gray, enhancement=number)
+    with pytest.raises(FormatError, match="lossless"):
+        unpack(lossless_head(flags=enhanced) + PIXEL_CHUNK)
 
 
 def test_flags() -> None:

@@ -34,6 +34,7 @@ from vitcodec.training.enhancement import (
     features,
     from_sites,
     measure_scales,
+    planes_of,
     sizes,
     to_sites,
 )
@@ -144,16 +145,19 @@ def test_the_header_holds_its_number():
         Header(640, 480, 0, False, "", b"", 1024, 1)
 
 
-def test_files_say_that_their_pixels_are_enhanced(codec, monkeypatch):
-    picture = photo()
-    data = codec.encode(picture, quality=20, effort=1)
+def with_number(data, number):
     contents = container.unpack(data)
-    assert contents.header.enhancement == 1
+    contents.header = replace(contents.header, enhancement=number)
+    return container.pack(contents)
+
+
+def test_files_say_that_their_pixels_are_enhanced(codec, monkeypatch):
+    data = with_number(codec.encode(photo(), quality=20, effort=1), 1)
     shown = codec.decode(data).rgb
-    contents.header = replace(contents.header, enhancement=0)
+    contents = container.unpack(with_number(data, 0))
     plain = codec.decode(container.pack(contents)).rgb
     assert (shown != plain).any()
-    np.testing.assert_array_equal(codec.decode(codec.encode_tokens(picture, quality=20, effort=1)).rgb, shown)
+    np.testing.assert_array_equal(codec.decode(codec.decompress(data)).rgb, shown)
 
     def no_onnxruntime(*_):
         raise WeightsError("not today")
@@ -168,15 +172,38 @@ def test_files_say_that_their_pixels_are_enhanced(codec, monkeypatch):
 
 
 def test_a_file_whose_enhancement_is_not_there_says_what_to_do(codec):
-    contents = container.unpack(codec.encode(photo(64, 64), quality=20, effort=1))
-    contents.header = replace(contents.header, enhancement=5)
+    data = codec.encode(photo(64, 64), quality=20, effort=1)
     with pytest.raises(UnsupportedError, match=r"enhancement 5 .* upgrade"):
-        codec.decode(container.pack(contents))
+        codec.decode(with_number(data, 5))
     cnn = Codec.from_pretrained("cnn", device="cpu")
-    contents = container.unpack(cnn.encode(photo(64, 64), quality=20, effort=1))
-    contents.header = replace(contents.header, enhancement=1)
+    data = cnn.encode(photo(64, 64), quality=20, effort=1)
     with pytest.raises(UnsupportedError, match="enhancement 1"):
-        cnn.decode(container.pack(contents))
+        cnn.decode(with_number(data, 1))
+
+
+@pytest.mark.parametrize("effort", [1, 3])
+@pytest.mark.parametrize("size", [(40, 30), (300, 200)])
+def test_the_encoder_asks_for_it_where_it_helps(codec, monkeypatch, effort, size):
+    """One that knows the colour of a picture, and one that does not."""
+    transform = codec._coder.encoder.searches.transform
+    picture = Picture(np.full((*size, 3), (77, 130, 21), np.uint8))
+    right = np.rint(planes_of(torch.from_numpy(picture.rgb[None, :1, :1]))[0].numpy() * 32).astype(np.int32)
+    for colour, number in ((right, 1), (right + 500, 0)):
+        known = Known(transform.dequantiser, colour)
+        monkeypatch.setattr(type(transform), "enhancement", lambda *_, known=known: known)
+        data = codec.encode(picture, quality=5, effort=effort, coding="tokens")
+        assert container.unpack(data).header.enhancement == number
+
+
+class Known(Enhancement):
+    """Paints everything in one colour, planes (3, 1, 1)."""
+
+    def __init__(self, numbers, colour):
+        super().__init__(lambda x: [x], 1, numbers)
+        object.__setattr__(self, "colour", colour)
+
+    def __call__(self, planes, qualities):
+        return np.broadcast_to(self.colour, planes[:, self.reach : -self.reach, self.reach : -self.reach].shape)
 
 
 def test_reserved_flags_are_refused_as_before(codec):

@@ -70,11 +70,18 @@ class Site:
         if rest == "models/models.json":
             listed = {identity: _listed(identity, config) for identity, config in self.models.items()}
             return io.BytesIO(json.dumps(listed).encode()), _TYPES[".json"]
-        if rest.startswith("models/") and (config := self.models.get(rest.removeprefix("models/"))):
-            return config.files[0].open("rb"), "application/octet-stream"
+        if found := self._weights().get(rest.removeprefix("models/")) if rest.startswith("models/") else None:
+            return found.open("rb"), "application/octet-stream"
         name = rest or "index.html"
         page = {path.name: path for path in PAGE.iterdir() if path.is_file()}.get(name)
         return None if page is None else (page.open("rb"), _TYPES.get(page.suffix, "application/octet-stream"))
+
+    def _weights(self) -> dict[str, Path]:
+        """Of every model, and their enhancements, by what models.json calls them."""
+        named = {identity: config.files[0] for identity, config in self.models.items()}
+        for config in self.models.values():
+            named |= {sha256: config.enhancement(k) for k, sha256 in enumerate(config.enhancements, 1)}
+        return named
 
 
 def _path_of(number: int, source: files.Source) -> str:
@@ -94,6 +101,7 @@ def _listed(identity: str, config: PretrainedConfig) -> dict[str, Any]:
         "file": identity,
         "context": {"low_scales": context.low_scales, "conditional": context.conditional, "flags": context.flags},
         "synthesis": dict(config.synthesis),
+        "enhancements": [{"file": sha256, "sha256": sha256} for sha256 in config.enhancements],
     }
 
 

@@ -27,7 +27,6 @@ from ..parallel import each, in_order
 from ..picture import Picture
 from ..pretrained.config import PretrainedConfig
 from ..progress import report
-from ..search import pixel_error
 from ..search.filter_fit import FilterFit
 from ..search.measures import Target
 from ..search.model import SearchModel
@@ -35,6 +34,7 @@ from ..subbands import Subbands
 from ..tiles import SITE, Area, TileGrid, assemble, crop
 from ..tokens import Tokens, check_bands
 from .correction import correct
+from .finishing import ROUNDED, SEARCHED, EnhancementChoice, Finishing
 from .weighing import bits_per_error, coarsened, pixel_weights, weights_of_all
 
 BLOCK = 1024  # pixels along a side of what is analysed at once
@@ -103,7 +103,7 @@ class Encoder:
         def keep(tile: EncodedTile) -> None:
             payloads.update({(level, tile.index): data for level, data in tile.payloads.items()})
 
-        metadata = self._each_tile(picture, header, options, plan, keep)
+        header, metadata = self._each_tile(picture, header, options, plan, keep)
         return Contents(header, metadata, payloads)
 
     def tokens(self, picture: Picture, options: EncodeOptions) -> Tokens:
@@ -114,7 +114,7 @@ class Encoder:
         def keep(tile: EncodedTile) -> None:
             parts[tile.index] = tile.tokens
 
-        metadata = self._each_tile(picture, header, options, plan, keep)
+        header, metadata = self._each_tile(picture, header, options, plan, keep)
         return Tokens(assemble(parts, header.grid, header.grid.whole), header, metadata)
 
     def compress(self, tokens: Tokens) -> Contents:
@@ -158,11 +158,11 @@ class Encoder:
         options: EncodeOptions,
         plan: regions.Plan,
         keep: Callable[[EncodedTile], None],
-    ) -> dict[str, bytes]:
-        """Encode every tile, give it to `keep`, and return the file's metadata."""
+    ) -> tuple[Header, dict[str, bytes]]:
+        """Encode every tile, give it to `keep`, and return the file's header and metadata."""
         erased = np.zeros((header.grid.whole.h, header.grid.whole.w), bool)
-        fit = self._filter_fit(header, options)
-        for tile in self.tiles(picture.rgb, header, options, plan, fit):
+        finishing = self._finishing(header, options)
+        for tile in self.tiles(picture.rgb, header, options, plan, finishing):
             keep(tile)
             if tile.erased is not None:
                 y, x, h, w = header.grid.area(tile.index)
@@ -170,9 +170,10 @@ class Encoder:
         metadata = pack_metadata(picture, erased)
         if len(plan.qualities) > 1:
             metadata[QUALITY_OF_TILES] = plan.qualities.astype(np.uint8).tobytes()
-        if fit and (changes := fit.solve()):
+        changes, enhancement = finishing.result()
+        if changes:
             metadata[FILTER] = adaptive_filter.pack(changes)
-        return metadata
+        return replace(header, enhancement=enhancement), metadata
 
     def header(self, picture: Picture, options: EncodeOptions) -> Header:
         """The file's header. Raises UsageError where the model cannot do what the options ask, LimitError."""
@@ -183,9 +184,7 @@ class Encoder:
             )
         height, width = picture.rgb.shape[:2]
         config, tile = self.config, options.tile or self.block
-        # it is trained for squared error
-        number = len(config.enhancements) if config.tune == "psnr" else 0
-        header = Header(width, height, options.quality, picture.gray, config.name, config.identity, tile, number)
+        header = Header(width, height, options.quality, picture.gray, config.name, config.identity, tile)
         check_limits(header, "the image")
         return header
 
@@ -195,9 +194,9 @@ class Encoder:
         header: Header,
         options: EncodeOptions,
         plan: regions.Plan,
-        fit: FilterFit | None = None,
+        finishing: Finishing,
     ) -> Iterator[EncodedTile]:
-        """(H, W, 3) uint8 -> every tile of the header's grid, encoded, part by part. fit: is told of every part."""
+        """(H, W, 3) uint8 -> every tile of the header's grid, encoded. finishing: is told of every part."""
         grid = header.grid
         side = max(self.block // header.tile, 1) * header.tile
         parts = [part for block in grid.whole.blocks(side // SITE) for part in plan.parts(block)]
@@ -228,14 +227,10 @@ class Encoder:
                 tokens = correct(search.evaluate, target, tokens)
             found = search.find(target, tokens)
             tokens = found.tokens
-            if fit:
-                error = found.pixels
-                if error is None:
-                    error = pixel_error.in_pixels(search.evaluate.errors(target, tokens))
-                weights = weights_of_all(search, plan, part, target.pixel_weights)
-                for own in _fitted(part, tiles, grid):
-                    here = None if weights is None else crop_pixels(weights, own)
-                    fit.add(crop(original, own), crop_pixels(error, own), search.evaluate.step(quality), here)
+            weights = weights_of_all(search, plan, part, target.pixel_weights) if finishing.fit else None
+            for own in _fitted(part, tiles, grid):
+                here = None if weights is None else crop_pixels(weights, own)
+                finishing.add(search.evaluate, target, found, own, here)
             if search.config.rounds and len(parts) > 1:
                 give_back()
             areas = (grid.area(index).within(around) for index in part.tiles)
@@ -251,13 +246,16 @@ class Encoder:
             yield from found
             report((done + 1) / len(parts), area)
 
-    def _filter_fit(self, header: Header, options: EncodeOptions) -> FilterFit | None:
-        """What the adaptive filter is fitted with, where the decoder has one and the effort allows it."""
-        search = self.searches.search(options.effort, options.distortion_weight)
-        base = self.searches.transform.filter(options.quality)
-        if base is None or not search.config.fit_scales or self.config.tune != "psnr":
-            return None
-        return FilterFit(base, bits_per_error(search, options.quality), 1 if header.gray else 3)
+    def _finishing(self, header: Header, options: EncodeOptions) -> Finishing:
+        """What is decided about filter and enhancement, where the model has them. Both are for squared error alone."""
+        search, transform = self.searches.search(options.effort, options.distortion_weight), self.searches.transform
+        base, fit, choice, number = transform.filter(options.quality), None, None, len(self.config.enhancements)
+        if self.config.tune == "psnr":
+            if base is not None and search.config.fit_scales:
+                fit = FilterFit(base, bits_per_error(search, options.quality), 1 if header.gray else 3)
+            if (enhancement := transform.enhancement(number)) is not None:
+                choice = EnhancementChoice(enhancement, header.grid.whole, SEARCHED if fit else ROUNDED)
+        return Finishing(base, fit, choice, number)
 
     def _dead_zone(self, options: EncodeOptions) -> float:
         """Of rounding: the model's, wider where distortion weighs less, so that effort 1 follows the weight too."""

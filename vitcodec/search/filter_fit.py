@@ -12,8 +12,7 @@ import numpy as np
 from ..adaptive_filter import PAIRS, REACH, WEIGHT_BITS, WEIGHT_LIMIT, AdaptiveFilter, Weights, group_cost
 from ..bitstream.chunks import chunk_size
 from ..fixed_point import FRACTION_BITS
-from ..subbands import Subbands
-from . import pixel_error
+from .pixel_error import Shown
 
 ROWS = 64  # of pixels that are looked at at once
 ENOUGH = 1 << 18  # pixels of a block; of more, strips of so many are taken, evenly spaced
@@ -35,14 +34,9 @@ class FilterFit:
         self.targets = [np.zeros(n) for n in sizes]
         self.energy = [0.0] * planes  # of the error without a filter
 
-    def add(self, original: Subbands, error: np.ndarray, step: float, weights: np.ndarray | None = None) -> None:
-        """A block: its wavelet coefficients, float32 (1, h, w, C), and the error of its pixels in the planes of the
-        colour axes, (3, H, W), both in steps. weights: (H, W), on the distortion of every pixel; None: 1 everywhere.
-        """
-        wanted = error * np.float32(-step)
-        decoded = pixel_error.in_pixels(original)
-        decoded *= step
-        decoded -= wanted
+    def add(self, shown: Shown, weights: np.ndarray | None = None) -> None:
+        """A block. weights: (H, W), on the distortion of every pixel; None: 1 everywhere."""
+        decoded, wanted = shown.decoded, shown.wanted
         limit = np.float32(self.base.threshold / (1 << FRACTION_BITS))
         height = decoded.shape[1]
         every = max(1, decoded[0].size // ENOUGH)

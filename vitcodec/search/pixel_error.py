@@ -8,12 +8,14 @@ orthonormal and left out. Sources: see wavelet.py.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..analysis import GAIN, LIFTING, split
 from ..fixed_point import Factors, merge
 from ..subbands import LEVELS, Subbands
-from ..tiles import SITE
+from ..tiles import SITE, Area
 
 
 def _times(factor: np.float32, x: np.ndarray) -> np.ndarray:
@@ -22,6 +24,31 @@ def _times(factor: np.float32, x: np.ndarray) -> np.ndarray:
 
 
 FLOATS = Factors(LIFTING, GAIN**-2, GAIN**2, _times)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A part of a picture in the planes of the colour axes, (3, H, W) float32, in 8-bit levels.
+
+    decoded: less mid-grey, before filter and enhancement. wanted: what it lacks.
+    """
+
+    decoded: np.ndarray
+    wanted: np.ndarray
+
+    @classmethod
+    def of(cls, original: Subbands, error: np.ndarray, step: float) -> Shown:
+        """original: wavelet coefficients, float32 (1, h, w, C). error: that of the pixels. Both in steps."""
+        wanted = error * np.float32(-step)
+        decoded = in_pixels(original)
+        decoded *= step
+        decoded -= wanted
+        return cls(decoded, wanted)
+
+    def part(self, area: Area) -> Shown:
+        """area: of sites, counted from the corner."""
+        y, x = (slice(SITE * a, SITE * (a + n)) for a, n in ((area.y, area.h), (area.x, area.w)))
+        return Shown(self.decoded[:, y, x], self.wanted[:, y, x])
 
 
 def in_pixels(errors: Subbands) -> np.ndarray:

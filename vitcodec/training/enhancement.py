@@ -9,6 +9,7 @@ stored. Matrices are two-dimensional, so that the optimiser takes them as such.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -126,9 +127,11 @@ class RoundedEnhancement(nn.Module):
 
     def layers(self) -> dict[str, TrainedLayer]:
         """The layers of integer.enhancement.enhance, as whole numbers."""
-        net, scales = self.net, self.scales
-        first = torch.full((FEATURES,), UNIT)
-        last = torch.full((PIXELS,), 1 / (STEP_SHARE * (1 << STEP_BITS)))
+        net, scales = self.net, cast(Tensor, self.scales)
+        first, last = (
+            scales.new_full((FEATURES,), UNIT),
+            scales.new_full((PIXELS,), 1 / (STEP_SHARE * (1 << STEP_BITS))),
+        )
         found = {ENTER: _whole(net.enter, first, scales, signed=False)}
         found |= {block_name(k): _whole(block, scales, scales, signed=True) for k, block in enumerate(net.blocks)}
         return found | {LEAVE: _whole(net.leave, scales, last, signed=True)}
@@ -145,11 +148,11 @@ class RoundedEnhancement(nn.Module):
         """The layers as they are stored."""
         out = {}
         for name, layer in self.layers().items():
-            weight = layer.weight.permute(0, 2, 3, 1).contiguous()
-            shift = torch.round(-layer.scale.log2())
+            weight, bias = layer.weight.permute(0, 2, 3, 1).contiguous().cpu(), layer.bias.cpu()
+            shift = torch.round(-layer.scale.log2()).cpu()
             out[name] = Layer(
                 weight.to(torch.int8).numpy(),
-                layer.bias.int().numpy(),
+                bias.int().numpy(),
                 shift.to(torch.uint8).numpy(),
                 signed_input=name == ENTER,
                 signed_output=layer.signed_output,

@@ -37,7 +37,7 @@ def fit_filters(transform: Transform, samples: Iterable[EncodedSample]) -> Filte
         original = forward(rgb).map(partial(np.multiply, 1 / step))
         errors = transform.corrected(tokens, quality).combine(np.subtract, original)
         fits.append(FilterFit(base.at(quality), 1.0))
-        fits[-1].add(original, pixel_error.in_pixels(errors), float(step))
+        fits[-1].add(pixel_error.Shown.of(original, pixel_error.in_pixels(errors), float(step)))
         logs.append(np.log(step))
     energy, rows = np.array([sum(fit.energy) for fit in fits]), []
     for quality in QUALITIES:

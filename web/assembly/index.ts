@@ -9,6 +9,7 @@ export {
   runProduct,
   runSpaceToDepth,
 } from "./layers";
+export { runConvolve, runEnhance, runPixelInputs } from "./enhancement";
 export { runRows } from "./network";
 export { isFinished, makeTable, readFlags, readOffsets, readValues, startDecoder } from "./coder";
 export {

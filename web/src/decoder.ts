@@ -1,7 +1,8 @@
 // One file from its first bytes to its pixels, in whatever thread this runs.
 import { Reader, joined } from "./bytes.js";
 import { type Contents, FileReader } from "./container.js";
-import { LimitError, UsageError } from "./errors.js";
+import type { Enhancement } from "./enhancement.js";
+import { LimitError, UnsupportedError, UsageError } from "./errors.js";
 import { LEVELS, type Region, clipped } from "./geometry.js";
 import type { Address } from "./heap.js";
 import { type Header, gridOf } from "./header.js";
@@ -56,6 +57,8 @@ export interface Host {
   kernels: Kernels;
   /** The model of a file. */
   model(header: Header): Promise<Model>;
+  /** The enhancement of a file's pixels; null if its model has none of that number here. */
+  enhancement(header: Header): Promise<Enhancement | null>;
   /** Called with coarser pictures while finer levels are decoded or have not arrived. */
   preview?(preview: Preview): void;
   /** Called before each step; may wait, or throw to stop. */
@@ -100,6 +103,7 @@ class Session {
   private tokens: TokenDecoder | undefined;
   private model: Promise<Model> | undefined;
   private loaded: Model | undefined;
+  private enhancement: Promise<Enhancement> | undefined; // of a file that names one
   private shown = LEVELS + 1; // the finest reduction of which a preview was given
   private readonly start = now();
   private readonly blocks = new Set<Address>(); // of the kernels' memory
@@ -136,11 +140,22 @@ class Session {
   }
 
   load(header: Header): void {
+    const loaded = () => (this.times.weights = now() - this.start);
     this.model ??= this.host.model(header).then((model) => {
-      this.times.weights = now() - this.start;
+      loaded();
       return (this.loaded = model);
     });
     this.model.catch(() => undefined); // it is waited for later
+    if (!header.enhancement || this.options.reduce) return;
+    this.enhancement ??= this.host.enhancement(header).then((found) => {
+      loaded();
+      if (found) return found;
+      throw new UnsupportedError(
+        `${this.name}: its pixels need enhancement ${header.enhancement} of model '${header.model}', ` +
+          "which is not among those that a browser can run here; use a newer decoder",
+      );
+    });
+    this.enhancement.catch(() => undefined);
   }
 
   /** Previews of what has arrived, when nothing more will. */
@@ -154,6 +169,7 @@ class Session {
   async advance(contents: Contents, bytes: number, whole: boolean): Promise<void> {
     if (contents.header.lossless) return;
     const model = whole ? await this.model! : this.loaded;
+    if (whole) await this.enhancement;
     const isReady = whole || contents.payloads.size > 0; // then all that stands before the picture is there
     if (!model || !isReady) return;
     const region = this.check(contents.header);
@@ -183,11 +199,12 @@ class Session {
     const { reduce = 0 } = this.options;
     const region = this.check(header);
     await this.host.pause?.();
+    const enhancement = (await this.enhancement) ?? null;
     const start = now();
     const { heap } = this.host.kernels;
     const pixels = header.lossless
       ? await losslessPixels(contents, region, reduce)
-      : heap.within(this.blocks, () => this.tokens!.pixels());
+      : heap.within(this.blocks, () => this.tokens!.pixels(enhancement));
     await addAlpha(contents, pixels, region, reduce);
     this.times.pixels = now() - start;
     const info = infoOf(contents, bytes);

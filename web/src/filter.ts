@@ -118,7 +118,7 @@ export function applyFilter(
 }
 
 /** A part of a plane, whose last lines and columns are repeated where it ends. */
-function border(
+export function border(
   kernels: Kernels,
   plane: Address,
   size: { height: number; width: number },

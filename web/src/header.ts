@@ -11,6 +11,7 @@ const MAX_MODEL = 64;
 const HASH_SIZE = 8;
 export const MAX_HEAD = 10 + 4 + MAX_MODEL + HASH_SIZE;
 const [GRAY, ONCE, MORE] = [1, 2, 4];
+const [ENHANCED, MOST_ENHANCEMENTS] = [3, 7]; // the bit from which on three hold the number of the enhancement
 
 /** What the HEAD chunk says. */
 export interface Header {
@@ -28,6 +29,8 @@ export interface Header {
   tile: number;
   /** Whether metadata follow the picture. */
   more: boolean;
+  /** Which of the model's enhancements the pixels are made with; 0: none. */
+  enhancement: number;
 }
 
 export function gridOf(header: Header): TileGrid {
@@ -42,7 +45,7 @@ export function parseHeader(fields: Reader, version: number): Header {
   const width = fields.varint();
   const height = fields.varint();
   const [quality, flags, tile, modelLength] = fields.read(4) as unknown as [number, number, number, number];
-  if (flags & ~(GRAY! | MORE! | (version ? 0 : ONCE!))) {
+  if (flags & ~(GRAY! | MORE! | (version ? MOST_ENHANCEMENTS! << ENHANCED! : ONCE!))) {
     const code = `0x${flags.toString(16).padStart(2, "0")}`;
     throw new UnsupportedError(`${fields.name}: needs a newer decoder: flags ${code} are unknown to this one`);
   }
@@ -60,7 +63,8 @@ export function parseHeader(fields: Reader, version: number): Header {
   const invalid = (what: string) => new FormatError(`${fields.name}: invalid: ${what}; ${ADVICE}`);
   if (width < 1 || height < 1) throw invalid(`the size is ${width}x${height}`);
   if (tile < 1) throw invalid("tiles of 0 pixels are not a multiple of 128 in 1..255 times 128");
-  if (lossless && model) throw invalid("it is lossless and names a model");
+  const enhancement = (flags >> ENHANCED!) & MOST_ENHANCEMENTS!;
+  if (lossless && (model || enhancement)) throw invalid("it is lossless and names a model or an enhancement");
   if (quality > 100) throw invalid(`quality ${quality} is outside 1..100`);
   if (!lossless && !(modelLength >= 1 && modelLength <= MAX_MODEL)) {
     throw invalid(`the model id has ${modelLength} characters, not 1..${MAX_MODEL}`);
@@ -68,8 +72,8 @@ export function parseHeader(fields: Reader, version: number): Header {
   if (!lossless && !/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(model)) {
     throw invalid("the model id has characters other than letters, digits, '.', '-' and '_'");
   }
-  const gray = !!(flags & GRAY!);
-  return { width, height, quality, gray, lossless, model, weights, tile: tile * TILE_UNIT, more: !!(flags & MORE!) };
+  const [gray, more] = [!!(flags & GRAY!), !!(flags & MORE!)];
+  return { width, height, quality, gray, lossless, model, weights, tile: tile * TILE_UNIT, more, enhancement };
 }
 
 export function checkLimits(header: Header, name: string): void {

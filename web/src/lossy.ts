@@ -1,5 +1,6 @@
 // The decoder of a file of tokens: the plan of what is needed -> payloads of tiles -> tokens -> pixels.
 import { type Contents, CODING_ORDER, keyOf } from "./container.js";
+import type { Enhancement } from "./enhancement.js";
 import { FormatError } from "./errors.js";
 import { fillLow } from "./filling.js";
 import { filterOf } from "./filter.js";
@@ -103,15 +104,15 @@ export class TokenDecoder {
 
   /** A preview of the region from the levels that are there, at `reduce`. */
   preview(reduce: number): Pixels {
-    return this.paint(reduce, true);
+    return this.paint(reduce, true, null);
   }
 
-  /** The region, when all levels are there. */
-  pixels(): Pixels {
-    return this.paint(this.plan.reduce, false);
+  /** The region, when all levels are there. enhancement: the picture's. */
+  pixels(enhancement: Enhancement | null): Pixels {
+    return this.paint(this.plan.reduce, false, enhancement);
   }
 
-  private paint(reduce: number, isPreview: boolean): Pixels {
+  private paint(reduce: number, isPreview: boolean, enhancement: Enhancement | null): Pixels {
     const { kernels, model, contents, plan } = this;
     const { header } = contents;
     const { heap } = kernels;
@@ -124,7 +125,8 @@ export class TokenDecoder {
     for (const blocks of picture.blocks()) {
       picture.forget(blocks[0]!.y);
       for (const block of blocks) {
-        const planes = reduce || isPreview ? picture.reduced(block, reduce) : picture.planes(block, filter);
+        const planes =
+          reduce || isPreview ? picture.reduced(block, reduce) : picture.planes(block, filter, enhancement);
         const target = { at, ...shown, x: block.x * size - shown.x, y: block.y * size - shown.y };
         paint(kernels, planes, target, reduce, header.gray);
       }

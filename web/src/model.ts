@@ -2,28 +2,13 @@ import { WeightsError } from "./errors.js";
 import type { Address } from "./heap.js";
 import { hex } from "./header.js";
 import type { Kernels } from "./kernels.js";
-import { SUMS, putLayer } from "./packing.js";
+import { type Layer, type Tensor, keepLayer, layerNames, parseTensors, readLayer, unknownKind } from "./layers.js";
 import { sha256 } from "./sha256.js";
 
 /** What config.json says of a model, as far as a decoder needs it. */
 export interface ModelConfig {
   context: { low_scales: number; conditional: number; flags: boolean };
   synthesis: { blocks: [number, number]; wide: number; middle: number; shifts: number[] };
-}
-
-interface Tensor {
-  shape: number[];
-  dtype: string;
-  data: Uint8Array;
-}
-
-/** A layer in the kernels' memory. */
-export interface Layer {
-  /** Of its descriptor. */
-  at: Address;
-  inputs: number;
-  outputs: number;
-  side: number;
 }
 
 /** A network of the context model: enter, residual blocks, leave. */
@@ -35,8 +20,6 @@ export interface RowNetwork {
   leave: Layer | undefined;
 }
 
-const [WEIGHT_LIMIT, SHIFT_LIMIT, SUM_LIMIT] = [64, 24, 2 ** 24];
-const [MAX_INPUTS, MAX_OUTPUTS] = [4096, 2048];
 const [SHAPES, MEANS, NARROW_SCALES, SCALES] = [3, 24, 20, 64];
 const TABLE_BYTES = 4 + 4 * 65;
 const FLAG_TABLE_BYTES = 4 + 4 * 3;
@@ -46,30 +29,10 @@ const TOP = 255;
 const FRACTION = 16;
 const FILTER_SIZES = [24, 12, 12];
 
-const ITEM: Record<string, number> = { U8: 1, I8: 1, U16: 2, I16: 2, I32: 4, F32: 4 };
-
 /** Pairs of bytes for numbers from -zero to zero. */
 export interface LookUp {
   at: Address;
   zero: number;
-}
-
-function parseTensors(data: Uint8Array): Map<string, Tensor> {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const size = Number(view.getBigUint64(0, true));
-  const described = JSON.parse(new TextDecoder().decode(data.subarray(8, 8 + size))) as Record<
-    string,
-    { dtype: string; shape: number[]; data_offsets: [number, number] }
-  >;
-  const tensors = new Map<string, Tensor>();
-  for (const [name, { dtype, shape, data_offsets: [start, end] }] of Object.entries(described)) {
-    if (name === "__metadata__") continue;
-    const bytes = data.slice(8 + size + start, 8 + size + end); // a copy, so that it is aligned
-    const count = shape.reduce((product, n) => product * n, 1);
-    if (bytes.length !== count * (ITEM[dtype] ?? NaN)) throw new WeightsError(`tensor ${name}: the weights are damaged`);
-    tensors.set(name, { dtype, shape, data: bytes });
-  }
-  return tensors;
 }
 
 /** A model of integers, in the kernels' memory. */
@@ -196,7 +159,7 @@ export class Model {
   }
 
   private makeNetworks(): void {
-    const names = [...this.tensors.keys()].filter((name) => name.endsWith(".signs")).map((name) => name.slice(0, -6));
+    const names = layerNames(this.tensors);
     const context = new Map<string, Map<string, string>>();
     for (const name of names) {
       if (name.startsWith("synthesis.")) {
@@ -227,44 +190,12 @@ export class Model {
   }
 
   private makeLayer(name: string, sums: boolean): Layer {
-    const part = (what: string) => {
-      const found = this.tensors.get(`${name}.${what}`);
-      if (!found) throw new WeightsError(`layer ${name}: a part is missing; the weights are damaged`);
-      return found;
-    };
-    const weight = part("weight");
-    const [outputs, side, across, inputs] = weight.shape as [number, number, number, number];
-    const weights = new Int8Array(weight.data.buffer);
-    const biases = new Int32Array(part("bias").data.buffer);
-    const shifts = part("shift").data;
-    const [signedInput, signedOutput] = part("signs").data as unknown as [number, number];
-    const separate = inputs === 1 && side > 1;
-    checkLayer(name, weights, biases, shifts, !!signedInput);
-    const fits =
-      weight.dtype === "I8" && weight.shape.length === 4 && side === across && side % 2 === 1 && (side === 1 || separate) &&
-      biases.length === outputs && shifts.length === outputs && outputs <= MAX_OUTPUTS! && inputs <= MAX_INPUTS! &&
-      (!separate || (outputs % 8 === 0 && signedInput && signedOutput));
-    if (!fits) throw new WeightsError(`layer ${name}: of a kind that this decoder does not know; use a newer one`);
-    const kind = sums ? SUMS : signedOutput;
-    const numbers = { weights, biases, shifts, inputs: separate ? outputs : inputs, outputs, side, signedInput, kind };
-    return { at: putLayer(this.kernels, numbers), inputs: numbers.inputs, outputs, side };
-  }
-}
-
-/** Throws unless all sums stay below 2^24, so that they are exact in any order and precision. */
-function checkLayer(name: string, weights: Int8Array, biases: Int32Array, shifts: Uint8Array, signed: boolean): void {
-  const [each, largest] = [weights.length / biases.length, signed ? 128 : 255];
-  let fine = shifts.every((shift) => shift <= SHIFT_LIMIT!);
-  for (let output = 0; output < biases.length && fine; output++) {
-    let sum = 0;
-    for (let k = output * each; k < (output + 1) * each; k++) {
-      const magnitude = Math.abs(weights[k]!);
-      fine &&= magnitude <= WEIGHT_LIMIT!;
-      sum += magnitude;
+    const layer = readLayer(this.tensors, name);
+    if (layer.side > 1 && !(layer.isSeparate && layer.outputs % 8 === 0 && layer.signedInput && layer.signedOutput)) {
+      throw unknownKind(name);
     }
-    fine &&= largest * sum + Math.abs(biases[output]!) < SUM_LIMIT!;
+    return keepLayer(this.kernels, layer, sums);
   }
-  if (!fine) throw new WeightsError(`layer ${name}: not an exact integer layer; the weights are damaged`);
 }
 
 /** Pairs of bytes: how many thresholds are at most a number in such a unit, and at most its negative. */
@@ -285,11 +216,11 @@ function bypassBits(): Uint8Array {
   return Uint8Array.from({ length: SCALES! }, (_, i) => Math.max(0, Math.ceil((-3 + (10 * i) / 63) / Math.LN2 - 2)));
 }
 
-/** Throws unless the weights are those that a file names by the first bytes of their hash. */
+/** Throws unless data have a hash that begins with `identity`, in hexadecimal digits. */
 export async function checkWeights(data: Uint8Array, identity: string, name: string): Promise<void> {
-  const found = hex((await sha256(data)).subarray(0, 8));
+  const found = hex(await sha256(data)).slice(0, identity.length);
   if (found !== identity) {
-    throw new WeightsError(`${name}: SHA-256 begins with ${found}, not ${identity}: not the weights that the file needs`);
+    const [is, wanted] = [found, identity].map((digits) => digits.slice(0, 16));
+    throw new WeightsError(`${name}: SHA-256 begins with ${is}, not ${wanted}: not the weights that the file needs`);
   }
 }
-

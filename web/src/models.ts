@@ -14,12 +14,20 @@ interface Listed extends ModelConfig {
   name: string;
   /** The file of its weights, beside models.json: model.safetensors, as it is or as gzip makes it. */
   file: string;
+  /** Those of its enhancements, the first of which is number 1, and the SHA-256 of what is in them. */
+  enhancements?: { file: string; sha256: string }[];
 }
 
 /** A model's weights, as a file names them. */
 export interface Weights {
   data: Uint8Array;
   config: ModelConfig;
+}
+
+/** The file of an enhancement. */
+export interface EnhancementFile {
+  data: Uint8Array;
+  name: string;
 }
 
 /** models.json: by the first 8 bytes of the weights' hash, in hexadecimal digits. */
@@ -39,17 +47,29 @@ export class ModelSource {
         `the file needs model '${header.model}' (${header.weights}), which is not among the models that a browser can run here`,
       );
     }
-    const stored = await cached(new URL(found.file, this.base));
+    return { data: await this.checked(found.file, header.weights), config: found };
+  }
+
+  /** The enhancement that a file names; null if the model has none of that number here. */
+  async enhancement(header: Header): Promise<EnhancementFile | null> {
+    const found = (await this.read())[header.weights]?.enhancements?.[header.enhancement - 1];
+    return found ? { data: await this.checked(found.file, found.sha256), name: found.file } : null;
+  }
+
+  /** What is in a file, if its SHA-256 begins with `hash`. */
+  private async checked(file: string, hash: string): Promise<Uint8Array> {
+    const url = new URL(file, this.base);
+    const stored = await cached(url);
     const packed = stored[0] === GZIP[0] && stored[1] === GZIP[1];
     const data = packed ? await inflate(stored, MAX_BYTES, "gzip").catch(() => null) : stored;
-    if (!data) throw new WeightsError(`${found.file}: the weights are damaged; load the page again`);
+    if (!data) throw new WeightsError(`${file}: the weights are damaged; load the page again`);
     try {
-      await checkWeights(data, header.weights, found.file);
+      await checkWeights(data, hash, file);
     } catch (error) {
-      await forget(new URL(found.file, this.base));
+      await forget(url);
       throw error;
     }
-    return { data, config: found };
+    return data;
   }
 
   private read(): Promise<List> {

@@ -1,7 +1,8 @@
 // The context model's networks on rows, and heads that code their groups of channels one after another.
 import type { Address, Scope } from "./heap.js";
 import type { Kernels } from "./kernels.js";
-import type { Layer, Model } from "./model.js";
+import type { Layer } from "./layers.js";
+import type { Model } from "./model.js";
 import type { LevelReader } from "./payloads.js";
 
 /** Of a map of bytes, the same rectangle around places: (step y + top, step x + left) of a block (y, x). */

@@ -1,9 +1,10 @@
 // Tokens to pixels. `down` and `up` of the network see a few sites around each, so that any area comes out as in the
 // whole; `middle` sees far, so that the format fixes the blocks it runs on.
 import { type AreaMap, BlockMaps, crop } from "./block_maps.js";
+import type { Enhancement } from "./enhancement.js";
 import type { AdaptiveFilter } from "./filter.js";
 import { applyFilter } from "./filter.js";
-import { Area, LEVELS } from "./geometry.js";
+import { Area, LEVELS, SITE } from "./geometry.js";
 import type { Address } from "./heap.js";
 import type { Kernels } from "./kernels.js";
 import type { Model } from "./model.js";
@@ -15,6 +16,8 @@ const MIDDLE = 64; // sites along a side of a block of `middle`
 const MIDDLE_HALO = 8; // sites around a block that it sees
 /** Sites around an area that `down` and `up` see. */
 export const MARGIN = 4;
+// sites around pixels: the wavelet sees less than four, filter and enhancement together less than two more
+const EDGE = 5;
 const COLOUR_BITS = 17;
 const LEAST = 16; // rows of a map that a thread takes
 
@@ -27,13 +30,19 @@ export interface Planes {
 
 /** The sites whose features before the middle the pixels of an area depend on. */
 function featuresNeeded(area: Area, whole: Area, reach: number): Area {
-  const after = area.grown(2 * MARGIN, whole);
+  const after = area.grown(EDGE + MARGIN, whole);
   return after.grown(reach, whole).overlap(after.aligned(MIDDLE, whole).grown(MIDDLE_HALO, whole));
 }
 
 /** The sites whose tokens the pixels of an area depend on. */
 export function needed(area: Area, whole: Area, reduce: number, reach: number): Area {
   return reduce ? area.grown(MARGIN, whole) : featuresNeeded(area, whole, reach).grown(MARGIN + 2, whole);
+}
+
+/** The pixels of an area's sites in those of another. */
+function placeOf(area: Area, outer: Area): { top: number; left: number; height: number; width: number } {
+  const { y, x, h, w } = area.within(outer);
+  return { top: SITE * y, left: SITE * x, height: SITE * h, width: SITE * w };
 }
 
 /** The pixels of a picture whose tokens can be asked for. */
@@ -58,13 +67,14 @@ export class Reconstruction {
       new BlockMaps(kernels, compute, whole, limit, MIDDLE, lead);
     // each is ahead of what is made of it, by the margin that this needs
     this.down = maps((block) => this.downBlock(block), featuresNeeded(shown, whole, model.reach), MIDDLE_HALO);
-    this.middle = maps((block) => this.middleBlock(block), shown.grown(2 * MARGIN, whole), 0);
-    this.up = maps((block) => this.upBlock(block), shown.grown(MARGIN, whole), -MARGIN);
+    this.middle = maps((block) => this.middleBlock(block), shown.grown(EDGE + MARGIN, whole), 0);
+    this.up = maps((block) => this.upBlock(block), shown.grown(EDGE, whole), -MARGIN);
   }
 
   /** What is shown in blocks, row by row: to be asked for in this order, with `forget` after each row. */
   blocks(): Area[][] {
-    const blocks = new BlockMaps(this.kernels, () => [], this.whole, this.shown, MIDDLE, -2 * MARGIN).blocks(this.shown);
+    const { kernels, whole, shown } = this;
+    const blocks = new BlockMaps(kernels, () => [], whole, shown, MIDDLE, -EDGE - MARGIN).blocks(shown);
     const rows = new Map<number, Area[]>();
     for (const block of blocks) rows.set(block.y, [...(rows.get(block.y) ?? []), block]);
     return [...rows.values()];
@@ -72,22 +82,24 @@ export class Reconstruction {
 
   /** Drops what was kept of blocks that end above a row of sites, less what their neighbours see. */
   forget(above: number): void {
-    this.down.forget(above - 2 * MARGIN);
-    this.middle.forget(above - 2 * MARGIN);
-    this.up.forget(above - MARGIN);
+    this.down.forget(above - EDGE - MARGIN);
+    this.middle.forget(above - EDGE - MARGIN);
+    this.up.forget(above - EDGE);
   }
 
-  /** Planes (16 h, 16 w) of an area, the caller's. */
-  planes(area: Area, filter: AdaptiveFilter | null): Planes {
-    const around = area.grown(MARGIN, this.whole);
+  /** Planes (16 h, 16 w) of an area, filtered and enhanced, the caller's. */
+  planes(area: Area, filter: AdaptiveFilter | null, enhancement: Enhancement | null): Planes {
+    const { kernels, whole } = this;
+    const around = area.grown(EDGE, whole);
     const bands = this.up.of(around).map((map) => map.at);
-    const picture = this.inverse(bands, around, 1);
-    const inner = area.within(around);
-    const size = { height: 16 * around.h, width: 16 * around.w };
-    const out = { at: 0, height: 16 * area.h, width: 16 * area.w };
-    const place = { top: 16 * inner.y, left: 16 * inner.x };
-    out.at = applyFilter(this.kernels, filter, { at: picture, ...size }, { ...place, height: out.height, width: out.width });
-    return out;
+    const picture = { at: this.inverse(bands, around, 1), height: SITE * around.h, width: SITE * around.w };
+    const seen = enhancement ? area.grown(1, whole) : area;
+    const place = placeOf(seen, around);
+    const filtered = { ...place, at: applyFilter(kernels, filter, picture, place) };
+    if (!enhancement) return filtered;
+    const part = placeOf(area, seen);
+    const qualities = { at: this.qualities, rows: whole.h, columns: whole.w };
+    return { ...part, at: enhancement.apply(filtered, part, qualities, (SITE / 2) * area.y, (SITE / 2) * area.x) };
   }
 
   /** Planes of an area at 1 / 2^reduce of its size, from the coarser levels alone, without the network. */

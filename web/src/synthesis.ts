@@ -2,7 +2,8 @@
 import { type Area } from "./geometry.js";
 import type { Address } from "./heap.js";
 import type { Kernels } from "./kernels.js";
-import type { Layer, Model } from "./model.js";
+import type { Layer } from "./layers.js";
+import type { Model } from "./model.js";
 
 const LEAST = 64; // sites of a map that a thread takes
 

@@ -1,5 +1,6 @@
 // The worker that decodes; started again by itself, it is one of its helper threads.
 import { type Host, decode } from "./decoder.js";
+import { Enhancement } from "./enhancement.js";
 import { DecodeError, InputError } from "./errors.js";
 import { type HelperStart, Kernels, help } from "./kernels.js";
 import type { Reply, Request } from "./messages.js";
@@ -51,6 +52,8 @@ interface Engine {
   models: ModelSource;
   /** By the weights' hash. */
   loaded: Map<string, Promise<Model>>;
+  /** By that and their number. */
+  enhancements: Map<string, Promise<Enhancement | null>>;
 }
 
 let engine: Promise<Engine> | undefined;
@@ -81,7 +84,12 @@ async function start(models: string, wanted: number): Promise<Engine> {
     }
   }
   if (!kernels) throw problem;
-  return { kernels, models: new ModelSource(new URL(models, import.meta.url)), loaded: new Map() };
+  return {
+    kernels,
+    models: new ModelSource(new URL(models, import.meta.url)),
+    loaded: new Map(),
+    enhancements: new Map(),
+  };
 }
 
 /** Kernels of a kind, checked. */
@@ -128,6 +136,16 @@ async function* partsOf(source: string | Blob | ArrayBuffer, name: string): Asyn
   }
 }
 
+/** What was made before, or is now; if that fails it is tried again next time. */
+function kept<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  let found = made.get(key);
+  if (!found) {
+    made.set(key, (found = make()));
+    found.catch(() => made.delete(key));
+  }
+  return found;
+}
+
 /** Lets messages in between two steps. */
 function breath(): Promise<void> {
   return new Promise((resolve) => {
@@ -145,18 +163,19 @@ async function run(request: Extract<Request, { kind: "decode" }>): Promise<void>
   const parts = new Parts();
   running.set(id, parts);
   try {
-    const { kernels, models, loaded } = await engine!;
+    const { kernels, models, loaded, enhancements } = await engine!;
     const host: Host = {
       kernels,
-      model(header) {
-        let model = loaded.get(header.weights);
-        if (!model) {
-          model = models.weights(header).then(({ data, config }) => new Model(data, config, kernels));
-          loaded.set(header.weights, model);
-          model.catch(() => loaded.delete(header.weights));
-        }
-        return model;
-      },
+      model: (header) =>
+        kept(loaded, header.weights, async () => {
+          const { data, config } = await models.weights(header);
+          return new Model(data, config, kernels);
+        }),
+      enhancement: (header) =>
+        kept(enhancements, `${header.weights} ${header.enhancement}`, async () => {
+          const [file, model] = await Promise.all([models.enhancement(header), host.model(header)]);
+          return file && new Enhancement(file.data, file.name, model, kernels);
+        }),
       async pause() {
         await breath();
         parts.check();

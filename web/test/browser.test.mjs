@@ -5,7 +5,10 @@ import { Browser, UNDER } from "./pages.mjs";
 import { CASES, optionsOf } from "./support.mjs";
 
 // with one thread, and kernels without relaxed SIMD, all of them are tested in exact.test.mjs
-const SOME = ["photo", "tiles", "alpha", "lossless-tiles", "cut-level-1", "floating-point"];
+const SOME = [
+  ...["photo", "tiles", "alpha", "lossless-tiles", "cut-level-1", "floating-point"],
+  ...["enhanced-qualities", "enhanced-tall", "unknown-enhancement"],
+];
 const PAGES = {
   "in an isolated page, with threads": { isolated: true, names: Object.keys(CASES) },
   "in any page, with one": { isolated: false, names: SOME },

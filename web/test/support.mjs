@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
-import { Kernels, Model, checkWeights, crc32, decode } from "../build/core.mjs";
+import { Enhancement, Kernels, Model, checkWeights, crc32, decode } from "../build/core.mjs";
 
 export const WEB = join(dirname(fileURLToPath(import.meta.url)), "..");
 export const CASES = JSON.parse(readFileSync(join(WEB, "test/cases/cases.json"), "utf8"));
@@ -35,16 +35,29 @@ export async function newHost() {
   const kernels = await newKernels();
   const list = JSON.parse(readFileSync(join(WEB, "dist/models/models.json"), "utf8"));
   const loaded = new Map();
+  const checked = async (file, hash) => {
+    const data = new Uint8Array(gunzipSync(readFileSync(join(WEB, "dist/models", file))));
+    await checkWeights(data, hash, file);
+    return data;
+  };
   return {
     kernels,
     async model({ weights }) {
       if (!list[weights]) throw Object.assign(new Error(`no model ${weights}`), { name: "WeightsError" });
       if (!loaded.has(weights)) {
-        const data = new Uint8Array(gunzipSync(readFileSync(join(WEB, "dist/models", list[weights].file))));
-        await checkWeights(data, weights, list[weights].file);
-        loaded.set(weights, new Model(data, list[weights], kernels));
+        loaded.set(weights, new Model(await checked(list[weights].file, weights), list[weights], kernels));
       }
       return loaded.get(weights);
+    },
+    async enhancement({ weights, enhancement }) {
+      const found = list[weights]?.enhancements?.[enhancement - 1];
+      if (!found) return null;
+      const key = `${weights} ${enhancement}`;
+      if (!loaded.has(key)) {
+        const data = await checked(found.file, found.sha256);
+        loaded.set(key, new Enhancement(data, found.file, await this.model({ weights }), kernels));
+      }
+      return loaded.get(key);
     },
   };
 }

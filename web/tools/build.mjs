@@ -25,17 +25,26 @@ function assemble(out, ...flags) {
 function packModels(weights, models) {
   const folder = join(dist, "models");
   mkdirSync(folder, { recursive: true });
+  /** Writes a file of weights under a name that holds its hash, so that none in a cache goes stale. */
+  const pack = (source, sha256, name) => {
+    const data = readFileSync(source);
+    if (createHash("sha256").update(data).digest("hex") !== sha256) throw new Error(`${source}: is not that of config.json`);
+    const file = `${name}-${sha256.slice(0, IDENTITY)}.bin`;
+    writeFileSync(join(folder, file), gzipSync(data, { level: 9 }));
+    return file;
+  };
   const list = {};
   for (const name of models) {
     const source = join(weights, name);
-    const { sha256, context, synthesis } = JSON.parse(readFileSync(join(source, "config.json"), "utf8"));
-    const data = readFileSync(join(source, "model.safetensors"));
-    if (createHash("sha256").update(data).digest("hex") !== sha256) throw new Error(`${source}: weights are not those of config.json`);
-    const identity = sha256.slice(0, IDENTITY);
-    const file = `${name}-${identity}.bin`;
-    writeFileSync(join(folder, file), gzipSync(data, { level: 9 }));
+    const { sha256, context, synthesis, enhancements = [] } = JSON.parse(readFileSync(join(source, "config.json"), "utf8"));
+    const file = pack(join(source, "model.safetensors"), sha256, name);
     const { low_scales, conditional, flags } = context;
-    list[identity] = { name, file, context: { low_scales, conditional, flags }, synthesis };
+    const packed = enhancements.map((hash, k) => {
+      const stem = `enhancement-${k + 1}`;
+      return { file: pack(join(source, `${stem}.safetensors`), hash, `${name}-${stem}`), sha256: hash };
+    });
+    const more = packed.length ? { enhancements: packed } : {};
+    list[sha256.slice(0, IDENTITY)] = { name, file, context: { low_scales, conditional, flags }, synthesis, ...more };
   }
   writeFileSync(join(folder, "models.json"), `${JSON.stringify(list, null, 1)}\n`);
 }

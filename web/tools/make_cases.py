@@ -22,7 +22,7 @@ from PIL import Image
 import vitcodec
 from vitcodec import Codec, Picture, Region, Tokens
 from vitcodec.bitstream import container
-from vitcodec.bitstream.chunks import pack_chunk
+from vitcodec.bitstream.chunks import pack_chunk, varint
 from vitcodec.bitstream.container import Contents
 from vitcodec.errors import VitcodecError
 from vitcodec.lossless import LosslessCodec
@@ -219,6 +219,36 @@ CASES: dict[str, Case] = {
     "unknown-chunk": Case(lambda: with_chunk(SMALL(), "ZZZZ"), [{}, *SALVAGE]),
     "ancillary-chunk": Case(lambda: with_chunk(SMALL(), "zZZZ")),
     "reserved-flag": Case(lambda: with_flags(SMALL(), 64)),
+    # where the model has no enhancement yet, files that name it are refused
+    "enhanced": Case(
+        lambda: with_enhancement(encoded(photo("chelsea.png", (60, 20, 250, 160)), quality=30)(), 1),
+        [*REDUCED, {"region": [33, 18, 71, 64]}],
+    ),
+    "enhanced-odd": Case(lambda: with_enhancement(encoded(drawn(33, 17), quality=50)(), 1)),
+    "enhanced-one-pixel": Case(lambda: with_enhancement(encoded(drawn(1, 1), quality=50)(), 1)),
+    "enhanced-gray": Case(lambda: with_enhancement(encoded(gray(70, 50), quality=40)(), 1), [{}, {"reduce": 1}]),
+    "enhanced-tiles": Case(
+        lambda: with_enhancement(tiles(), 1), [{}, {"region": [100, 90, 60, 77]}, {"region": [128, 112, 32, 32]}]
+    ),
+    "enhanced-qualities": Case(
+        lambda: with_enhancement(own_qualities(), 1), [{}, {"region": [112, 10, 90, 120]}, *SALVAGE]
+    ),
+    "enhanced-high": Case(
+        lambda: with_enhancement(encoded(photo("coffee.png", (180, 120, 308, 216)), quality=95)(), 1)
+    ),
+    "enhanced-extreme": Case(lambda: with_enhancement(extreme(), 1)),
+    "enhanced-wide": Case(  # more than a block
+        lambda: with_enhancement(encoded(drawn(1360, 64), quality=25)(), 1), [{}, {"region": [1000, 0, 50, 64]}]
+    ),
+    "enhanced-tall": Case(
+        lambda: with_enhancement(encoded(drawn(40, 1180), quality=20)(), 1), [{}, {"region": [0, 850, 40, 200]}]
+    ),
+    "not-enhanced": Case(
+        lambda: with_enhancement(own_qualities(), 0), [{}, {"region": [112, 10, 90, 120]}, {"reduce": 2}]
+    ),
+    "golden": Case(lambda: (ROOT / "tests/data/golden/tiles.vitc").read_bytes()),  # of before there were any
+    "unknown-enhancement": Case(lambda: with_enhancement(SMALL(), 7), [{}, {"reduce": 1}, *SALVAGE]),
+    "enhanced-lossless": Case(lambda: with_enhancement(lossless(screenshot(40, 30)), 1)),
     "too-large": Case(lambda: claim(SMALL(), 60000, 60000)),
     "other-weights": Case(lambda: other_weights(SMALL())),
     "floating-point": Case(lambda: (ROOT / "tests/data/golden/cnn.vitc").read_bytes()),
@@ -240,9 +270,18 @@ def with_flags(data: bytes, flags: int) -> bytes:
     return with_head(data, lambda head: head[:3] + bytes([head[3] | flags]) + head[4:])
 
 
-def claim(data: bytes, width: int, height: int) -> bytes:
-    from vitcodec.bitstream.chunks import varint
+def with_enhancement(data: bytes, number: int) -> bytes:
+    """A file that says that its pixels are made with an enhancement of its model; 0: with none."""
+    header = container.read_header(data)
+    at = len(varint(header.width) + varint(header.height)) + 1  # the flags are behind the quality
 
+    def change(head: bytes) -> bytes:
+        return head[:at] + bytes([head[at] & ~(7 << 3) | number << 3]) + head[at + 1 :]
+
+    return with_head(data, change)
+
+
+def claim(data: bytes, width: int, height: int) -> bytes:
     return with_head(data, lambda head: varint(width) + varint(height) + head[2:])
 
 
