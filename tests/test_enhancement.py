@@ -25,7 +25,7 @@ from vitcodec.integer.onnx_ops import graph_of
 from vitcodec.picture import Picture
 from vitcodec.pipeline import loading
 from vitcodec.pretrained import registry
-from vitcodec.pretrained.config import CONFIG, PretrainedConfig
+from vitcodec.pretrained.config import CONFIG, PretrainedConfig, parts_of
 from vitcodec.pretrained.enhancements import add_enhancement, read_enhancement
 from vitcodec.quality import step_of
 from vitcodec.training.enhancement import (
@@ -247,6 +247,15 @@ def test_a_damaged_enhancement_is_never_used(enhanced, tmp_path, damage):
         read_enhancement(PretrainedConfig.read(folder), 1)
     with pytest.raises(WeightsError, match="reinstall"):
         registry.verify_all(PretrainedConfig.read(folder))
+
+
+def test_it_goes_wherever_its_model_goes(codec, tmp_path):
+    """To another folder, and to the hub and back."""
+    codec.save_pretrained(tmp_path / "copy")
+    config = PretrainedConfig.read(tmp_path / "copy")
+    registry.verify_all(config)
+    assert read_enhancement(config, 1).layers.keys() == {"enter", "block0", "block1", "leave"}
+    assert parts_of(tmp_path / "copy" / CONFIG) == ["model.safetensors", "enhancement-1.safetensors"]
 
 
 def test_training_takes_off_what_is_to_be_taken_off():

@@ -77,7 +77,7 @@ class PretrainedConfig:
 
     def enhancement(self, number: int) -> Path:
         """The file of an enhancement."""
-        return self.folder / f"enhancement-{number}.safetensors"
+        return self.folder / enhancement_name(number)
 
     @property
     def identity(self) -> bytes:
@@ -130,8 +130,18 @@ def part_names(count: object) -> list[str]:
 
 
 def parts_of(config: Path) -> list[str]:
-    """The part names that a config.json states, whether or not the files are there. Raises OSError, ValueError."""
-    return part_names(_load(config).get("parts", 1))
+    """The files of weights and enhancements that a config.json states, whether or not they are there.
+
+    Raises OSError, ValueError.
+    """
+    values = _load(config)
+    count = len(_optional(values, "enhancements", list, []))
+    return [*part_names(values.get("parts", 1)), *map(enhancement_name, range(1, count + 1))]
+
+
+def enhancement_name(number: int) -> str:
+    """The file of an enhancement, counted from 1."""
+    return f"enhancement-{number}.safetensors"
 
 
 def context_config(values: Mapping[str, Any]) -> ContextConfig:
@@ -175,8 +185,9 @@ def _parse(values: dict[str, Any], folder: Path) -> PretrainedConfig:
         training=_optional(values, "training", dict, {}),
         metrics=_optional(values, "metrics", dict, {}),
     )
-    if not isinstance(config.sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", config.sha256):
-        raise ValueError("no SHA-256 is stated")
+    for sha256 in (config.sha256, *config.enhancements):
+        if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise ValueError("no SHA-256 is stated")
     check_name(config.name)
     return config
 

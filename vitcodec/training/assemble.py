@@ -173,7 +173,8 @@ def write_folder(
     graphs = integer_graphs(model.networks())
     graphs |= {name: graph for name, graph in ((ANALYSIS, analysis), (PROPOSALS, proposals)) if graph}
     identity = hashlib.sha256(data).hexdigest()
-    config = replace(config, sha256=identity, parts=1, synthesis=shape_settings(model.shape))
+    # enhancements belong to the weights that they were trained for
+    config = replace(config, sha256=identity, parts=1, synthesis=shape_settings(model.shape), enhancements=())
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomic(folder / part_names(1)[0], data, overwrite=True)
     search = {ADJOINT: adjoint_graph(model.synthesis, model.shape)}
