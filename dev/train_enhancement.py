@@ -7,7 +7,7 @@ filter fitted to the crop, as files have it.
 
     python dev/train_enhancement.py train MODEL runs/tokens runs/planes -o runs/enhancement --until 23:40
 
-trains on them by the clock, in floating point and in the last fifth of the time with the rounding in the loop. It
+trains on them by the clock, in floating point and in the last part of the time with the rounding in the loop. It
 writes log.jsonl and average.safetensors, the averaged weights. With several processes: torchrun --nproc-per-node N.
 
     python dev/train_enhancement.py put MODEL runs/enhancement
@@ -54,8 +54,7 @@ from vitcodec.training.token_cache import VALIDATION, read_shards
 FITTED = 0.8  # share of the crops whose filter is fitted to them
 PICTURE = 6.0  # a picture has about so many pixels as a crop: the bits of its filter weigh less
 FRACTION = 1 << fixed_point.FRACTION_BITS
-ROUNDED_SHARE = 0.2  # of the time
-ROUNDED_RATE = 0.1  # of the learning rate, where rounding begins
+ROUNDED_RATE = 0.3  # of the learning rate, where rounding begins
 SIDE = 96  # pixels of the parts of crops that a step sees
 SAMPLES = 16  # crops, of all qualities, that scales are measured on
 FLOOR = 0.3  # squared error of an 8-bit level, below which it counts less
@@ -211,15 +210,16 @@ def train(arguments: argparse.Namespace) -> None:
         return net if rounded is None else rounded
 
     for done in clock(arguments.until.timestamp(), world):
-        if done >= 1 - ROUNDED_SHARE and rounded is None:
+        if done >= 1 - arguments.rounded and rounded is None:
             net.load_state_dict(average.mean)
             chosen = held.order[torch.linspace(0, len(held.order) - 1, SAMPLES).long().to(device)]
             rounded = RoundedEnhancement(net, measure_scales(net, [held.part(chosen)[:3]]))
             if not rank:
                 report()
-        share = done / (1 - ROUNDED_SHARE) if rounded is None else 0.0
-        left = ROUNDED_RATE + (1 - ROUNDED_RATE) * (0.5 + 0.5 * math.cos(math.pi * share))
-        left = left if rounded is None else ROUNDED_RATE * (1 - done) / ROUNDED_SHARE
+        if rounded is None:
+            left = 0.5 + 0.5 * math.cos(math.pi * done / (1 - arguments.rounded))
+        else:
+            left = ROUNDED_RATE * (1 - done) / arguments.rounded
         rate.fill_(arguments.lr * min(1, (k + 1) / 100) * left)
         before, after = errors(active(), data.batch(arguments.batch))
         for p in trained:
@@ -268,6 +268,7 @@ def main() -> None:
     training.add_argument("--batch", type=int, default=16, help="of each process")
     training.add_argument("--init", type=Path, help="a run whose weights to start from")
     training.add_argument("--validate", type=float, default=5, help="minutes between validations")
+    training.add_argument("--rounded", type=float, default=0.2, help="share of the time, at the end, with rounding")
     training.add_argument("--device", default="cpu")
     training.add_argument("--threads", type=int, default=1)
     putting.add_argument("run_folder", type=Path, metavar="RUN")

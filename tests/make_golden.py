@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def filtered() -> bytes:
     return container.pack(contents)
 
 
+def enhanced(number: int) -> bytes:
+    """Whether or not the encoder would have asked for it."""
+    codec = Codec.from_pretrained("swin", "cpu")
+    contents = codec.read(codec.encode(test_picture(190, 140), quality=25, tile=128, coding="tokens"))
+    contents.header = replace(contents.header, enhancement=number)
+    return container.pack(contents)
+
+
 CASES: dict[str, Callable[[], bytes]] = {
     "tiles": encoded("swin", (150, 90), quality=55, tile=128),
     "tiny": encoded("swin", (5, 3), quality=20),
@@ -93,6 +102,7 @@ CASES: dict[str, Callable[[], bytes]] = {
     "alpha": lambda: with_alpha("tokens"),
     "own-qualities": own_qualities,
     "filtered": filtered,
+    "enhanced-1": lambda: enhanced(1),
     "lossless": lambda: with_alpha("lossless"),
     "ms-ssim": encoded("swin-ms-ssim", (200, 192), quality=50, effort=1),
     "ssimulacra2": encoded("swin-ssimulacra2", (100, 130), quality=45, effort=1),

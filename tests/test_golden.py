@@ -42,6 +42,13 @@ def test_released_weights_never_change():
         assert registry.find(name).sha256 == sha256
 
 
+def test_released_enhancements_never_change():
+    """A better one gets the next number: files name that of theirs."""
+    released = json.loads((DATA.parent / "released-enhancements.json").read_text())
+    for name, hashes in released.items():
+        assert list(registry.find(name).enhancements[: len(hashes)]) == hashes
+
+
 def test_lossless_golden_file_of_version_0():
     picture = LosslessCodec().decode((DATA.parent / "lossless-0.vitc").read_bytes())
     y, x = np.mgrid[:40, :150]

@@ -29,7 +29,7 @@ UNIT = 1 / 32  # of what enters
 TOP = 127  # of an input, and of what a block adds
 STEP_SHARE = 1 / 16  # what leaves the network is in such parts of a step
 KERNEL = 3
-SCALE_QUANTILE = 0.99999  # of a channel's magnitudes, what is not clipped
+SCALE_QUANTILE = 0.997  # of a channel's magnitudes, what is not clipped
 LARGEST_RATIO = 64.0  # between the scales of two channels
 
 
