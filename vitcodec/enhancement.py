@@ -24,6 +24,7 @@ from .integer.layers import ZERO_POINT
 BOX = 5  # pixels along a side of a pixel's surroundings
 PLAIN_BITS = fixed_point.FRACTION_BITS + 1  # a pixel enters in units of two 8-bit levels
 FACTOR_BITS = 20  # of what a contrast is multiplied with, to be in 32nds of a step
+STRIP = 128  # rows of sites that are worked on at a time: all of a block would take a hundred megabytes
 MOST_REACH = 7  # sites of 2x2 pixels around each that the network sees: with the box, 16 pixels
 
 # the network: a map (1, h, w, FEATURES) uint8 -> [(1, h, w, PIXELS) sums]
@@ -49,14 +50,19 @@ class Enhancement:
 
         qualities: (1, 1), or of every 2x2 of these pixels; int.
         """
-        n, r, q = self.sites, self.reach, qualities[None]
-        if q.size > 1:
-            q = q[:, 1:-1, 1:-1]  # the network has no sites where only the box reaches
-        sums = self.network(self.features(planes, q))[0][:, n:-n, n:-n].astype(np.int32)
-        added = self.dequantiser.levels(sums, q[:, n:-n, n:-n] if q.size > 1 else q)
-        _, h, w, _ = added.shape
-        by_plane = added.reshape(h, w, 2, 2, 3).transpose(4, 0, 2, 1, 3).reshape(3, 2 * h, 2 * w)
-        return planes[:, r:-r, r:-r] + by_plane
+        n, r = self.sites, self.reach
+        rows = planes.shape[1] // 2 - r  # of sites
+        out = planes[:, r:-r, r:-r].copy()
+        for first in range(0, rows, STRIP):
+            last = min(first + STRIP, rows)
+            q = qualities[None]
+            if q.size > 1:  # the network has no sites where only the box reaches
+                q = q[:, first + 1 : last + 2 * n + 1, 1:-1]
+            sums = self.network(self.features(planes[:, 2 * first : 2 * (last + r)], q))[0][:, n:-n, n:-n]
+            added = self.dequantiser.levels(sums.astype(np.int32), q[:, n:-n, n:-n] if q.size > 1 else q)
+            _, h, w, _ = added.shape
+            out[:, 2 * first : 2 * last] += added.reshape(h, w, 2, 2, 3).transpose(4, 0, 2, 1, 3).reshape(3, 2 * h, -1)
+        return out
 
     def features(self, planes: np.ndarray, qualities: np.ndarray) -> np.ndarray:
         """The network's input, (1, h, w, FEATURES) uint8, signed with a zero point: pixels, contrasts, the quality.

@@ -46,9 +46,9 @@ class Shown:
         return cls(decoded, wanted)
 
     def part(self, area: Area) -> Shown:
-        """area: of sites, counted from the corner."""
+        """area: of sites, counted from the corner. A copy, so that the rest can go."""
         y, x = (slice(SITE * a, SITE * (a + n)) for a, n in ((area.y, area.h), (area.x, area.w)))
-        return Shown(self.decoded[:, y, x], self.wanted[:, y, x])
+        return Shown(self.decoded[:, y, x].copy(), self.wanted[:, y, x].copy())
 
 
 def in_pixels(errors: Subbands) -> np.ndarray:
