@@ -34,7 +34,7 @@ from ..subbands import Subbands
 from ..tiles import SITE, Area, TileGrid, assemble, crop
 from ..tokens import Tokens, check_bands
 from .correction import correct
-from .finishing import ROUNDED, SEARCHED, EnhancementChoice, Finishing
+from .finishing import ROUNDED, ROUNDED_TOLERANCE, SEARCHED, EnhancementChoice, Finishing
 from .weighing import bits_per_error, coarsened, pixel_weights, weights_of_all
 
 BLOCK = 1024  # pixels along a side of what is analysed at once
@@ -254,7 +254,8 @@ class Encoder:
             if base is not None and search.config.fit_scales:
                 fit = FilterFit(base, bits_per_error(search, options.quality), 1 if header.gray else 3)
             if (enhancement := transform.enhancement(number)) is not None:
-                choice = EnhancementChoice(enhancement, header.grid.whole, SEARCHED if fit else ROUNDED)
+                tried = (SEARCHED, 0.0) if fit else (ROUNDED, ROUNDED_TOLERANCE)
+                choice = EnhancementChoice(enhancement, header.grid.whole, *tried)
         return Finishing(base, fit, choice, number)
 
     def _dead_zone(self, options: EncodeOptions) -> float:

@@ -25,6 +25,9 @@ from ..tiles import SITE, Area, crop
 
 SIDE = 8  # sites along a side of a square
 SEARCHED, ROUNDED = 8, 2  # squares that are tried after a search; without one they have to be decoded for it
+# the share of its error by which a picture may seem worse all the same: two squares tell little, and patterns that the
+# enhancement is not for lose much more
+ROUNDED_TOLERANCE = 0.01
 EDGE = 1  # sites at a square's border that are not looked at: there the network does not see what it will see
 
 
@@ -32,12 +35,13 @@ EDGE = 1  # sites at a square's border that are not looked at: there the network
 class EnhancementChoice:
     """Tries an enhancement on squares of a picture.
 
-    whole: all sites of the picture. count: squares to try, evenly spaced.
+    whole: all sites of the picture. count: squares to try, evenly spaced. tolerance: by which share the error may rise.
     """
 
     enhancement: Enhancement
     whole: Area
     count: int
+    tolerance: float = 0.0
     squares: list[tuple[Shown, int]] = field(default_factory=list)  # and their qualities
     seen: int = 0  # places for squares so far
 
@@ -55,15 +59,16 @@ class EnhancementChoice:
         self.squares.append((square, quality))
 
     def helps(self, filter: AdaptiveFilter | None) -> bool:
-        """Whether the squared error falls, after the picture's filter."""
-        change = 0
+        """Whether the squared error falls, after the picture's filter, or rises within the tolerance."""
+        before = after = 0
         for square, quality in self.squares:
             original, planes = (_fixed(levels) for levels in (square.decoded + square.wanted, square.decoded))
             if filter is not None:
                 planes = filter(_padded(planes, REACH))
             enhanced = self.enhancement(_padded(planes, self.enhancement.reach), np.array([[quality]]))
-            change += _error(enhanced, original) - _error(planes, original)
-        return change < 0
+            before += _error(planes, original)
+            after += _error(enhanced, original)
+        return after < before * (1 + self.tolerance)
 
 
 def _fixed(levels: np.ndarray) -> np.ndarray:
