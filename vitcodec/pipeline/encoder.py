@@ -30,6 +30,7 @@ from ..progress import report
 from ..search.filter_fit import FilterFit
 from ..search.measures import Target
 from ..search.model import SearchModel
+from ..search.pixel_error import crop_pixels
 from ..subbands import Subbands
 from ..tiles import SITE, Area, TileGrid, assemble, crop
 from ..tokens import Tokens, check_bands
@@ -266,11 +267,6 @@ class Encoder:
 def crop_mask(erased: np.ndarray, area: Area) -> np.ndarray:
     """The part of a mask of sites, (1, h, w), that belongs to an area."""
     return erased[:, area.y : area.y + area.h, area.x : area.x + area.w]
-
-
-def crop_pixels(planes: np.ndarray, area: Area) -> np.ndarray:
-    """The part of planes (..., H, W) that belongs to an area."""
-    return planes[..., SITE * area.y : SITE * (area.y + area.h), SITE * area.x : SITE * (area.x + area.w)]
 
 
 def _fitted(part: regions.Part, tiles: list[Area], grid: TileGrid) -> list[Area]:

@@ -17,7 +17,7 @@ from ..fixed_point import FRACTION_BITS, to_rgb
 from ..reconstruction import MARGIN
 from ..search.filter_fit import FilterFit
 from ..search.measures import Target
-from ..search.pixel_error import Shown, in_pixels
+from ..search.pixel_error import Shown, crop_pixels, in_pixels
 from ..search.rounds import Found
 from ..search.state import Evaluator
 from ..subbands import Subbands
@@ -112,8 +112,7 @@ class Finishing:
         if error is None:
             self._decode_squares(evaluate, target, found.tokens, area)
         elif self.fit:
-            y, x = (slice(SITE * a, SITE * (a + n)) for a, n in ((area.y, area.h), (area.x, area.w)))
-            shown = Shown.of(crop(target.original, area), error[:, y, x], step)
+            shown = Shown.of(crop(target.original, area), crop_pixels(error, area), step)
             self.fit.add(shown, weights)
             if self.choice:
                 for square in self.choice.areas(area):

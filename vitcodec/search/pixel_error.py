@@ -47,8 +47,12 @@ class Shown:
 
     def part(self, area: Area) -> Shown:
         """area: of sites, counted from the corner. A copy, so that the rest can go."""
-        y, x = (slice(SITE * a, SITE * (a + n)) for a, n in ((area.y, area.h), (area.x, area.w)))
-        return Shown(self.decoded[:, y, x].copy(), self.wanted[:, y, x].copy())
+        return Shown(crop_pixels(self.decoded, area).copy(), crop_pixels(self.wanted, area).copy())
+
+
+def crop_pixels(planes: np.ndarray, area: Area) -> np.ndarray:
+    """The part of planes (..., H, W) that belongs to an area of sites."""
+    return planes[..., SITE * area.y : SITE * (area.y + area.h), SITE * area.x : SITE * (area.x + area.w)]
 
 
 def in_pixels(errors: Subbands) -> np.ndarray:
