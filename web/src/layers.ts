@@ -2,7 +2,7 @@
 import { WeightsError } from "./errors.js";
 import type { Address } from "./heap.js";
 import type { Kernels } from "./kernels.js";
-import { SUMS, putLayer } from "./packing.js";
+import { type LayerNumbers, SUMS, putLayer } from "./packing.js";
 
 /** Of a safetensors file. */
 export interface Tensor {
@@ -11,19 +11,10 @@ export interface Tensor {
   data: Uint8Array;
 }
 
-/** A layer's numbers. */
-export interface ReadLayer {
-  /** (outputs, side, side, inputs), or (outputs, side, side) where every channel is convolved by itself. */
-  weights: Int8Array;
-  biases: Int32Array;
-  shifts: Uint8Array;
-  inputs: number;
-  outputs: number;
-  /** Of the kernel. */
-  side: number;
+/** A layer's numbers, as a file has them. */
+export interface ReadLayer extends Omit<LayerNumbers, "kind"> {
   isSeparate: boolean;
   /** 0 or 1. */
-  signedInput: number;
   signedOutput: number;
 }
 
